@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+# tinyvmm: `make` builds build/tinyvmm; `make help` lists the rest.
+
+MODE    ?= release
+OUT     := build/$(MODE)
+VERSION := 0.1.0
+
+# What each mode is compiled with. `release` is what users get and what `make` alone builds.
+CC_release = gcc
+CC_clang   = clang
+CC_asan    = clang
+CC_fuzz    = clang
+CXX_release = g++
+CXX_clang   = clang++
+CXX_asan    = clang++
+CXX_fuzz    = clang++
+FLAGS_release = -O2 -D_FORTIFY_SOURCE=2
+FLAGS_clang   = -O1
+FLAGS_asan    = -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FLAGS_fuzz    = $(FLAGS_asan) -fsanitize=fuzzer-no-link
+CC  := $(CC_$(MODE))
+CXX := $(CXX_$(MODE))
+$(if $(CC),,$(error MODE=$(MODE): want release, clang, asan or fuzz))
+
+# WERROR=1 in `make check` and CI only, so that a newer compiler never breaks a user's build.
+WERROR  ?= 0
+COMMON  := -g -I. -DTINYVMM_VERSION='"$(VERSION)"' -D_GNU_SOURCE -fno-common -fno-strict-aliasing \
+	   -fstack-protector-strong $(FLAGS_$(MODE)) $(if $(filter 1,$(WERROR)),-Werror) $(EXTRA_CFLAGS)
+WARN    := -Wall -Wextra -Wshadow -Wpointer-arith -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough
+CFLAGS  := -std=gnu11 $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(COMMON)
+# toml++ is used header-only, without exceptions and RTTI: positions and errors work, no C++ run-time library is loaded.
+CXXFLAGS := -std=c++17 -DTOML_HEADER_ONLY=1 -DTOML_EXCEPTIONS=0 -fno-exceptions -fno-rtti -Wall -Wextra $(COMMON)
+LDFLAGS := $(FLAGS_$(MODE)) -pthread
+LDLIBS  := -static-libstdc++ -static-libgcc
+
+FOLDERS := vmm virtio devices display boot
+SRC     := $(filter-out %_test.c %_fuzz.c,$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))
+TESTS   := $(sort $(wildcard $(FOLDERS:=/*_test.c)))
+FUZZ    := $(sort $(wildcard tests/fuzz/*_fuzz.c))
+HEADERS := $(sort $(wildcard $(FOLDERS:=/*.h)))
+
+OBJ      := $(patsubst %,$(OUT)/%.o,$(basename $(SRC)))
+LIB_OBJ  := $(filter-out $(OUT)/vmm/main.o,$(OBJ))
+TEST_BIN := $(TESTS:%.c=$(OUT)/%)
+FUZZ_BIN := $(FUZZ:%.c=$(OUT)/%)
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)  $(2)')
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all help clean unit fuzzers
+
+all: $(OUT)/tinyvmm
+ifeq ($(MODE),release)
+	$(Q)ln -sf release/tinyvmm build/tinyvmm
+endif
+
+help:
+	@echo 'make            build/tinyvmm'
+	@echo 'make clean      remove build/'
+
+$(OUT)/tinyvmm: $(OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(OUT)/libtinyvmm.a: $(LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(TEST_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libtinyvmm.a
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $< $(OUT)/libtinyvmm.a $(LDLIBS) -lcmocka
+
+$(FUZZ_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libtinyvmm.a
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(OUT)/libtinyvmm.a $(LDLIBS)
+
+# Guest-controlled integers are handled here: no silent conversion.
+$(OUT)/virtio/%.o $(OUT)/devices/%.o: CFLAGS += -Wconversion
+$(TEST_BIN:=.o): CFLAGS += -Wno-conversion
+
+$(OUT)/%.o: %.c Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OUT)/%.o: %.cc Makefile
+	$(call say,CXX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+
+# Builds and runs the unit tests of one mode.
+unit: $(TEST_BIN)
+	$(Q)set -e; for t in $(TEST_BIN); do $$t; done
+
+fuzzers: $(FUZZ_BIN)
+
+clean:
+	rm -rf build
+
+-include $(OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d)

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Getting a kernel to its first instruction: what kind of image it is, whether it can work at all (before anything else is started), and
+ * then the image, initrds, command line, memory map and boot information in guest memory and the registers of the first vCPU.
+ *
+ * Kinds: Linux bzImage through its 64-bit entry, ELF with a PVH note (Xen's 32-bit entry), Multiboot 1 ELF. Image files are hostile input: every
+ * number in them is checked.
+ *
+ * Thread: the main thread, before vCPUs exist.
+ */
+#ifndef BOOT_BOOT_H
+#define BOOT_BOOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/gmem.h"
+
+#define BOOT_INITRDS_MAX 16
+
+enum boot_kind { BOOT_BZIMAGE, BOOT_PVH, BOOT_MULTIBOOT };
+
+/* An opened, identified set of files. */
+struct boot_image {
+	enum boot_kind kind;
+	const char *kernel_path; /* borrowed */
+	const uint8_t *kernel; /* mapped read-only */
+	uint64_t kernel_len;
+	unsigned ninitrds;
+	struct {
+		const char *path; /* borrowed */
+		int fd;
+		uint64_t len;
+	} initrd[BOOT_INITRDS_MAX];
+	uint64_t initrd_len; /* all of them, concatenated, each padded to 4 bytes */
+	uint64_t memory_min; /* bytes of guest memory below the hole that kernel, initrds and boot data need */
+};
+
+/* The registers the first vCPU starts with; the other vCPUs wait for INIT and SIPI. */
+struct boot_entry {
+	enum { BOOT_LONG_MODE, BOOT_PROTECTED_MODE } mode; /* paging on with X86_PAGE_TABLES_GPA, or flat 32-bit without paging */
+	uint64_t rip, rsp, rax, rbx, rsi;
+};
+
+/**
+ * boot_open - open and identify a kernel and its initrds
+ * @err, @err_len: on failure one line that names the file and says what is wrong with it and what would be right
+ *
+ * Files are opened non-blocking and must be regular, readable and not empty.
+ * Return: 0; -EINVAL for a file that cannot be booted; another -errno for one that cannot be read.
+ */
+int boot_open(struct boot_image *img, const char *kernel_path, const char *const *initrd_paths, unsigned ninitrds,
+	char *err, size_t err_len);
+void boot_close(struct boot_image *img); /* accepts zeroed memory */
+
+/* What kind of kernel it is, for people: "Linux bzImage 6.1.0-56-amd64", "ELF with PVH entry", "Multiboot 1 ELF". */
+void boot_describe(const struct boot_image *img, char *buf, size_t len);
+
+/**
+ * boot_load - put everything into guest memory
+ * @mem: at least img->memory_min below X86_LOW_RAM_MAX; RAM at 0 and, with more than 3 GiB, at X86_HIGH_RAM_GPA
+ * @cmdline: at most X86_CMDLINE_MAX bytes
+ * @rsdp_gpa: ACPI root pointer, from x86_acpi_build
+ *
+ * Return: 0 or -errno with @err filled as above (a file that changed since boot_open).
+ */
+int boot_load(const struct boot_image *img, const struct gmem *mem, const char *cmdline, uint64_t rsdp_gpa,
+	struct boot_entry *entry, char *err, size_t err_len);
+
+#endif

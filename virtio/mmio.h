@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The virtio-mmio transport, version 2 (virtio v1.3, 4.2 "Virtio Over MMIO").
+ *
+ * Each device has a window of 0x200 bytes; eight windows make a register page. The window's bytes are what the driver reads, so a register page can also be given to the guest as
+ * read-only memory (performance) without anything moving: reads are plain copies of these bytes at any width, and every write that changes what will be read
+ * next refreshes them before the vCPU goes on.
+ *
+ * The vring bit of InterruptStatus is sticky: set from DRIVER_OK to reset, no acknowledge clears it. A driver that reads 1, finds nothing used and returns loses nothing,
+ * while clearing it lazily loses interrupts. Interrupts are edges.
+ *
+ * Thread: virtio_mmio_read and _write run on any vCPU thread and take the transport's lock; status changes, resets and configuration writes are handed to
+ * the device's loop with no lock held, and the vCPU waits.
+ */
+#ifndef VIRTIO_MMIO_H
+#define VIRTIO_MMIO_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "virtio/device.h"
+
+#define VIRTIO_MMIO_WINDOW 0x200
+#define VIRTIO_MMIO_PAGE 0x1000
+#define VIRTIO_MMIO_PER_PAGE (VIRTIO_MMIO_PAGE / VIRTIO_MMIO_WINDOW)
+
+enum virtio_mmio_reg {
+	VIRTIO_MMIO_MAGIC = 0x000,
+	VIRTIO_MMIO_VERSION = 0x004,
+	VIRTIO_MMIO_DEVICE_ID = 0x008,
+	VIRTIO_MMIO_VENDOR_ID = 0x00c,
+	VIRTIO_MMIO_DEVICE_FEATURES = 0x010,
+	VIRTIO_MMIO_DEVICE_FEATURES_SEL = 0x014,
+	VIRTIO_MMIO_DRIVER_FEATURES = 0x020,
+	VIRTIO_MMIO_DRIVER_FEATURES_SEL = 0x024,
+	VIRTIO_MMIO_QUEUE_SEL = 0x030,
+	VIRTIO_MMIO_QUEUE_SIZE_MAX = 0x034,
+	VIRTIO_MMIO_QUEUE_SIZE = 0x038,
+	VIRTIO_MMIO_QUEUE_READY = 0x044,
+	VIRTIO_MMIO_QUEUE_NOTIFY = 0x050,
+	VIRTIO_MMIO_INTERRUPT_STATUS = 0x060,
+	VIRTIO_MMIO_INTERRUPT_ACK = 0x064,
+	VIRTIO_MMIO_STATUS = 0x070,
+	VIRTIO_MMIO_QUEUE_DESC_LOW = 0x080,
+	VIRTIO_MMIO_QUEUE_DESC_HIGH = 0x084,
+	VIRTIO_MMIO_QUEUE_DRIVER_LOW = 0x090,
+	VIRTIO_MMIO_QUEUE_DRIVER_HIGH = 0x094,
+	VIRTIO_MMIO_QUEUE_DEVICE_LOW = 0x0a0,
+	VIRTIO_MMIO_QUEUE_DEVICE_HIGH = 0x0a4,
+	VIRTIO_MMIO_SHM_SEL = 0x0ac,
+	VIRTIO_MMIO_SHM_LEN_LOW = 0x0b0,
+	VIRTIO_MMIO_SHM_LEN_HIGH = 0x0b4,
+	VIRTIO_MMIO_SHM_BASE_LOW = 0x0b8,
+	VIRTIO_MMIO_SHM_BASE_HIGH = 0x0bc,
+	VIRTIO_MMIO_QUEUE_RESET = 0x0c0,
+	VIRTIO_MMIO_CONFIG_GENERATION = 0x0fc,
+	VIRTIO_MMIO_CONFIG = 0x100,
+};
+
+#define VIRTIO_MMIO_INT_VRING 1u
+#define VIRTIO_MMIO_INT_CONFIG 2u
+
+/* The window as bytes; registers are little-endian 32-bit words in it. Fields that two threads write are stored atomically. */
+struct virtio_regs {
+	union {
+		uint8_t bytes[VIRTIO_MMIO_WINDOW];
+		uint32_t word[VIRTIO_MMIO_WINDOW / 4];
+	};
+};
+
+struct virtio_mmio {
+	struct virtio_device *dev;
+	struct virtio_regs *regs;
+	pthread_mutex_t lock; /* guards the selectors and queue registers below, and the window's select-dependent words */
+	uint32_t device_features_sel, driver_features_sel, queue_sel, shm_sel;
+	uint64_t driver_features; /* as written, before FEATURES_OK */
+	struct virtq_config queue[VIRTIO_QUEUES_MAX]; /* as written, before ready */
+	struct log_limit log_limit;
+};
+
+/**
+ * virtio_mmio_init - put a device behind its window
+ * @regs: the device's window in a register page; the caller keeps the page until virtio_mmio_finish
+ * @irq: where the device's interrupts go; called on the device's loop
+ */
+void virtio_mmio_init(struct virtio_mmio *t, struct virtio_device *dev, struct virtio_regs *regs, const struct virtio_irq *irq);
+void virtio_mmio_finish(struct virtio_mmio *t); /* accepts zeroed memory; the device must have been reset */
+
+/* An access that exited. @off < VIRTIO_MMIO_WINDOW, @len 1..8; anything past the window's end reads as zero and writes nothing. */
+void virtio_mmio_read(struct virtio_mmio *t, uint32_t off, void *dst, uint32_t len);
+void virtio_mmio_write(struct virtio_mmio *t, uint32_t off, const void *src, uint32_t len);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The configuration of one VM: what vm.toml, --set and the options of `run` come to.
+ *
+ * One table in config.c describes every key: type, default, values, unit, one sentence. Checking, `check --print`, the manual page's key list and
+ * the comparison with vm.toml.example all come from it, so they cannot drift apart. A key whose feature does not exist is not in the table.
+ *
+ * Thread: the main thread, before vCPUs exist; read-only afterwards.
+ */
+#ifndef VMM_CONFIG_H
+#define VMM_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "boot/boot.h"
+
+#define CONFIG_NAME_MAX 63
+
+enum config_hugepages { HUGEPAGES_THP, HUGEPAGES_OFF, HUGEPAGES_2M, HUGEPAGES_1G };
+enum config_exit_port { EXIT_PORT_OFF, EXIT_PORT_CODE, EXIT_PORT_ISA_DEBUG };
+enum config_end { END_EXIT, END_RESTART }; /* on_reboot, on_panic */
+enum config_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE };
+
+struct config {
+	struct {
+		char *name;
+		unsigned cpus;
+		uint64_t memory; /* bytes */
+		enum config_hugepages hugepages;
+		enum config_exit_port exit_port;
+		enum config_end on_reboot, on_panic;
+		uint64_t stop_grace_ns;
+	} machine;
+	struct {
+		char *kernel; /* absolute, or relative to the working directory */
+		char *initrd[BOOT_INITRDS_MAX];
+		unsigned ninitrds;
+		char *cmdline;
+		bool auto_cmdline;
+	} boot;
+	struct {
+		enum config_console type;
+		char *path; /* console.log: the file for CONSOLE_FILE, or a copy of the output besides stdio; NULL: none */
+		uint8_t escape; /* the control character that starts a command: 1 for ctrl-a */
+	} console;
+	struct {
+		enum config_console type;
+		char *path; /* serial.log */
+	} serial;
+	struct {
+		bool enable;
+	} rng;
+	struct config_origin *origins; /* where each value came from, for --print */
+};
+
+/* One source of values, in the order they apply: later ones win. */
+struct config_input {
+	const char *path; /* shown in messages and base of relative paths; NULL for none. "-": text is standard input, paths relative to the working directory */
+	const char *text; /* NULL: read the file at path */
+	size_t text_len;
+	const char *const *sets; /* "key=value" of --set and of the run options, in order */
+	unsigned nsets;
+};
+
+/**
+ * config_load - read, merge, check
+ * @cfg: filled with the effective configuration; config_finish it also after a failure
+ * @report: gets every mistake, one line each, `file:line:column: error: ...` for files and `--set KEY=VALUE: error: ...` for options; and warnings
+ *
+ * Checks what can be known from the text alone (types, ranges, names, unset variables), not whether files exist.
+ * Return: 0, or the number of mistakes.
+ */
+int config_load(struct config *cfg, const struct config_input *in, FILE *report);
+void config_finish(struct config *cfg); /* accepts zeroed memory */
+
+/* The effective configuration as TOML, each value followed by a comment that says where it came from. */
+void config_print(const struct config *cfg, FILE *out);
+
+/* The key list, as rows of text for the manual page (`tinyvmm check --keys` is not a verb; tests and docs use this). */
+void config_print_keys(FILE *out);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/gmem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+void gmem_add(struct gmem *mem, uint64_t gpa, void *hva, uint64_t len)
+{
+	assert(mem->nregions < GMEM_REGIONS_MAX);
+	assert(len > 0 && gpa <= UINT64_MAX - len && gpa >= gmem_end(mem));
+	mem->region[mem->nregions++] = (struct gmem_region){.gpa = gpa, .len = len, .hva = hva};
+}
+
+void *gmem_ptr(const struct gmem *mem, uint64_t gpa, uint64_t len)
+{
+	for (unsigned i = 0; i < mem->nregions; i++) {
+		const struct gmem_region *r = &mem->region[i];
+
+		/* Subtractions only, each of a smaller value: no sum a guest could make wrap. */
+		if (gpa >= r->gpa && gpa - r->gpa < r->len && len <= r->len - (gpa - r->gpa)) {
+			return r->hva + (gpa - r->gpa);
+		}
+	}
+	return NULL;
+}
+
+int gmem_read(const struct gmem *mem, uint64_t gpa, void *dst, size_t len)
+{
+	const void *src = gmem_ptr(mem, gpa, len);
+
+	if (!src) {
+		return -EFAULT;
+	}
+	memcpy(dst, src, len);
+	return 0;
+}
+
+int gmem_write(const struct gmem *mem, uint64_t gpa, const void *src, size_t len)
+{
+	void *dst = gmem_ptr(mem, gpa, len);
+
+	if (!dst) {
+		return -EFAULT;
+	}
+	memcpy(dst, src, len);
+	return 0;
+}
+
+int gmem_zero(const struct gmem *mem, uint64_t gpa, uint64_t len)
+{
+	void *dst = gmem_ptr(mem, gpa, len);
+
+	if (!dst) {
+		return -EFAULT;
+	}
+	memset(dst, 0, len);
+	return 0;
+}
+
+uint64_t gmem_size(const struct gmem *mem)
+{
+	uint64_t size = 0;
+
+	for (unsigned i = 0; i < mem->nregions; i++) {
+		size += mem->region[i].len;
+	}
+	return size;
+}
+
+uint64_t gmem_end(const struct gmem *mem)
+{
+	if (mem->nregions == 0) {
+		return 0;
+	}
+	return mem->region[mem->nregions - 1].gpa + mem->region[mem->nregions - 1].len;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest memory as the monitor sees it: a few regions of guest-physical addresses, each backed by host memory.
+ *
+ * Every access to guest memory goes through here, with the whole length checked: nothing outside a region is ever
+ * reachable, whatever the guest writes into a ring or a request. Register pages and holes are not regions, so a device
+ * cannot be made to read or write its own registers. A gmem can be built over plain malloc in a unit test.
+ *
+ * A gmem is filled before any other thread exists and never changes while vCPUs run. Thread: any.
+ */
+#ifndef VMM_GMEM_H
+#define VMM_GMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GMEM_REGIONS_MAX 8
+
+struct gmem_region {
+	uint64_t gpa; /* guest-physical start */
+	uint64_t len; /* bytes, > 0 */
+	uint8_t *hva;
+};
+
+struct gmem {
+	struct gmem_region region[GMEM_REGIONS_MAX]; /* ascending, not overlapping */
+	unsigned nregions;
+};
+
+/**
+ * gmem_add - add a region; the memory stays the caller's
+ * Regions are added in ascending order and do not overlap or wrap (asserted: the monitor's own layout).
+ */
+void gmem_add(struct gmem *mem, uint64_t gpa, void *hva, uint64_t len);
+
+/**
+ * gmem_ptr - host pointer to @len bytes at @gpa
+ *
+ * Return: the pointer, or NULL when the range is not wholly inside one region. A zero @len gives NULL only when @gpa
+ * itself is outside.
+ */
+void *gmem_ptr(const struct gmem *mem, uint64_t gpa, uint64_t len);
+
+/* Copies; -EFAULT when the range is not wholly inside one region (then nothing was copied). */
+int gmem_read(const struct gmem *mem, uint64_t gpa, void *dst, size_t len);
+int gmem_write(const struct gmem *mem, uint64_t gpa, const void *src, size_t len);
+int gmem_zero(const struct gmem *mem, uint64_t gpa, uint64_t len);
+
+/* Sum of all regions in bytes, and the first address after the last one. */
+uint64_t gmem_size(const struct gmem *mem);
+uint64_t gmem_end(const struct gmem *mem);
+
+#endif
