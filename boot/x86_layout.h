@@ -14,6 +14,9 @@
 #define BOOT_X86_LAYOUT_H
 
 #define X86_GDT_GPA 0x500ull
+#define X86_GDT_LIMIT 0x1f /* null, null, code, data; boot_load writes 64-bit code for long mode, 32-bit for protected mode */
+#define X86_SELECTOR_CODE 0x10
+#define X86_SELECTOR_DATA 0x18
 #define X86_START_INFO_GPA 0x6000ull /* PVH start info, or Multiboot information */
 #define X86_ZERO_PAGE_GPA 0x7000ull
 #define X86_STACK_GPA 0x8ff0ull

@@ -79,7 +79,8 @@ static void write_line(enum log_level level, const char *text)
 	}
 }
 
-static void vlog(enum log_level level, int err, const char *who, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 4, 0)))
+vlog(enum log_level level, int err, const char *who, const char *fmt, va_list ap)
 {
 	char text[1024];
 	size_t used = 0;

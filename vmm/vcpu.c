@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/vcpu.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/log.h"
+#include "vmm/x86_vcpu.h"
+
+/* The run page of the calling vCPU thread, for the signal handler. */
+static __thread struct kvm_run *this_run;
+
+/* A signal between the check of the requests and KVM_RUN would be lost; immediate_exit makes that KVM_RUN return at once. */
+static void leave_guest(int sig)
+{
+	(void)sig;
+	if (this_run) {
+		__atomic_store_n(&this_run->immediate_exit, 1, __ATOMIC_RELAXED);
+	}
+}
+
+void vcpu_init_signal(void)
+{
+	struct sigaction sa = {.sa_handler = leave_guest};
+	sigset_t set;
+
+	sigaction(VCPU_SIGNAL, &sa, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, VCPU_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, unsigned index, const struct vcpu_bus *bus)
+{
+	void *run;
+	int r;
+
+	*vcpu = (struct vcpu){.index = index, .run_len = kvm->run_len, .bus = bus};
+	vcpu->fd = ioctl(kvm->vm_fd, KVM_CREATE_VCPU, (unsigned long)index);
+	if (vcpu->fd < 0) {
+		r = -errno;
+		log_errno(LOG_ERR, r, "KVM_CREATE_VCPU %u", index);
+		return r;
+	}
+	run = mmap(NULL, vcpu->run_len, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (run == MAP_FAILED) {
+		r = -errno;
+		log_errno(LOG_ERR, r, "vCPU %u: run page", index);
+		vcpu_finish(vcpu);
+		return r;
+	}
+	vcpu->run = run;
+	return 0;
+}
+
+void vcpu_finish(struct vcpu *vcpu)
+{
+	if (vcpu->run) {
+		munmap(vcpu->run, vcpu->run_len);
+	}
+	if (vcpu->fd > 0) {
+		close(vcpu->fd);
+	}
+	*vcpu = (struct vcpu){.fd = -1};
+}
+
+static void do_port(struct vcpu *vcpu)
+{
+	const struct vcpu_bus *bus = vcpu->bus;
+	struct kvm_run *run = vcpu->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+
+	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
+		if (run->io.direction == KVM_EXIT_IO_OUT) {
+			bus->port_out(bus->ctx, run->io.port, data, run->io.size);
+		} else {
+			bus->port_in(bus->ctx, run->io.port, data, run->io.size);
+		}
+	}
+}
+
+static void do_mmio(struct vcpu *vcpu)
+{
+	const struct vcpu_bus *bus = vcpu->bus;
+	struct kvm_run *run = vcpu->run;
+
+	if (run->mmio.is_write) {
+		bus->mmio_write(bus->ctx, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+	} else {
+		bus->mmio_read(bus->ctx, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+	}
+}
+
+static enum vcpu_fault system_event(const struct kvm_run *run, char *text, size_t len)
+{
+	switch (run->system_event.type) {
+	case KVM_SYSTEM_EVENT_SHUTDOWN:
+		return VCPU_SYSTEM_SHUTDOWN;
+	case KVM_SYSTEM_EVENT_RESET:
+		return VCPU_SYSTEM_RESET;
+	case KVM_SYSTEM_EVENT_CRASH:
+		snprintf(text, len, "the guest reported a crash");
+		return VCPU_SYSTEM_CRASH;
+	default:
+		snprintf(text, len, "system event %u from KVM", run->system_event.type);
+		return VCPU_FAILED;
+	}
+}
+
+/* An exit after which this vCPU cannot go on. */
+static void report_fault(struct vcpu *vcpu, int run_errno)
+{
+	const struct kvm_run *run = vcpu->run;
+	enum vcpu_fault fault = VCPU_FAILED;
+	char text[160] = "", where[96];
+
+	x86_vcpu_where(vcpu, where, sizeof(where));
+	if (run_errno) {
+		fault = VCPU_HOST_ERROR;
+		snprintf(text, sizeof(text), "KVM_RUN: %s", strerror(run_errno));
+	} else if (run->exit_reason == KVM_EXIT_SHUTDOWN) {
+		fault = VCPU_TRIPLE_FAULT;
+		snprintf(text, sizeof(text), "triple fault");
+	} else if (run->exit_reason == KVM_EXIT_SYSTEM_EVENT) {
+		fault = system_event(run, text, sizeof(text));
+	} else if (run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
+		snprintf(text, sizeof(text), "the processor refused to enter the guest, hardware reason 0x%" PRIx64,
+			(uint64_t)run->fail_entry.hardware_entry_failure_reason);
+	} else if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR && run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) {
+		snprintf(text, sizeof(text), "KVM cannot emulate the guest's instruction");
+	} else {
+		snprintf(text, sizeof(text), "KVM gave up on the guest, exit reason %u", run->exit_reason);
+	}
+	vcpu->bus->fault(vcpu->bus->ctx, fault, text[0] ? strncat(text, where, sizeof(text) - strlen(text) - 1) : where);
+}
+
+static bool is_stopped(const struct vcpu *vcpu)
+{
+	return __atomic_load_n(&vcpu->stop, __ATOMIC_ACQUIRE);
+}
+
+static void wait_for_stop(struct vcpu *vcpu)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, VCPU_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	while (!is_stopped(vcpu)) {
+		int sig;
+
+		sigwait(&set, &sig);
+	}
+}
+
+/* True while the vCPU can go on. */
+static bool do_exit(struct vcpu *vcpu)
+{
+	switch (vcpu->run->exit_reason) {
+	case KVM_EXIT_IO:
+		do_port(vcpu);
+		return true;
+	case KVM_EXIT_MMIO:
+		do_mmio(vcpu);
+		return true;
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		return true;
+	default:
+		report_fault(vcpu, 0);
+		return false;
+	}
+}
+
+static void run_guest(struct vcpu *vcpu)
+{
+	while (!is_stopped(vcpu)) {
+		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
+			if (!do_exit(vcpu)) {
+				wait_for_stop(vcpu);
+			}
+			continue;
+		}
+		if (errno == EAGAIN) {
+			continue;
+		}
+		if (errno != EINTR) {
+			report_fault(vcpu, errno);
+			wait_for_stop(vcpu);
+			continue;
+		}
+		__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
+		if (__atomic_exchange_n(&vcpu->dump, false, __ATOMIC_ACQUIRE)) {
+			x86_vcpu_dump(vcpu);
+		}
+	}
+}
+
+static void *vcpu_thread(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	sigset_t set;
+
+	this_run = vcpu->run;
+	sigemptyset(&set);
+	sigaddset(&set, VCPU_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	run_guest(vcpu);
+	vcpu->bus->gone(vcpu->bus->ctx);
+	return NULL;
+}
+
+int vcpu_start(struct vcpu *vcpu)
+{
+	char name[16];
+	int r = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+
+	if (r != 0) {
+		log_errno(LOG_ERR, r, "vCPU %u: thread", vcpu->index);
+		return -r;
+	}
+	vcpu->started = true;
+	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
+	pthread_setname_np(vcpu->thread, name);
+	return 0;
+}
+
+static void kick(struct vcpu *vcpu)
+{
+	if (vcpu->started) {
+		pthread_kill(vcpu->thread, VCPU_SIGNAL);
+	}
+}
+
+void vcpu_stop(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->stop, true, __ATOMIC_RELEASE);
+	kick(vcpu);
+}
+
+void vcpu_join(struct vcpu *vcpu)
+{
+	if (vcpu->started) {
+		pthread_join(vcpu->thread, NULL);
+		vcpu->started = false;
+	}
+}
+
+void vcpu_dump(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->dump, true, __ATOMIC_RELEASE);
+	kick(vcpu);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtual CPU: its KVM descriptor, its thread, and the loop of KVM_RUN and exits.
+ *
+ * A vCPU thread touches its own descriptor and its run page, and calls the bus for what the guest does with ports and device memory. It never touches
+ * a queue, a device's state or the terminal.
+ *
+ * vcpu_init and vcpu_finish run on the main thread, the rest where it says.
+ */
+#ifndef VMM_VCPU_H
+#define VMM_VCPU_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/kvm.h"
+
+struct kvm_run;
+
+enum vcpu_fault {
+	VCPU_TRIPLE_FAULT,
+	VCPU_FAILED, /* KVM cannot go on with this guest: failed entry, instruction it cannot emulate */
+	VCPU_HOST_ERROR, /* KVM_RUN itself failed */
+	VCPU_SYSTEM_RESET,
+	VCPU_SYSTEM_SHUTDOWN,
+	VCPU_SYSTEM_CRASH,
+};
+
+/* What a vCPU's exits lead to. Called on vCPU threads, several at once. @len is 1, 2, 4 or 8. */
+struct vcpu_bus {
+	void (*port_in)(void *ctx, uint16_t port, void *dst, uint32_t len);
+	void (*port_out)(void *ctx, uint16_t port, const void *src, uint32_t len);
+	void (*mmio_read)(void *ctx, uint64_t gpa, void *dst, uint32_t len);
+	void (*mmio_write)(void *ctx, uint64_t gpa, const void *src, uint32_t len);
+	/* The guest cannot go on; @text says what and where. The vCPU waits for vcpu_stop afterwards. */
+	void (*fault)(void *ctx, enum vcpu_fault fault, const char *text);
+	/* The thread's last act. */
+	void (*gone)(void *ctx);
+	void *ctx;
+};
+
+struct vcpu {
+	unsigned index; /* = APIC id */
+	int fd;
+	struct kvm_run *run;
+	size_t run_len;
+	const struct vcpu_bus *bus;
+	pthread_t thread;
+	bool started;
+	/* Requests to the thread, set from any other one, looked at when KVM_RUN returns early. */
+	bool stop, dump;
+};
+
+/* Signal that makes a vCPU leave KVM_RUN; blocked in every other thread. */
+#define VCPU_SIGNAL SIGRTMIN
+
+/* Once, before the first vCPU is made: the handler of VCPU_SIGNAL. */
+void vcpu_init_signal(void);
+
+/* Return: 0 or -errno (logged). The architecture's part (x86_vcpu.h) sets registers afterwards. */
+int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, unsigned index, const struct vcpu_bus *bus);
+void vcpu_finish(struct vcpu *vcpu); /* accepts zeroed memory; the thread must have been joined */
+
+/* Starts the thread. Return: 0 or -errno (logged). */
+int vcpu_start(struct vcpu *vcpu);
+
+/* Asks the thread to leave KVM_RUN and end; bus->gone follows. Thread: any; idempotent. */
+void vcpu_stop(struct vcpu *vcpu);
+void vcpu_join(struct vcpu *vcpu);
+
+/* Asks the thread to log its registers. Thread: any. */
+void vcpu_dump(struct vcpu *vcpu);
+
+#endif
