@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A stream's output in a file: console.log and serial.log. The path may also be a FIFO with a
+ * reader or a terminal; then a reader that stops reading holds the guest's output up, as for
+ * stdout. A write error (disk full) is logged once and ends the file, not the VM.
+ *
+ * Thread: the loop's.
+ */
+#ifndef VMM_STREAM_FILE_H
+#define VMM_STREAM_FILE_H
+
+#include <stdbool.h>
+
+#include "devices/stream.h"
+#include "vmm/loop.h"
+#include "vmm/outfd.h"
+
+struct stream_file {
+	struct stream_sink sink;
+	struct outfd out;
+};
+
+/**
+ * stream_file_open - open the file and attach it
+ * @path: borrowed until stream_file_close; created with mode 0600 if missing
+ * @keep: append to what is there (restart of a VM) instead of emptying it
+ *
+ * Return: 0 or -errno (logged with the path).
+ */
+int stream_file_open(
+	struct stream_file *f, struct loop *loop, struct stream *s, const char *path, bool keep);
+/* Waits at most @timeout_ms for a reader. Accepts zeroed memory. */
+void stream_file_close(struct stream_file *f, unsigned timeout_ms);
+
+#endif
