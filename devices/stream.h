@@ -106,8 +106,9 @@ void stream_resize(struct stream_sink *k, uint16_t cols, uint16_t rows);
 /**
  * stream_print_tail - print the last STREAM_TAIL_LINES lines that went through
  *
- * Terminal control sequences and other control characters are left out, so guest text cannot act
- * on the terminal it is printed on. Every line ends in a newline; an empty stream prints nothing.
+ * Terminal control sequences and other control characters are left out, what is not ASCII is '?',
+ * so guest text cannot act on the terminal it is printed on. Every line ends in a newline; an empty
+ * stream prints nothing.
  */
 void stream_print_tail(const struct stream *s, FILE *out);
 
