@@ -120,6 +120,11 @@ void stream_sink_ready(struct stream_sink *k)
 	}
 }
 
+void stream_pull(struct stream_sink *k)
+{
+	k->stream->ops->output_ready(k->stream);
+}
+
 size_t stream_input(struct stream_sink *k, const uint8_t *buf, size_t len)
 {
 	size_t n = k->stream->ops->input(k->stream, buf, len);

@@ -31,7 +31,7 @@ struct stream_sink;
 
 /* The device's side. output_ready and input are required. */
 struct stream_ops {
-	/* A sink has room again after stream_write took less than it was given. */
+	/* A sink has room again after stream_write took less than it was given; or stream_pull. */
 	void (*output_ready)(struct stream *s);
 	/* Bytes for the guest. Return: how many it took; when less, call stream_input_ready later.
 	 */
@@ -97,6 +97,8 @@ void stream_input_ready(struct stream *s);
 
 /* The sink has room again. May call write of the same sink before it returns. */
 void stream_sink_ready(struct stream_sink *k);
+/* Asks the device to pass on now what it may be collecting. */
+void stream_pull(struct stream_sink *k);
 /* Bytes for the guest. Return: how many the device took; less than @len: input_ready follows. */
 size_t stream_input(struct stream_sink *k, const uint8_t *buf, size_t len);
 /* Return: false when the device knows no break. */

@@ -33,10 +33,12 @@ struct outfd {
 	const char *name; /* for messages */
 	enum outfd_kind kind;
 	bool owned; /* close it at the end */
+	bool full;  /* filled up since the last on_room */
 	bool dead;  /* an error came: everything is dropped from here on */
 	int error;  /* -errno of that error, 0 before */
 	struct loop *loop;
-	struct loop_source src; /* added while the buffer is not empty */
+	struct loop_source src;  /* added while the buffer is not empty */
+	struct loop_timer later; /* calls on_room when nothing else will */
 	void (*on_room)(struct outfd *o);
 	uint32_t head, tail; /* free-running; head - tail = bytes held */
 	uint8_t buf[OUTFD_MAX];
@@ -45,7 +47,8 @@ struct outfd {
 /**
  * outfd_init_shared - write to a descriptor that others use too
  * @fd: stays the caller's; closed or not writable: everything is dropped
- * @on_room: called when there is room again after outfd_room was 0, and when it died
+ * @on_room: called when there is much room again after a write that filled the buffer, and when the
+ *           descriptor died; never from inside outfd_write
  */
 void outfd_init_shared(struct outfd *o, struct loop *loop, int fd, const char *name,
 	void (*on_room)(struct outfd *o));

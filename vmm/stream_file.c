@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* A sink over an outfd of our own. Opening does not wait, not even for the reader of a FIFO. */
+#include "vmm/stream_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/clock.h"
+#include "vmm/log.h"
+
+static struct stream_file *file_from(struct stream_sink *k)
+{
+	return (struct stream_file *)((char *)k - offsetof(struct stream_file, sink));
+}
+
+static size_t file_room(struct stream_sink *k)
+{
+	return outfd_room(&file_from(k)->out);
+}
+
+static void file_write(struct stream_sink *k, const uint8_t *buf, size_t len)
+{
+	outfd_write(&file_from(k)->out, buf, len);
+}
+
+static void on_room(struct outfd *o)
+{
+	struct stream_file *f =
+		(struct stream_file *)((char *)o - offsetof(struct stream_file, out));
+
+	stream_sink_ready(&f->sink);
+}
+
+static const struct stream_sink_ops file_ops = {.room = file_room, .write = file_write};
+
+int stream_file_open(
+	struct stream_file *f, struct loop *loop, struct stream *s, const char *path, bool keep)
+{
+	int fd = open(path,
+		O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
+			(keep ? 0 : O_TRUNC),
+		0600);
+	int err = errno;
+	struct stat st;
+
+	if (fd < 0) {
+		if (err == ENXIO && stat(path, &st) == 0 && S_ISFIFO(st.st_mode)) {
+			log_msg(LOG_ERR, "%s: nobody reads this FIFO; start its reader first",
+				path);
+		} else {
+			log_errno(LOG_ERR, err, "%s", path);
+		}
+		return -err;
+	}
+	f->sink = (struct stream_sink){0};
+	outfd_init_own(&f->out, loop, fd, path, on_room);
+	stream_attach(s, &f->sink, &file_ops);
+	return 0;
+}
+
+void stream_file_close(struct stream_file *f, unsigned timeout_ms)
+{
+	if (!f->out.loop) {
+		return;
+	}
+	outfd_flush(&f->out, clock_now_ns() + timeout_ms * CLOCK_NS_PER_MS);
+	stream_detach(&f->sink);
+	outfd_finish(&f->out);
+}
