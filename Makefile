@@ -60,7 +60,8 @@ help:
 	@echo 'make            build/tinyvmm'
 	@echo 'make clean      remove build/'
 
-$(OUT)/tinyvmm: $(OBJ)
+# Objects are built all the same; only what main.o leads to is linked.
+$(OUT)/tinyvmm: $(OUT)/vmm/main.o $(OUT)/libtinyvmm.a
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
