@@ -23,9 +23,9 @@
 #include "virtio/device.h"
 #include "vmm/loop.h"
 
-#define CONSOLE_TX_BUDGET 65536 /* bytes per turn on the loop */
-#define CONSOLE_TX_CHAINS 64    /* buffers per turn on the loop, either queue */
-#define CONSOLE_EMERG_MAX 256   /* emergency characters kept while the stream is full */
+#define CONSOLE_TURN_BYTES  65536 /* bytes transmitted per turn on the loop */
+#define CONSOLE_TURN_CHAINS 64    /* buffers per turn on the loop, either queue */
+#define CONSOLE_EMERG_MAX   256   /* emergency characters kept while the stream is full */
 
 struct console {
 	struct virtio_device base;
