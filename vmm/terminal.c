@@ -496,6 +496,9 @@ void terminal_attach(struct terminal *t, struct stream *s)
 
 static void resume(struct terminal *t)
 {
+	if (!t->loop) {
+		return;
+	}
 	if (t->nstreams > 0 && t->in_tty && in_foreground(t)) {
 		make_raw();
 	}
@@ -508,7 +511,9 @@ static void suspend(struct terminal *t)
 	struct sigaction stop = {.sa_handler = SIG_DFL}, before;
 	sigset_t set, old;
 
-	loop_remove(&t->in);
+	if (t->loop) {
+		loop_remove(&t->in);
+	}
 	terminal_restore();
 	sigemptyset(&stop.sa_mask);
 	sigaction(SIGTSTP, &stop, &before);
@@ -534,7 +539,9 @@ void terminal_signals(sigset_t *set)
 void terminal_signal(struct terminal *t, int signo)
 {
 	if (signo == SIGWINCH) {
-		tell_size(t);
+		if (t->loop) {
+			tell_size(t);
+		}
 	} else if (signo == SIGTSTP) {
 		suspend(t);
 	} else if (signo == SIGCONT) {

@@ -104,7 +104,8 @@ void terminal_attach(struct terminal *t, struct stream *s);
 
 /* Adds the signals the terminal lives on: SIGWINCH, SIGTSTP, SIGCONT, and SIGTTIN and SIGTTOU,
  * which only need to be blocked. The caller blocks them in every thread, reads them (signalfd) on
- * the loop and passes them to terminal_signal. SIGTSTP stops the process in there. */
+ * the loop and passes them to terminal_signal, also while no terminal is open (@t zeroed or
+ * closed): SIGTSTP stops the process in there. */
 void terminal_signals(sigset_t *set);
 void terminal_signal(struct terminal *t, int signo);
 

@@ -664,6 +664,34 @@ static void test_terminal_stops_cooked_and_continues_raw(void **state)
 	assert_int_equal(WEXITSTATUS(status), 42);
 }
 
+static void test_terminal_signals_without_a_terminal(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		struct terminal none = {0};
+		sigset_t set;
+
+		setpgid(0, 0); /* this process's parent is in the same session: not orphaned */
+		sigemptyset(&set);
+		terminal_signals(&set);
+		sigprocmask(SIG_BLOCK, &set, NULL);
+		terminal_signal(&none, SIGWINCH);
+		terminal_signal(&none, SIGCONT);
+		terminal_signal(&none, SIGTSTP);
+		_exit(42);
+	}
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	if (WIFSTOPPED(status)) {
+		kill(pid, SIGCONT);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+	}
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 42);
+}
+
 static void test_terminal_in_the_background_neither_raw_nor_read(void **state)
 {
 	int status;
@@ -729,6 +757,7 @@ int main(void)
 		T(test_terminal_hang_up_ends_the_input_without_spinning),
 		T(test_terminal_fatal_signal_restores_and_still_kills),
 		T(test_terminal_stops_cooked_and_continues_raw),
+		T(test_terminal_signals_without_a_terminal),
 		T(test_terminal_in_the_background_neither_raw_nor_read),
 	};
 
