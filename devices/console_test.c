@@ -239,6 +239,10 @@ static void test_console_input_waits_for_buffers(void **state)
 	assert_int_equal(type("lo"), 2);
 	assert_int_equal(b->written, 2);
 	assert_memory_equal(in, "hello", 5);
+	fake_add(RX, NULL, 0, in, 2);
+	fake_add(RX, NULL, 0, in + 2, 100);
+	assert_int_equal(type("split"), 5);
+	assert_memory_equal(in, "split", 5);
 }
 
 static void test_console_buffers_made_before_driver_ok_are_found(void **state)
@@ -343,6 +347,8 @@ static void test_console_emergency_output_is_kept_up_to_a_bound(void **state)
 		emergency(8, (uint8_t)('a' + i % 26), 4);
 	}
 	assert_true(lines_logged > 0);
+	sink.room = 10;
+	stream_sink_ready(&sink.base);
 	sink.room = 1000;
 	stream_sink_ready(&sink.base);
 	assert_int_equal(sink.len, CONSOLE_EMERG_MAX);

@@ -465,6 +465,21 @@ static void test_terminal_full_pipe_calls_back_when_read(void **state)
 	close(p[1]);
 }
 
+static void test_terminal_fast_output_calls_back_after_filling_up(void **state)
+{
+	static char big[2 * OUTFD_MAX];
+	int null = open("/dev/null", O_WRONLY);
+
+	(void)state;
+	open_on(-1, null);
+	terminal_attach(&t, &serial.stream);
+	assert_int_equal(stream_write(&serial.stream, (uint8_t *)big, sizeof(big)), OUTFD_MAX);
+	assert_int_equal(serial.output_ready, 0);
+	serve();
+	assert_int_equal(serial.output_ready, 1);
+	close(null);
+}
+
 static void test_terminal_reader_that_dies_while_full_frees_the_device(void **state)
 {
 	static char big[200000];
@@ -749,6 +764,7 @@ int main(void)
 		T(test_terminal_flush_of_a_stuck_output_ends),
 		T(test_terminal_dead_reader_ends_the_showing),
 		T(test_terminal_full_pipe_calls_back_when_read),
+		T(test_terminal_fast_output_calls_back_after_filling_up),
 		T(test_terminal_reader_that_dies_while_full_frees_the_device),
 		T(test_terminal_pipe_input_is_not_lost_and_not_interpreted),
 		T(test_terminal_file_input_is_read_to_its_end),
