@@ -256,6 +256,11 @@ void console_set_size(struct console *c, uint16_t cols, uint16_t rows)
 		struct le16 cols, rows;
 	} size = {le16_of(cols), le16_of(rows)};
 
+	if (c->cols == cols && c->rows == rows) {
+		return;
+	}
+	c->cols = cols;
+	c->rows = rows;
 	virtio_device_set_config(
 		&c->base, offsetof(struct console_config, cols), &size, sizeof(size));
 	virtio_device_config_changed(&c->base);
@@ -263,9 +268,12 @@ void console_set_size(struct console *c, uint16_t cols, uint16_t rows)
 
 void console_init(struct console *c, struct loop *loop, const struct gmem *mem)
 {
-	const struct console_config config = {le16_of(80), le16_of(24), le32_of(1), le32_of(0)};
+	const struct console_config config = {
+		.cols = le16_of(80), .rows = le16_of(24), .max_nr_ports = le32_of(1)};
 
 	memset(c, 0, sizeof(*c));
+	c->cols = 80;
+	c->rows = 24;
 	stream_init(&c->stream, "console", &console_stream_ops);
 	loop_timer_init(&c->again, loop, console_again);
 	virtio_device_init(&c->base, &console_ops, loop, mem);

@@ -34,6 +34,7 @@ struct console {
 	bool tx_busy;            /* tx holds a buffer whose bytes are not all written */
 	struct virtq_chain tx;
 	struct virtq_chain rx;
+	uint16_t cols, rows;
 	uint32_t emerg_len;
 	uint8_t emerg[CONSOLE_EMERG_MAX];
 };
@@ -41,7 +42,7 @@ struct console {
 void console_init(struct console *c, struct loop *loop, const struct gmem *mem);
 void console_finish(struct console *c); /* accepts zeroed memory; the device has been reset */
 
-/* Publishes the size and tells the driver. Initially 80 x 24. */
+/* Publishes the size and tells the driver, if it changed. Initially 80 x 24. */
 void console_set_size(struct console *c, uint16_t cols, uint16_t rows);
 
 /* Serves the transmit queue without waiting for a kick, as far as the sinks have room: for the last

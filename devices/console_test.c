@@ -148,6 +148,8 @@ static void test_console_size_change_is_told_to_a_running_driver(void **state)
 	stream_resize(&sink.base, 132, 43);
 	assert_memory_equal(fake_config, "\x84\x00\x2b\x00", 4);
 	assert_int_equal(fake_config_changes, 1);
+	stream_resize(&sink.base, 132, 43);
+	assert_int_equal(fake_config_changes, 1);
 }
 
 static void test_console_output_arrives_and_opens_the_stream(void **state)
