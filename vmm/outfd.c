@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -168,6 +169,10 @@ void outfd_flush(struct outfd *o, uint64_t deadline_ns)
 static void init(
 	struct outfd *o, struct loop *loop, const char *name, void (*on_room)(struct outfd *))
 {
+	/* A reader that goes away, or a file that reaches the size limit, is an error here, not
+	 * death. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	o->name = name;
 	o->kind = OUTFD_DIRECT;
 	o->owned = false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is shown where, what is typed for whom, and the terminal's mode. */
+/* What is shown where, and what is typed for whom. */
 #include "vmm/terminal.h"
 
 #include <assert.h>
@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,140 +19,13 @@
 
 #include "vmm/clock.h"
 #include "vmm/log.h"
+#include "vmm/tty.h"
 
-/*
- * The terminal's mode, where signal handlers and log brackets find it.
- */
-
-static struct {
-	int fd, message_fd;
-	struct termios saved;
-	volatile sig_atomic_t is_saved;
-	volatile sig_atomic_t is_raw;
-	bool message_tty;
-	bool mid_line; /* atomic: the last thing shown was not a whole line */
-} mode;
-
-void terminal_restore(void)
-{
-	sigset_t set, old;
-	int err = errno;
-
-	if (!mode.is_raw) {
-		return;
-	}
-	mode.is_raw = 0;
-	/* Also when some job control has put us into the background: do not stop here. */
-	sigemptyset(&set);
-	sigaddset(&set, SIGTTOU);
-	pthread_sigmask(SIG_BLOCK, &set, &old);
-	/* Not after draining: a terminal that takes no output would hold us up for ever. */
-	tcsetattr(mode.fd, TCSANOW, &mode.saved);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	errno = err;
-}
-
-static void make_raw(void)
-{
-	struct termios raw;
-
-	if (!mode.is_saved) {
-		if (tcgetattr(mode.fd, &mode.saved) < 0) {
-			return;
-		}
-		mode.is_saved = 1;
-	}
-	raw = mode.saved;
-	cfmakeraw(&raw);
-	mode.is_raw = 1;
-	tcsetattr(mode.fd, TCSANOW, &raw);
-}
-
-/* Also from other threads. A stuck terminal is no reason to hold a thread up. */
-static void message_write(const char *text, size_t len)
-{
-	struct pollfd p = {.fd = mode.message_fd, .events = POLLOUT};
-
-	if (poll(&p, 1, 0) == 1 && write(mode.message_fd, text, len) < 0) {
-		errno = 0;
-	}
-}
-
-static void before_message(void)
-{
-	if (mode.is_raw && mode.message_tty) {
-		bool mid_line = __atomic_exchange_n(&mode.mid_line, false, __ATOMIC_RELAXED);
-
-		message_write("\r\n", mid_line ? 2 : 1);
-	}
-}
-
-static void after_message(void)
-{
-	if (mode.is_raw && mode.message_tty) {
-		message_write("\r", 1);
-	}
-}
-
-static void message(const char *text)
-{
-	before_message();
-	message_write(text, strlen(text));
-}
-
-/*
- * Fatal signals: put the mode back, then let what was there before the terminal handle it.
- */
-
-static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
-#define NFATAL (sizeof(fatal_signals) / sizeof(fatal_signals[0]))
-static struct sigaction fatal_before[NFATAL];
-
-static void on_fatal(int signo, siginfo_t *info, void *context)
-{
-	(void)context;
-	terminal_restore();
-	for (unsigned i = 0; i < NFATAL; i++) {
-		if (fatal_signals[i] == signo) {
-			sigaction(signo, &fatal_before[i], NULL);
-		}
-	}
-	/* A fault happens again on return, with its address for a core file; anything else does
-	 * not. */
-	if (info->si_code <= 0) {
-		raise(signo);
-	}
-}
-
-static void catch_fatal_signals(void)
-{
-	struct sigaction sa = {.sa_sigaction = on_fatal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-
-	sigemptyset(&sa.sa_mask);
-	for (unsigned i = 0; i < NFATAL; i++) {
-		sigaction(fatal_signals[i], &sa, &fatal_before[i]);
-	}
-}
-
-static void release_fatal_signals(void)
-{
-	for (unsigned i = 0; i < NFATAL; i++) {
-		sigaction(fatal_signals[i], &fatal_before[i], NULL);
-	}
-}
+static void resume(struct terminal *t);
 
 /*
  * Input.
  */
-
-static bool in_foreground(const struct terminal *t)
-{
-	pid_t group = tcgetpgrp(t->config.in_fd);
-
-	/* -1: not our controlling terminal; 0: a group of another pid namespace. No job control
-	 * then. */
-	return group <= 0 || group == getpgrp();
-}
 
 static void in_close(struct terminal *t)
 {
@@ -168,8 +42,8 @@ static void in_close(struct terminal *t)
 static void in_update(struct terminal *t)
 {
 	bool full = t->in_tty ? t->input_len == TERMINAL_INPUT_MAX : t->input_len > 0;
-	bool want = t->in.fd >= 0 && t->nstreams > 0 && (!full || t->dropping) &&
-		    (!t->in_tty || in_foreground(t));
+	bool want = t->in.fd >= 0 && t->nstreams > 0 && (!full || t->dropping);
+	uint32_t events = EPOLLIN;
 
 	if (t->in.fd >= 0 && t->in_kind == TERMINAL_IN_ALWAYS) {
 		if (want) {
@@ -179,12 +53,19 @@ static void in_update(struct terminal *t)
 		}
 		return;
 	}
-	if (want && !t->in.loop) {
+	if (t->in_tty && !tty_in_foreground()) {
+		/* Typed for others. One wake-up per key shows when the shell brings us back. */
+		events |= EPOLLET;
+	}
+	if (!want) {
+		loop_remove(&t->in);
+	} else if (t->in.loop) {
+		loop_set_events(&t->in, events);
+	} else {
+		t->in.events = events;
 		if (loop_add(t->loop, &t->in) < 0) {
 			in_close(t);
 		}
-	} else if (!want) {
-		loop_remove(&t->in);
 	}
 	if (t->in.fd >= 0 && t->in_tty && full && !t->dropping) {
 		loop_timer_set(&t->in_again, t->progress_ns + TERMINAL_STUCK_NS);
@@ -221,7 +102,7 @@ static void show_help(const struct terminal *t)
 		"%s h  this list\r\n"
 		"%s %s  send %s\r\n",
 		key, key, key, key, key, key, key);
-	message(text);
+	tty_message(text);
 }
 
 static void show_hint(const struct terminal *t)
@@ -233,7 +114,7 @@ static void show_hint(const struct terminal *t)
 		"tinyvmm: %s x ends the VM, %s s presses its power button, %s h lists more "
 		"keys\r\n",
 		key, key, key);
-	message(text);
+	tty_message(text);
 }
 
 /* May close the terminal's owner's VM, never the terminal itself. */
@@ -285,14 +166,22 @@ static void serve_input(struct terminal *t)
 {
 	uint8_t buf[TERMINAL_INPUT_MAX];
 	size_t room = t->dropping ? sizeof(buf) : sizeof(buf) - t->input_len;
-	ssize_t n = in_read(t, buf, room);
+	ssize_t n;
 
+	if (t->in_tty && !tty_in_foreground()) {
+		in_update(t);
+		return;
+	}
+	if (t->in_tty && !tty_is_raw()) {
+		resume(t);
+	}
+	n = in_read(t, buf, room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 		in_update(t);
 		return;
 	}
-	if (n < 0 && errno == EIO && t->in_tty && !in_foreground(t)) {
-		loop_remove(&t->in);
+	if (n < 0 && errno == EIO && t->in_tty && !tty_in_foreground()) {
+		in_update(t);
 		return;
 	}
 	if (n <= 0) {
@@ -400,8 +289,10 @@ static void sink_write(struct stream_sink *k, const uint8_t *buf, size_t len)
 
 	if (is_shown(k) && len > 0) {
 		outfd_write(&t->out, buf, len);
-		__atomic_store_n(
-			&mode.mid_line, !t->out.dead && buf[len - 1] != '\n', __ATOMIC_RELAXED);
+		tty_set_shown(t->out.dead ? '\n' : buf[len - 1]);
+		if (t->in_tty && !tty_is_raw() && tty_in_foreground()) {
+			resume(t);
+		}
 	}
 }
 
@@ -479,11 +370,11 @@ void terminal_attach(struct terminal *t, struct stream *s)
 	ts->terminal = t;
 	stream_attach(s, &ts->sink, &terminal_sink_ops);
 	t->nstreams++;
-	if (t->nstreams == 1 && t->in_tty && in_foreground(t)) {
-		if (t->config.hint && mode.message_tty) {
+	if (t->nstreams == 1 && t->in_tty && tty_in_foreground()) {
+		if (t->config.hint && tty_has_messages()) {
 			show_hint(t);
 		}
-		make_raw();
+		tty_make_raw();
 	}
 	choose_shown(t);
 	in_update(t);
@@ -499,8 +390,8 @@ static void resume(struct terminal *t)
 	if (!t->loop) {
 		return;
 	}
-	if (t->nstreams > 0 && t->in_tty && in_foreground(t)) {
-		make_raw();
+	if (t->nstreams > 0 && t->in_tty && tty_in_foreground()) {
+		tty_make_raw();
 	}
 	in_update(t);
 	tell_size(t);
@@ -514,7 +405,7 @@ static void suspend(struct terminal *t)
 	if (t->loop) {
 		loop_remove(&t->in);
 	}
-	terminal_restore();
+	tty_restore();
 	sigemptyset(&stop.sa_mask);
 	sigaction(SIGTSTP, &stop, &before);
 	sigemptyset(&set);
@@ -555,17 +446,9 @@ int terminal_open(struct terminal *t, struct loop *loop, const struct terminal_c
 	t->config = *config;
 	t->loop = loop;
 	escape_init(&t->escape, config->escape);
-	signal(SIGPIPE, SIG_IGN);
-	mode.fd = config->in_fd;
-	mode.is_saved = 0;
-	mode.is_raw = 0;
-	mode.mid_line = false;
-	mode.message_fd = config->message_fd;
-	mode.message_tty = isatty(config->message_fd);
+	tty_open(config->in_fd, config->message_fd);
 	outfd_init_shared(&t->out, loop, config->out_fd, "standard output", on_room);
 	in_open(t);
-	catch_fatal_signals();
-	log_set_brackets(before_message, after_message);
 	return 0;
 }
 
@@ -578,8 +461,6 @@ void terminal_flush(struct terminal *t, unsigned timeout_ms)
 
 void terminal_close(struct terminal *t)
 {
-	bool was_raw = mode.is_raw;
-
 	if (!t->loop) {
 		return;
 	}
@@ -588,13 +469,7 @@ void terminal_close(struct terminal *t)
 	}
 	in_close(t);
 	outfd_finish(&t->out);
-	if (was_raw) {
-		/* The shell's prompt, or our last message, starts on a line of its own. */
-		before_message();
-	}
-	terminal_restore();
-	log_set_brackets(NULL, NULL);
-	release_fatal_signals();
+	tty_close();
 	t->nstreams = 0;
 	t->shown = NULL;
 	t->loop = NULL;

@@ -20,12 +20,12 @@
  * Standard input and output are shared with other processes, the user's shell above all, so their
  * O_NONBLOCK flag is never touched: see outfd.h for what is done instead.
  *
- * Job control: in a background process group the terminal is neither made raw nor read; SIGCONT
- * looks again. The terminal's mode is put back by terminal_close, by fatal signals, and
- * before a stop by SIGTSTP.
+ * Job control: in a background process group the terminal is neither made raw nor read. SIGCONT, a
+ * key and the next output each look again, because a shell's `fg` of a running job sends no signal.
+ * The mode is put back by terminal_close, by fatal signals, and before a stop by SIGTSTP: see
+ * tty.h.
  *
- * There is one terminal in a process (fatal signal handlers need to find it).
- * Thread: the loop's, except terminal_restore and messages of log.h.
+ * There is one terminal in a process. Thread: the loop's.
  */
 #ifndef VMM_TERMINAL_H
 #define VMM_TERMINAL_H
@@ -34,7 +34,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <termios.h>
 
 #include "devices/stream.h"
 #include "vmm/escape.h"
@@ -85,10 +84,9 @@ struct terminal {
 /**
  * terminal_open - take standard input and output
  *
- * Does not fail because of what they are: closed ones are silence. Makes a terminal raw, so open it
- * late in the start, and close it on every way out from here. Ignores SIGPIPE, and
- * installs handlers for SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS that restore the terminal
- * and then die of the signal. Return: 0 or -errno (logged).
+ * Does not fail because of what they are: closed ones are silence. The first attached
+ * stream makes a terminal raw, so do this late in the start, and close it on every way out from
+ * here. Return: 0 or -errno (logged).
  */
 int terminal_open(struct terminal *t, struct loop *loop, const struct terminal_config *config);
 
@@ -108,9 +106,5 @@ void terminal_attach(struct terminal *t, struct stream *s);
  * closed): SIGTSTP stops the process in there. */
 void terminal_signals(sigset_t *set);
 void terminal_signal(struct terminal *t, int signo);
-
-/* Puts the terminal's mode back, whatever state anything is in. Async-signal-safe, idempotent, does
- * nothing when there is nothing to put back. Thread: any. */
-void terminal_restore(void);
 
 #endif

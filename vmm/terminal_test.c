@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pty.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -24,6 +25,7 @@
 
 #include "vmm/clock.h"
 #include "vmm/log.h"
+#include "vmm/tty.h"
 
 /* A device that takes @room more bytes of input and has as much output as the test gives it. */
 struct device {
@@ -204,11 +206,11 @@ static void test_terminal_is_raw_from_the_first_stream_to_close(void **state)
 static void test_terminal_restore_is_idempotent(void **state)
 {
 	(void)state;
-	terminal_restore();
+	tty_restore();
 	open_on_pty();
-	terminal_restore();
+	tty_restore();
 	assert_false(is_raw());
-	terminal_restore();
+	tty_restore();
 	assert_false(is_raw());
 }
 
@@ -707,12 +709,26 @@ static void test_terminal_signals_without_a_terminal(void **state)
 	assert_int_equal(WEXITSTATUS(status), 42);
 }
 
-static void test_terminal_in_the_background_neither_raw_nor_read(void **state)
+static void notice_by_signal(void)
+{
+	terminal_signal(&t, SIGCONT);
+}
+
+static void notice_by_key(void)
+{
+	type("ls\n", 3);
+}
+
+static void notice_by_output(void)
+{
+	put(&serial, "x");
+}
+
+static void come_to_the_foreground(void (*how_to_notice)(void))
 {
 	int status;
 	pid_t child, shell;
 
-	(void)state;
 	shell = fork();
 	if (shell == 0) {
 		become_session();
@@ -725,12 +741,14 @@ static void test_terminal_in_the_background_neither_raw_nor_read(void **state)
 			terminal_signals(&set);
 			sigprocmask(SIG_BLOCK, &set, NULL);
 			open_on_pty();
-			if (is_raw() || t.in.loop) {
+			type("for the shell\n", 14);
+			put(&serial, "x");
+			if (is_raw() || serial.len > 0) {
 				_exit(1);
 			}
 			tcsetpgrp(slave, getpid());
-			terminal_signal(&t, SIGCONT);
-			_exit(is_raw() && t.in.loop ? 42 : 2);
+			how_to_notice();
+			_exit(is_raw() && t.in.events == EPOLLIN ? 42 : 2);
 		}
 		if (waitpid(child, &status, 0) != child || !WIFEXITED(status)) {
 			_exit(5);
@@ -740,6 +758,24 @@ static void test_terminal_in_the_background_neither_raw_nor_read(void **state)
 	assert_int_equal(waitpid(shell, &status, 0), shell);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 42);
+}
+
+static void test_terminal_in_the_background_neither_raw_nor_read(void **state)
+{
+	(void)state;
+	come_to_the_foreground(notice_by_signal);
+}
+
+static void test_terminal_brought_to_the_front_is_noticed_by_a_key(void **state)
+{
+	(void)state;
+	come_to_the_foreground(notice_by_key);
+}
+
+static void test_terminal_brought_to_the_front_is_noticed_by_output(void **state)
+{
+	(void)state;
+	come_to_the_foreground(notice_by_output);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -775,6 +811,8 @@ int main(void)
 		T(test_terminal_stops_cooked_and_continues_raw),
 		T(test_terminal_signals_without_a_terminal),
 		T(test_terminal_in_the_background_neither_raw_nor_read),
+		T(test_terminal_brought_to_the_front_is_noticed_by_a_key),
+		T(test_terminal_brought_to_the_front_is_noticed_by_output),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
