@@ -97,9 +97,11 @@ struct virtio_device {
 	const struct virtio_device_ops *ops;
 	struct loop *loop;
 	const struct gmem *mem;
-	struct virtio_regs *regs; /* status, interrupt status and configuration live here; own_regs until a transport takes the device */
+	struct virtio_regs *regs; /* status, interrupt status and configuration live here; NULL until a transport takes the device */
+	uint8_t initial_config[VIRTIO_CONFIG_MAX]; /* configuration until then */
 	struct virtio_irq irq;
-	uint64_t driver_features; /* what the driver accepted; valid from FEATURES_OK on */
+	/* Handed over by the transport with each status write, and only then: */
+	uint64_t driver_features; /* what the driver accepted; checked from FEATURES_OK on */
 	struct virtq_config queue_config[VIRTIO_QUEUES_MAX];
 	bool queue_ready[VIRTIO_QUEUES_MAX];
 	struct virtq vq[VIRTIO_QUEUES_MAX]; /* running between activate and reset */

@@ -16,6 +16,7 @@
 #define VIRTIO_MMIO_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "virtio/device.h"
@@ -74,7 +75,8 @@ struct virtio_mmio {
 	pthread_mutex_t lock; /* guards the selectors and queue registers below, and the window's select-dependent words */
 	uint32_t device_features_sel, driver_features_sel, queue_sel, shm_sel;
 	uint64_t driver_features; /* as written, before FEATURES_OK */
-	struct virtq_config queue[VIRTIO_QUEUES_MAX]; /* as written, before ready */
+	struct virtq_config queue[VIRTIO_QUEUES_MAX]; /* as written */
+	bool ready[VIRTIO_QUEUES_MAX];
 	struct log_limit log_limit;
 };
 
