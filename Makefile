@@ -31,7 +31,8 @@ CFLAGS  := -std=gnu11 $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(COMMON)
 # toml++ is used header-only, without exceptions and RTTI: positions and errors work, no C++ run-time library is loaded.
 CXXFLAGS := -std=c++17 -DTOML_HEADER_ONLY=1 -DTOML_EXCEPTIONS=0 -fno-exceptions -fno-rtti -Wall -Wextra $(COMMON)
 LDFLAGS := $(FLAGS_$(MODE)) -pthread
-LDLIBS  := -static-libstdc++ -static-libgcc
+# jansson as an archive: what only some verbs use costs the others no library to load.
+LDLIBS  := -l:libjansson.a -static-libstdc++ -static-libgcc
 
 FOLDERS := vmm virtio devices display boot
 SRC     := $(filter-out %_test.c %_fuzz.c,$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))

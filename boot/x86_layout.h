@@ -39,7 +39,8 @@
 #define X86_KVM_TSS_GPA 0xfffbd000ull
 
 /* I/O ports */
-#define X86_PORT_I8042 0x64 /* value 0xfe resets; nothing else of it exists */
+#define X86_PORT_I8042 0x64 /* only its reset command exists */
+#define X86_I8042_RESET 0xfe
 #define X86_PORT_EXIT 0xf4
 #define X86_PORT_SERIAL 0x3f8
 #define X86_PORT_PVPANIC 0x505

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whether this host's KVM really runs code: permission bits lie, and a /dev/kvm that opens may still not enter a guest.
+ */
+#ifndef VMM_KVM_PROBE_H
+#define VMM_KVM_PROBE_H
+
+#include <stddef.h>
+
+/**
+ * kvm_probe - make a VM with one page of memory and let it write a port
+ * @why: on failure one line that says what is wrong and what to do
+ * Return: 0 or -errno. Takes a few milliseconds. Thread: main.
+ */
+int kvm_probe(char *why, size_t why_len);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What `run` is about to start: the checked configuration, the opened kernel and initrds, and the final command line.
+ * `check` makes a plan and throws it away, so it finds everything that can be known before /dev/kvm is opened.
+ *
+ * Thread: the main thread.
+ */
+#ifndef VMM_PLAN_H
+#define VMM_PLAN_H
+
+#include <stdio.h>
+
+#include "boot/boot.h"
+#include "boot/x86_layout.h"
+#include "vmm/config.h"
+
+struct plan {
+	const struct config *cfg; /* borrowed */
+	struct boot_image image;
+	char cmdline[X86_CMDLINE_MAX + 1];
+};
+
+/**
+ * plan_make - open and check everything the configuration names
+ * @report: gets one line for each mistake
+ * Return: 0, or the number of mistakes.
+ */
+int plan_make(struct plan *plan, const struct config *cfg, FILE *report);
+void plan_finish(struct plan *plan); /* accepts zeroed memory */
+
+/**
+ * plan_cmdline - the kernel command line: the configured one and, with boot.auto_cmdline, what is missing in it
+ * @buf: at least @len bytes
+ * Return: 0, or -E2BIG when it does not fit.
+ */
+int plan_cmdline(const struct config *cfg, enum boot_kind kind, char *buf, size_t len);
+
+#endif

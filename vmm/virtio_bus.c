@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/virtio_bus.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/log.h"
+
+#define REGISTER_PAGES ((X86_VIRTIO_MAX + VIRTIO_MMIO_PER_PAGE - 1) / VIRTIO_MMIO_PER_PAGE)
+
+int virtio_bus_init(struct virtio_bus *bus, struct kvm *kvm)
+{
+	void *pages = mmap(NULL, REGISTER_PAGES * VIRTIO_MMIO_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int r;
+
+	*bus = (struct virtio_bus){.kvm = kvm};
+	if (pages == MAP_FAILED) {
+		r = -errno;
+		log_errno(LOG_ERR, r, "register pages");
+		return r;
+	}
+	bus->register_pages = pages;
+	return 0;
+}
+
+static void on_used(void *ctx, unsigned q)
+{
+	const struct virtio_slot *slot = ctx;
+
+	(void)q;
+	eventfd_write(slot->irq_fd, 1);
+}
+
+static void on_config(void *ctx)
+{
+	const struct virtio_slot *slot = ctx;
+
+	eventfd_write(slot->irq_fd, 1);
+}
+
+static void on_kick(struct loop_source *src, uint32_t events)
+{
+	struct virtio_slot *slot = (struct virtio_slot *)((char *)src - offsetof(struct virtio_slot, kick));
+	eventfd_t n;
+
+	(void)events;
+	eventfd_read(src->fd, &n);
+	virtio_device_kick(slot->dev);
+}
+
+static int connect_slot(struct virtio_bus *bus, struct virtio_slot *slot)
+{
+	int r = kvm_add_irqfd(bus->kvm, slot->irq_fd, slot->gsi);
+
+	if (r == 0) {
+		r = kvm_add_ioeventfd(bus->kvm, slot->kick.fd, slot->gpa + VIRTIO_MMIO_QUEUE_NOTIFY);
+	}
+	return r < 0 ? r : loop_add(slot->dev->loop, &slot->kick);
+}
+
+int virtio_bus_add(struct virtio_bus *bus, struct virtio_device *dev)
+{
+	static const uint8_t gsi[X86_VIRTIO_MAX] = X86_GSI_VIRTIO;
+	unsigned index = bus->nslots;
+	struct virtio_slot *slot = &bus->slot[index];
+	struct virtio_irq irq = {.used = on_used, .config = on_config, .ctx = slot};
+	int r;
+
+	if (index == X86_VIRTIO_MAX) {
+		log_msg(LOG_ERR, "more than %d virtio devices: no interrupt line left", X86_VIRTIO_MAX);
+		return -ENOSPC;
+	}
+	*slot = (struct virtio_slot){
+		.dev = dev,
+		.gpa = X86_VIRTIO_MMIO_GPA + (uint64_t)index * VIRTIO_MMIO_WINDOW,
+		.gsi = gsi[index],
+		.irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.kick = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = EPOLLIN, .fn = on_kick},
+	};
+	bus->nslots++;
+	virtio_mmio_init(&slot->transport, dev,
+		(struct virtio_regs *)(bus->register_pages + index * VIRTIO_MMIO_WINDOW), &irq);
+	if (slot->irq_fd < 0 || slot->kick.fd < 0) {
+		r = -errno;
+		log_errno(LOG_ERR, r, "%s: eventfd", dev->ops->name);
+		return r;
+	}
+	return connect_slot(bus, slot);
+}
+
+void virtio_bus_describe(const struct virtio_bus *bus, struct x86_acpi_config *acpi)
+{
+	acpi->nvirtio = bus->nslots;
+	for (unsigned i = 0; i < bus->nslots; i++) {
+		acpi->virtio[i] = (struct x86_acpi_virtio){
+			.gpa = bus->slot[i].gpa, .len = VIRTIO_MMIO_WINDOW, .gsi = bus->slot[i].gsi};
+	}
+}
+
+static void reset_slot(void *arg)
+{
+	struct virtio_slot *slot = arg;
+
+	virtio_device_write_status(slot->dev, 0);
+}
+
+void virtio_bus_reset(struct virtio_bus *bus)
+{
+	for (unsigned i = bus->nslots; i-- > 0;) {
+		loop_call(bus->slot[i].dev->loop, reset_slot, &bus->slot[i]);
+	}
+}
+
+void virtio_bus_finish(struct virtio_bus *bus)
+{
+	for (unsigned i = 0; i < bus->nslots; i++) {
+		struct virtio_slot *slot = &bus->slot[i];
+
+		loop_remove(&slot->kick);
+		virtio_mmio_finish(&slot->transport);
+		if (slot->kick.fd >= 0) {
+			close(slot->kick.fd);
+		}
+		if (slot->irq_fd >= 0) {
+			close(slot->irq_fd);
+		}
+	}
+	if (bus->register_pages) {
+		munmap(bus->register_pages, REGISTER_PAGES * VIRTIO_MMIO_PAGE);
+	}
+	*bus = (struct virtio_bus){.nslots = 0};
+}
+
+/* The device whose register window @gpa lies in, and the offset in it. */
+static struct virtio_slot *slot_at(struct virtio_bus *bus, uint64_t gpa, uint32_t *off)
+{
+	uint64_t index = (gpa - X86_VIRTIO_MMIO_GPA) / VIRTIO_MMIO_WINDOW;
+
+	if (gpa < X86_VIRTIO_MMIO_GPA || index >= bus->nslots) {
+		return NULL;
+	}
+	*off = (uint32_t)(gpa % VIRTIO_MMIO_WINDOW);
+	return &bus->slot[index];
+}
+
+bool virtio_bus_read(struct virtio_bus *bus, uint64_t gpa, void *dst, uint32_t len)
+{
+	uint32_t off;
+	struct virtio_slot *slot = slot_at(bus, gpa, &off);
+
+	if (slot) {
+		virtio_mmio_read(&slot->transport, off, dst, len);
+	}
+	return slot != NULL;
+}
+
+bool virtio_bus_write(struct virtio_bus *bus, uint64_t gpa, const void *src, uint32_t len)
+{
+	uint32_t off;
+	struct virtio_slot *slot = slot_at(bus, gpa, &off);
+
+	if (slot) {
+		virtio_mmio_write(&slot->transport, off, src, len);
+	}
+	return slot != NULL;
+}

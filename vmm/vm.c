@@ -1,0 +1,634 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "boot/x86_acpi.h"
+#include "devices/console.h"
+#include "devices/rng.h"
+#include "vmm/clock.h"
+#include "vmm/kvm.h"
+#include "vmm/log.h"
+#include "vmm/loop.h"
+#include "vmm/ram.h"
+#include "vmm/stream_file.h"
+#include "vmm/terminal.h"
+#include "vmm/vcpu.h"
+#include "vmm/virtio_bus.h"
+#include "vmm/x86_ports.h"
+#include "vmm/x86_vcpu.h"
+
+/* A guest that shuts down in answer to the power button usually needs less. */
+#define BUTTON_PATIENCE_NS (3 * CLOCK_NS_PER_S)
+/* How long the end waits for whoever reads the guest's last words. */
+#define FLUSH_PATIENCE_MS 2000
+
+struct vm {
+	const struct config *cfg;
+	struct plan *plan;
+	const struct vm_options *options;
+
+	struct kvm kvm;
+	struct ram ram;
+	struct gmem mem;
+	struct virtio_bus virtio;
+	struct x86_ports ports;
+	struct x86_cpu_model model;
+	struct boot_entry entry;
+	struct vcpu_bus bus;
+	struct vcpu vcpu[X86_CPUS_MAX];
+	unsigned nvcpus; /* made */
+	unsigned vcpus_running; /* atomic */
+
+	struct loop loop;
+	struct loop_source signals;
+	struct loop_timer deadline, grace, patience;
+	int power_button_fd, serial_irq_fd;
+	int stop_signal; /* the first one that asked the VM to end; 0: none */
+
+	struct terminal terminal;
+	struct stream_file serial_file, console_file;
+	struct serial serial;
+	struct exit_port exit_port;
+	struct pvpanic pvpanic;
+	struct rng rng;
+	struct console console;
+
+	pthread_mutex_t end_lock;
+	struct vm_result *result; /* guarded by end_lock while vCPUs run */
+};
+
+/* Ends the VM; the first reason counts. Thread: any. */
+static void __attribute__((format(printf, 4, 5))) vm_end(struct vm *vm, enum vm_end end, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	pthread_mutex_lock(&vm->end_lock);
+	if (vm->result->end == VM_END_NONE) {
+		vm->result->end = end;
+		vm->result->code = code;
+		va_start(ap, fmt);
+		vsnprintf(vm->result->text, sizeof(vm->result->text), fmt, ap);
+		va_end(ap);
+	}
+	pthread_mutex_unlock(&vm->end_lock);
+	loop_stop(&vm->loop);
+}
+
+/*
+ * What vCPUs meet. vCPU threads.
+ */
+
+static void on_guest_power_off(void *ctx)
+{
+	vm_end(ctx, VM_END_POWEROFF, 0, "%s", "");
+}
+
+static void on_guest_reset(void *ctx)
+{
+	vm_end(ctx, VM_END_REBOOT, 0, "%s", "");
+}
+
+static void on_exit_port(void *ctx, uint8_t code)
+{
+	vm_end(ctx, VM_END_EXIT_PORT, code, "%s", "");
+}
+
+static void on_pvpanic(void *ctx, enum pvpanic_event event)
+{
+	/* A guest that has a crash kernel loaded goes on and reports the end itself. */
+	if (event == PVPANIC_PANICKED) {
+		vm_end(ctx, VM_END_PANIC, 0, "%s", "");
+	}
+}
+
+static void on_port_in(void *ctx, uint16_t port, void *dst, uint32_t len)
+{
+	const struct vm *vm = ctx;
+
+	x86_ports_in(&vm->ports, port, dst, len);
+}
+
+static void on_port_out(void *ctx, uint16_t port, const void *src, uint32_t len)
+{
+	const struct vm *vm = ctx;
+
+	x86_ports_out(&vm->ports, port, src, len);
+}
+
+static void on_mmio_read(void *ctx, uint64_t gpa, void *dst, uint32_t len)
+{
+	struct vm *vm = ctx;
+
+	if (!virtio_bus_read(&vm->virtio, gpa, dst, len)) {
+		memset(dst, 0xff, len);
+	}
+}
+
+static void on_mmio_write(void *ctx, uint64_t gpa, const void *src, uint32_t len)
+{
+	struct vm *vm = ctx;
+
+	virtio_bus_write(&vm->virtio, gpa, src, len);
+}
+
+static void on_vcpu_fault(void *ctx, enum vcpu_fault fault, const char *text)
+{
+	static const enum vm_end end[] = {
+		[VCPU_TRIPLE_FAULT] = VM_END_PANIC,
+		[VCPU_FAILED] = VM_END_PANIC,
+		[VCPU_HOST_ERROR] = VM_END_FAILED,
+		[VCPU_SYSTEM_RESET] = VM_END_REBOOT,
+		[VCPU_SYSTEM_SHUTDOWN] = VM_END_POWEROFF,
+		[VCPU_SYSTEM_CRASH] = VM_END_PANIC,
+	};
+
+	vm_end(ctx, end[fault], 0, "%s", text);
+}
+
+static void on_vcpu_gone(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	__atomic_sub_fetch(&vm->vcpus_running, 1, __ATOMIC_RELEASE);
+	loop_stop(&vm->loop);
+}
+
+static void on_serial_irq(void *ctx)
+{
+	const struct vm *vm = ctx;
+
+	eventfd_write(vm->serial_irq_fd, 1);
+}
+
+/*
+ * What people and clocks want. Main loop.
+ */
+
+static void press_power_button(struct vm *vm)
+{
+	eventfd_write(vm->power_button_fd, 1);
+	if (vm->patience.deadline_ns == 0) {
+		loop_timer_set(&vm->patience, clock_now_ns() + BUTTON_PATIENCE_NS);
+	}
+}
+
+static void on_patience(struct loop_timer *timer)
+{
+	struct vm *vm = (struct vm *)((char *)timer - offsetof(struct vm, patience));
+
+	if (vm->stop_signal) {
+		log_msg(LOG_WARN, "the guest still runs after the power button (it needs the module \"button\" and somebody who listens); "
+			"it will be killed when machine.stop_grace is over, or by a second signal");
+	} else {
+		log_msg(LOG_WARN, "the guest still runs after the power button (it needs the module \"button\" and somebody who listens)");
+	}
+}
+
+static void on_grace(struct loop_timer *timer)
+{
+	struct vm *vm = (struct vm *)((char *)timer - offsetof(struct vm, grace));
+
+	vm_end(vm, VM_END_SIGNAL, vm->stop_signal, "did not power off within machine.stop_grace");
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+	struct vm *vm = (struct vm *)((char *)timer - offsetof(struct vm, deadline));
+
+	vm_end(vm, VM_END_TIMEOUT, 0, "timeout");
+}
+
+static void on_stop_signal(struct vm *vm, int signo)
+{
+	if (vm->stop_signal || vm->cfg->machine.stop_grace_ns == 0) {
+		vm_end(vm, VM_END_SIGNAL, signo, "%s", strsignal(signo));
+		return;
+	}
+	vm->stop_signal = signo;
+	press_power_button(vm);
+	loop_timer_set(&vm->grace, clock_now_ns() + vm->cfg->machine.stop_grace_ns);
+}
+
+static void dump_state(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		vcpu_dump(&vm->vcpu[i]);
+	}
+	for (unsigned i = 0; i < vm->virtio.nslots; i++) {
+		const struct virtio_device *dev = vm->virtio.slot[i].dev;
+
+		log_msg(LOG_WARN, "virtio %u: %s at 0x%llx gsi %u, %s", i, dev->ops->name, (unsigned long long)vm->virtio.slot[i].gpa,
+			vm->virtio.slot[i].gsi, virtio_device_is_running(dev) ? "running" : "not running");
+	}
+}
+
+static void on_signal(struct loop_source *src, uint32_t events)
+{
+	struct vm *vm = (struct vm *)((char *)src - offsetof(struct vm, signals));
+	struct signalfd_siginfo info;
+
+	(void)events;
+	while (read(src->fd, &info, sizeof(info)) == sizeof(info)) {
+		switch (info.ssi_signo) {
+		case SIGINT:
+		case SIGTERM:
+		case SIGHUP:
+			on_stop_signal(vm, (int)info.ssi_signo);
+			break;
+		case SIGUSR1:
+			dump_state(vm);
+			break;
+		default:
+			terminal_signal(&vm->terminal, (int)info.ssi_signo);
+			break;
+		}
+	}
+}
+
+static void on_terminal_kill(void *ctx)
+{
+	vm_end(ctx, VM_END_STOPPED, 0, "%s", "");
+}
+
+static void on_terminal_power_button(void *ctx)
+{
+	press_power_button(ctx);
+}
+
+/*
+ * Making it, in order.
+ */
+
+static int setup_signals(struct vm *vm)
+{
+	static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
+	sigset_t set;
+	int r;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(stop_signals) / sizeof(stop_signals[0]); i++) {
+		struct sigaction sa;
+
+		/* nohup and shells' background jobs rely on an ignored signal staying ignored. */
+		if (sigaction(stop_signals[i], NULL, &sa) == 0 && sa.sa_handler != SIG_IGN) {
+			sigaddset(&set, stop_signals[i]);
+		}
+	}
+	sigaddset(&set, SIGUSR1);
+	terminal_signals(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	vcpu_init_signal();
+	vm->signals = (struct loop_source){
+		.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .events = EPOLLIN, .fn = on_signal};
+	if (vm->signals.fd < 0) {
+		r = -errno;
+		log_errno(LOG_ERR, r, "signalfd");
+		return r;
+	}
+	return loop_add(&vm->loop, &vm->signals);
+}
+
+static int setup_timers(struct vm *vm)
+{
+	loop_timer_init(&vm->deadline, &vm->loop, on_deadline);
+	loop_timer_init(&vm->grace, &vm->loop, on_grace);
+	loop_timer_init(&vm->patience, &vm->loop, on_patience);
+	if (vm->options->deadline_ns) {
+		loop_timer_set(&vm->deadline, vm->options->deadline_ns);
+	}
+	return 0;
+}
+
+static int setup_kvm(struct vm *vm)
+{
+	char why[256];
+	int r = kvm_open(&vm->kvm, why, sizeof(why));
+
+	if (r < 0) {
+		log_msg(LOG_ERR, "%s", why);
+		return r;
+	}
+	r = kvm_create_vm(&vm->kvm, vm->plan->image.kind == BOOT_MULTIBOOT);
+	return r < 0 ? r : x86_cpu_model_init(&vm->model, &vm->kvm, vm->cfg->machine.cpus);
+}
+
+static int setup_memory(struct vm *vm)
+{
+	uint64_t len, low;
+	int r = ram_map(&vm->ram, vm->cfg->machine.memory, vm->cfg->machine.hugepages);
+
+	if (r < 0) {
+		return r;
+	}
+	len = vm->ram.len;
+	low = len < X86_LOW_RAM_MAX ? len : X86_LOW_RAM_MAX;
+	gmem_add(&vm->mem, 0, vm->ram.hva, low);
+	r = kvm_add_memory(&vm->kvm, 0, vm->ram.hva, low);
+	if (r == 0 && len > low) {
+		gmem_add(&vm->mem, X86_HIGH_RAM_GPA, vm->ram.hva + low, len - low);
+		r = kvm_add_memory(&vm->kvm, X86_HIGH_RAM_GPA, vm->ram.hva + low, len - low);
+	}
+	return r;
+}
+
+/* An eventfd that pulls @gsi when it is written. Return: the descriptor or -errno (logged). */
+static int irq_eventfd(struct vm *vm, uint32_t gsi)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), r;
+
+	if (fd < 0) {
+		r = -errno;
+		log_errno(LOG_ERR, r, "eventfd");
+		return r;
+	}
+	r = kvm_add_irqfd(&vm->kvm, fd, gsi);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+static int setup_serial(struct vm *vm)
+{
+	int r;
+
+	if (vm->cfg->serial.type == CONSOLE_NONE) {
+		return 0;
+	}
+	vm->serial_irq_fd = irq_eventfd(vm, X86_GSI_SERIAL);
+	if (vm->serial_irq_fd < 0) {
+		return vm->serial_irq_fd;
+	}
+	r = serial_init(&vm->serial, &vm->loop, on_serial_irq, vm);
+	if (r < 0) {
+		return r;
+	}
+	vm->ports.serial = &vm->serial;
+	return 0;
+}
+
+static int setup_ports(struct vm *vm)
+{
+	vm->ports = (struct x86_ports){.pvpanic = &vm->pvpanic, .power_off = on_guest_power_off, .reset = on_guest_reset, .ctx = vm};
+	pvpanic_init(&vm->pvpanic, on_pvpanic, vm);
+	if (vm->cfg->machine.exit_port != EXIT_PORT_OFF) {
+		exit_port_init(&vm->exit_port, vm->cfg->machine.exit_port == EXIT_PORT_ISA_DEBUG, on_exit_port, vm);
+		vm->ports.exit_port = &vm->exit_port;
+	}
+	vm->power_button_fd = irq_eventfd(vm, X86_GSI_GED);
+	if (vm->power_button_fd < 0) {
+		return vm->power_button_fd;
+	}
+	return setup_serial(vm);
+}
+
+static int setup_virtio(struct vm *vm)
+{
+	int r = virtio_bus_init(&vm->virtio, &vm->kvm);
+
+	if (r == 0 && vm->cfg->console.type != CONSOLE_NONE) {
+		console_init(&vm->console, &vm->loop, &vm->mem);
+		r = virtio_bus_add(&vm->virtio, &vm->console.base);
+	}
+	if (r == 0 && vm->cfg->rng.enable) {
+		rng_init(&vm->rng, &vm->loop, &vm->mem);
+		r = virtio_bus_add(&vm->virtio, &vm->rng.base);
+	}
+	return r;
+}
+
+static int setup_boot(struct vm *vm)
+{
+	struct x86_acpi_config acpi = {.ncpus = vm->cfg->machine.cpus, .serial = vm->ports.serial != NULL, .pvpanic = true};
+	char err[512];
+	int r;
+
+	virtio_bus_describe(&vm->virtio, &acpi);
+	r = boot_load(&vm->plan->image, &vm->mem, vm->plan->cmdline, x86_acpi_build(&acpi, &vm->mem), &vm->entry, err, sizeof(err));
+	if (r < 0) {
+		log_msg(LOG_ERR, "%s", err);
+	}
+	return r;
+}
+
+static int setup_vcpus(struct vm *vm)
+{
+	vm->bus = (struct vcpu_bus){.port_in = on_port_in, .port_out = on_port_out, .mmio_read = on_mmio_read,
+		.mmio_write = on_mmio_write, .fault = on_vcpu_fault, .gone = on_vcpu_gone, .ctx = vm};
+	for (unsigned i = 0; i < vm->cfg->machine.cpus; i++) {
+		int r = vcpu_init(&vm->vcpu[i], &vm->kvm, i, &vm->bus);
+
+		if (r < 0) {
+			return r;
+		}
+		vm->nvcpus++;
+		r = x86_vcpu_setup(&vm->vcpu[i], &vm->model, &vm->entry);
+		if (r < 0) {
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* Whoever uses the terminal: the last one attached that the guest has opened is shown. */
+static int setup_streams(struct vm *vm)
+{
+	const struct config *cfg = vm->cfg;
+	struct terminal_config config = {.in_fd = 0, .out_fd = 1, .message_fd = 2, .escape = cfg->console.escape,
+		.hint = !vm->options->quiet, .on_kill = on_terminal_kill, .on_power_button = on_terminal_power_button, .ctx = vm};
+	int r = 0;
+
+	if (cfg->serial.path && cfg->serial.type != CONSOLE_NONE) {
+		r = stream_file_open(&vm->serial_file, &vm->loop, &vm->serial.stream, cfg->serial.path, vm->options->restarted);
+	}
+	if (r == 0 && cfg->console.path && cfg->console.type != CONSOLE_NONE) {
+		r = stream_file_open(&vm->console_file, &vm->loop, &vm->console.stream, cfg->console.path, vm->options->restarted);
+	}
+	if (r < 0 || (cfg->serial.type != CONSOLE_STDIO && cfg->console.type != CONSOLE_STDIO)) {
+		return r;
+	}
+	r = terminal_open(&vm->terminal, &vm->loop, &config);
+	if (r == 0 && cfg->serial.type == CONSOLE_STDIO) {
+		terminal_attach(&vm->terminal, &vm->serial.stream);
+	}
+	if (r == 0 && cfg->console.type == CONSOLE_STDIO) {
+		terminal_attach(&vm->terminal, &vm->console.stream);
+	}
+	return r;
+}
+
+static int start_vcpus(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		int r;
+
+		__atomic_add_fetch(&vm->vcpus_running, 1, __ATOMIC_RELAXED);
+		r = vcpu_start(&vm->vcpu[i]);
+		if (r < 0) {
+			__atomic_sub_fetch(&vm->vcpus_running, 1, __ATOMIC_RELAXED);
+			return r;
+		}
+	}
+	return 0;
+}
+
+/*
+ * The end.
+ */
+
+/* When the kernel said that it panicked, a reset (panic=-1) is how it died, and the line is what a person wants to read. */
+static void find_panic(struct vm *vm)
+{
+	static const char mark[] = "Kernel panic - not syncing";
+	const struct stream *streams[] = {&vm->serial.stream, &vm->console.stream};
+	struct vm_result *result = vm->result;
+
+	if (result->end != VM_END_REBOOT && result->end != VM_END_PANIC) {
+		return;
+	}
+	for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
+		char *text = NULL, *line;
+		size_t len;
+		FILE *file = open_memstream(&text, &len);
+
+		if (!file) {
+			return;
+		}
+		stream_print_tail(streams[i], file);
+		fclose(file);
+		line = text ? strstr(text, mark) : NULL;
+		if (line) {
+			result->end = VM_END_PANIC;
+			snprintf(result->text, sizeof(result->text), "%.*s", (int)strcspn(line, "\n"), line);
+		}
+		free(text);
+	}
+}
+
+static void print_tail(struct vm *vm)
+{
+	const struct stream *s = vm->console.stream.tail_total ? &vm->console.stream : &vm->serial.stream;
+	bool is_good = vm->result->end == VM_END_POWEROFF || vm->result->end == VM_END_STOPPED ||
+		(vm->result->end == VM_END_EXIT_PORT && vm->result->code == 0) ||
+		(vm->result->end == VM_END_REBOOT && vm->cfg->machine.on_reboot == END_RESTART);
+
+	if (!is_good && !vm->options->quiet && s->tail_total) {
+		fprintf(stderr, "tinyvmm: the last lines of the %s:\n", s->name);
+		stream_print_tail(s, stderr);
+	}
+}
+
+/*
+ * Stopping, in order. Whoever wanted the end only stored a reason and woke the loop; everything is done here, on the main thread.
+ *
+ *   1. vCPUs leave KVM_RUN. One may be waiting for a device on this loop, or for room in the serial port's buffer: the port stops
+ *      waiting, and the loop serves on until the last thread has said that it is gone. Then they are joined.
+ *   2. What the guest wrote last goes out, for as long as somebody reads it, but not for ever.
+ *   3. Devices are reset, so none holds a chain or a timer.
+ *   4. The terminal gets its mode back, and everything is closed and unmapped in the reverse order of its making.
+ *
+ * It runs after a failed start too: each step accepts what has not been made.
+ */
+static void vm_stop(struct vm *vm)
+{
+	if (vm->ports.serial) {
+		serial_stop(&vm->serial);
+	}
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		vcpu_stop(&vm->vcpu[i]);
+	}
+	while (__atomic_load_n(&vm->vcpus_running, __ATOMIC_ACQUIRE) > 0) {
+		loop_run(&vm->loop);
+	}
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		vcpu_join(&vm->vcpu[i]);
+	}
+
+	if (vm->ports.serial) {
+		serial_flush(&vm->serial);
+	}
+	if (vm->virtio.nslots && vm->cfg->console.type != CONSOLE_NONE) {
+		console_flush(&vm->console);
+	}
+	if (vm->terminal.loop) {
+		terminal_flush(&vm->terminal, FLUSH_PATIENCE_MS);
+	}
+
+	virtio_bus_reset(&vm->virtio);
+	terminal_close(&vm->terminal);
+	stream_file_close(&vm->console_file, FLUSH_PATIENCE_MS);
+	stream_file_close(&vm->serial_file, FLUSH_PATIENCE_MS);
+	find_panic(vm);
+	print_tail(vm);
+
+	virtio_bus_finish(&vm->virtio);
+	rng_finish(&vm->rng);
+	console_finish(&vm->console);
+	serial_finish(&vm->serial);
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		vcpu_finish(&vm->vcpu[i]);
+	}
+	x86_cpu_model_finish(&vm->model);
+	if (vm->serial_irq_fd > 0) {
+		close(vm->serial_irq_fd);
+	}
+	if (vm->power_button_fd > 0) {
+		close(vm->power_button_fd);
+	}
+	kvm_close(&vm->kvm);
+	ram_unmap(&vm->ram);
+	loop_remove(&vm->signals);
+	if (vm->signals.fd > 0) {
+		close(vm->signals.fd);
+	}
+	loop_finish(&vm->loop);
+}
+
+void vm_run(struct plan *plan, const struct vm_options *options, struct vm_result *result)
+{
+	static int (*const steps[])(struct vm *vm) = {
+		setup_signals, setup_timers, setup_kvm, setup_memory, setup_ports, setup_virtio, setup_boot, setup_vcpus, setup_streams,
+	};
+	struct vm *vm = calloc(1, sizeof(*vm));
+	int r;
+
+	*result = (struct vm_result){.end = VM_END_NONE};
+	if (!vm || loop_init(&vm->loop) < 0) {
+		result->end = VM_END_HOST;
+		free(vm);
+		return;
+	}
+	vm->cfg = plan->cfg;
+	vm->plan = plan;
+	vm->options = options;
+	vm->result = result;
+	pthread_mutex_init(&vm->end_lock, NULL);
+
+	r = 0;
+	for (size_t i = 0; r == 0 && i < sizeof(steps) / sizeof(steps[0]); i++) {
+		r = steps[i](vm);
+	}
+	if (r == 0) {
+		r = start_vcpus(vm);
+	}
+	if (r < 0) {
+		vm_end(vm, VM_END_HOST, 0, "%s", "");
+	}
+	loop_run(&vm->loop);
+	vm_stop(vm);
+	pthread_mutex_destroy(&vm->end_lock);
+	free(vm);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One VM from the plan to its end: memory, devices in a visible order, vCPUs, the main loop, and stopping.
+ *
+ * Thread: the main thread; vm_run returns when the VM is gone.
+ */
+#ifndef VMM_VM_H
+#define VMM_VM_H
+
+#include <stdint.h>
+
+#include "vmm/plan.h"
+
+enum vm_end {
+	VM_END_NONE,
+	VM_END_POWEROFF, /* the guest powered off, also after the power button */
+	VM_END_STOPPED, /* the user ended it from the terminal */
+	VM_END_REBOOT, /* the guest asked for a reset */
+	VM_END_PANIC, /* panic, triple fault, or a guest the processor cannot run */
+	VM_END_TIMEOUT,
+	VM_END_EXIT_PORT, /* code: what the guest wants the exit code to be */
+	VM_END_SIGNAL, /* code: the signal that killed it */
+	VM_END_HOST, /* the host lacks something: nothing ran */
+	VM_END_FAILED, /* tinyvmm failed while the guest ran */
+};
+
+struct vm_result {
+	enum vm_end end;
+	int code;
+	char text[256]; /* one line for people, empty where the end speaks for itself */
+};
+
+struct vm_options {
+	uint64_t deadline_ns; /* clock_now_ns() time at which the VM is killed; 0: never */
+	bool quiet; /* no hint line, no console tail */
+	bool restarted; /* the guest has been reset: log files go on */
+};
+
+/* Runs @plan to its end and fills @result. Failures are logged where they happen; end is VM_END_HOST or _FAILED then. */
+void vm_run(struct plan *plan, const struct vm_options *options, struct vm_result *result);
+
+#endif
