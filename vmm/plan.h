@@ -28,11 +28,4 @@ struct plan {
 int plan_make(struct plan *plan, const struct config *cfg, FILE *report);
 void plan_finish(struct plan *plan); /* accepts zeroed memory */
 
-/**
- * plan_cmdline - the kernel command line: the configured one and, with boot.auto_cmdline, what is missing in it
- * @buf: at least @len bytes
- * Return: 0, or -E2BIG when it does not fit.
- */
-int plan_cmdline(const struct config *cfg, enum boot_kind kind, char *buf, size_t len);
-
 #endif

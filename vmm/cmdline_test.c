@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmm/plan.h"
+#include "vmm/cmdline.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "boot/x86_layout.h"
 
 static struct config config_with(const char *cmdline, enum config_console console, enum config_console serial)
 {
@@ -18,11 +20,11 @@ static void assert_cmdline(const struct config *cfg, enum boot_kind kind, const 
 {
 	char buf[X86_CMDLINE_MAX + 1];
 
-	assert_int_equal(plan_cmdline(cfg, kind, buf, sizeof(buf)), 0);
+	assert_int_equal(cmdline_make(cfg, kind, buf, sizeof(buf)), 0);
 	assert_string_equal(buf, want);
 }
 
-static void test_plan_cmdline_adds_what_is_missing(void **state)
+static void test_cmdline_make_adds_what_is_missing(void **state)
 {
 	struct config cfg = config_with("quiet", CONSOLE_STDIO, CONSOLE_NONE);
 
@@ -37,7 +39,7 @@ static void test_plan_cmdline_adds_what_is_missing(void **state)
 	assert_cmdline(&cfg, BOOT_BZIMAGE, "panic=-1");
 }
 
-static void test_plan_cmdline_respects_what_is_there(void **state)
+static void test_cmdline_make_respects_what_is_there(void **state)
 {
 	struct config cfg = config_with("console=tty0 panic=5", CONSOLE_STDIO, CONSOLE_STDIO);
 
@@ -48,7 +50,7 @@ static void test_plan_cmdline_respects_what_is_there(void **state)
 	assert_cmdline(&cfg, BOOT_BZIMAGE, "netconsole=x oops=panic=2 console=ttyS0 console=hvc0 panic=-1");
 }
 
-static void test_plan_cmdline_auto_off_and_multiboot_add_nothing(void **state)
+static void test_cmdline_make_auto_off_and_multiboot_add_nothing(void **state)
 {
 	struct config cfg = config_with("a b", CONSOLE_STDIO, CONSOLE_STDIO);
 
@@ -58,7 +60,7 @@ static void test_plan_cmdline_auto_off_and_multiboot_add_nothing(void **state)
 	assert_cmdline(&cfg, BOOT_BZIMAGE, "a b");
 }
 
-static void test_plan_cmdline_too_long_is_refused(void **state)
+static void test_cmdline_make_too_long_is_refused(void **state)
 {
 	char line[X86_CMDLINE_MAX + 1], buf[X86_CMDLINE_MAX + 1];
 	struct config cfg = config_with(line, CONSOLE_STDIO, CONSOLE_NONE);
@@ -66,19 +68,19 @@ static void test_plan_cmdline_too_long_is_refused(void **state)
 	(void)state;
 	memset(line, 'x', X86_CMDLINE_MAX);
 	line[X86_CMDLINE_MAX] = '\0';
-	assert_int_equal(plan_cmdline(&cfg, BOOT_BZIMAGE, buf, sizeof(buf)), -E2BIG);
+	assert_int_equal(cmdline_make(&cfg, BOOT_BZIMAGE, buf, sizeof(buf)), -E2BIG);
 	cfg.boot.auto_cmdline = false;
-	assert_int_equal(plan_cmdline(&cfg, BOOT_BZIMAGE, buf, sizeof(buf)), 0);
+	assert_int_equal(cmdline_make(&cfg, BOOT_BZIMAGE, buf, sizeof(buf)), 0);
 	assert_string_equal(buf, line);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plan_cmdline_adds_what_is_missing),
-		cmocka_unit_test(test_plan_cmdline_respects_what_is_there),
-		cmocka_unit_test(test_plan_cmdline_auto_off_and_multiboot_add_nothing),
-		cmocka_unit_test(test_plan_cmdline_too_long_is_refused),
+		cmocka_unit_test(test_cmdline_make_adds_what_is_missing),
+		cmocka_unit_test(test_cmdline_make_respects_what_is_there),
+		cmocka_unit_test(test_cmdline_make_auto_off_and_multiboot_add_nothing),
+		cmocka_unit_test(test_cmdline_make_too_long_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
