@@ -33,6 +33,7 @@
 #define X86_HIGH_RAM_GPA 0x100000000ull
 
 #define X86_VIRTIO_MMIO_GPA 0xd0000000ull
+#define X86_VIRTIO_MMIO_LEN 0x3000ull /* 3 pages of 8 windows for X86_VIRTIO_MAX devices */
 #define X86_IOAPIC_GPA 0xfec00000ull
 #define X86_LAPIC_GPA 0xfee00000ull
 #define X86_KVM_IDENTITY_GPA 0xfffbc000ull

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+#include "boot/boot.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "boot/x86_bzimage.h"
+#include "boot/x86_elf.h"
+#include "boot/x86_layout.h"
+#include "boot/x86_memmap.h"
+#include "boot/x86_multiboot.h"
+
+#define PAGE 0x1000ull
+#define INITRD_MAX 0x80000000ull /* bytes of all initrds; more cannot lie below the hole with a kernel */
+#define MIB 0x100000ull
+
+static uint64_t align_up(uint64_t n, uint64_t to)
+{
+	return (n + to - 1) / to * to;
+}
+
+static int __attribute__((format(printf, 4, 5))) refuse(int r, char *err, size_t err_len, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err, err_len, fmt, ap);
+	va_end(ap);
+	return r;
+}
+
+/* Opens a regular, non-empty file without ever waiting for it. Return: the descriptor or -errno with @err filled. */
+static int open_file(const char *path, const char *what, uint64_t *len, char *err, size_t err_len)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int r = -errno;
+
+	if (fd < 0) {
+		return refuse(r, err, err_len, "%s %s: %s", what, path, strerror(-r));
+	}
+	if (fstat(fd, &st) < 0) {
+		r = -errno;
+		close(fd);
+		return refuse(r, err, err_len, "%s %s: %s", what, path, strerror(-r));
+	}
+	if (!S_ISREG(st.st_mode) || st.st_size == 0) {
+		close(fd);
+		return refuse(-EINVAL, err, err_len, "%s %s: %s", what, path,
+			S_ISDIR(st.st_mode) ? "is a directory, want a file" : S_ISREG(st.st_mode) ? "is empty" : "is not a regular file");
+	}
+	*len = (uint64_t)st.st_size;
+	return fd;
+}
+
+static int open_kernel(struct boot_image *img, const char *path, char *err, size_t err_len)
+{
+	int fd = open_file(path, "kernel", &img->kernel_len, err, err_len), r;
+	void *p;
+
+	if (fd < 0) {
+		return fd;
+	}
+	p = mmap(NULL, img->kernel_len, PROT_READ, MAP_PRIVATE, fd, 0);
+	r = -errno;
+	close(fd);
+	if (p == MAP_FAILED) {
+		return refuse(r, err, err_len, "kernel %s: %s", path, strerror(-r));
+	}
+	img->kernel = p;
+	img->kernel_path = path;
+	return 0;
+}
+
+static int open_initrds(struct boot_image *img, const char *const *paths, unsigned n, char *err, size_t err_len)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t len;
+		int fd = open_file(paths[i], "initrd", &len, err, err_len);
+
+		if (fd < 0) {
+			return fd;
+		}
+		img->initrd[i].path = paths[i];
+		img->initrd[i].fd = fd;
+		img->initrd[i].len = len;
+		img->ninitrds++;
+		img->initrd_len += align_up(len, 4);
+		if (len > INITRD_MAX || img->initrd_len > INITRD_MAX) {
+			return refuse(-EINVAL, err, err_len, "initrd %s: %llu MiB are more than a guest can be given (%llu MiB)", paths[i],
+				(unsigned long long)(img->initrd_len / MIB), INITRD_MAX / MIB);
+		}
+	}
+	return 0;
+}
+
+/* Says what a file is that is no kernel we know. */
+static const char *what_else(const uint8_t *bytes, uint64_t len)
+{
+	static const struct {
+		size_t off, n;
+		const char *magic, *text;
+	} known[] = {
+		{0, 2, "\x1f\x8b", "is compressed by gzip: unpack it first"},
+		{0, 6, "\xfd" "7zXZ", "is compressed by xz: unpack it first"},
+		{0, 4, "\x28\xb5\x2f\xfd", "is compressed by zstd: unpack it first"},
+		{56, 4, "ARM\x64", "is a kernel for arm64"},
+		{0, 2, "MZ", "is an EFI program without a Linux setup header"},
+		{0, 6, "070701", "is a cpio archive: is it the initrd?"},
+		{0, 4, "QFI\xfb", "is a qcow2 disk image"},
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (len >= known[i].off + known[i].n && memcmp(bytes + known[i].off, known[i].magic, known[i].n) == 0) {
+			return known[i].text;
+		}
+	}
+	return "is no kernel";
+}
+
+/* Kind and needs of the kernel. Messages without its name. */
+static int identify(struct boot_image *img, char *err, size_t err_len)
+{
+	const uint8_t *bytes = img->kernel;
+	uint64_t len = img->kernel_len, need = 0;
+	struct x86_elf elf;
+	int r;
+
+	if (x86_bzimage_is(bytes, len)) {
+		img->kind = BOOT_BZIMAGE;
+		r = x86_bzimage_check(bytes, len, &need, err, err_len);
+	} else if (x86_elf_is(bytes, len)) {
+		r = x86_elf_parse(&elf, bytes, len, err, err_len);
+		need = elf.end;
+		img->kind = elf.pvh_entry ? BOOT_PVH : BOOT_MULTIBOOT;
+		if (r == 0 && !elf.pvh_entry) {
+			r = x86_multiboot_is(bytes, len) ? x86_multiboot_check(bytes, len, &elf, err, err_len) :
+				refuse(-EINVAL, err, err_len, "ELF without a PVH note (CONFIG_PVH) or a Multiboot header");
+		}
+	} else if (x86_multiboot_is(bytes, len)) {
+		r = refuse(-EINVAL, err, err_len, "Multiboot image that is not ELF");
+	} else {
+		r = refuse(-EINVAL, err, err_len, "%s: want a bzImage, or an ELF file with a PVH note or a Multiboot header",
+			what_else(bytes, len));
+	}
+	if (r == 0) {
+		img->memory_min = align_up(need, PAGE) + align_up(img->initrd_len, PAGE) +
+			(img->kind == BOOT_MULTIBOOT ? img->ninitrds * PAGE : 0);
+	}
+	return r;
+}
+
+int boot_open(struct boot_image *img, const char *kernel_path, const char *const *initrd_paths, unsigned ninitrds, char *err,
+	size_t err_len)
+{
+	char text[256];
+	int r;
+
+	*img = (struct boot_image){.kernel = NULL};
+	r = open_kernel(img, kernel_path, err, err_len);
+	if (r == 0) {
+		r = open_initrds(img, initrd_paths, ninitrds, err, err_len);
+	}
+	if (r == 0) {
+		r = identify(img, text, sizeof(text));
+		if (r < 0) {
+			refuse(r, err, err_len, "kernel %s: %s", kernel_path, text);
+		}
+	}
+	if (r < 0) {
+		boot_close(img);
+	}
+	return r;
+}
+
+void boot_close(struct boot_image *img)
+{
+	if (img->kernel) {
+		munmap((void *)(uintptr_t)img->kernel, img->kernel_len);
+	}
+	for (unsigned i = 0; i < img->ninitrds; i++) {
+		close(img->initrd[i].fd);
+	}
+	*img = (struct boot_image){.kernel = NULL};
+}
+
+void boot_describe(const struct boot_image *img, char *buf, size_t len)
+{
+	char version[64];
+
+	switch (img->kind) {
+	case BOOT_BZIMAGE:
+		x86_bzimage_version(img->kernel, img->kernel_len, version, sizeof(version));
+		snprintf(buf, len, "Linux bzImage %s", version);
+		break;
+	case BOOT_PVH:
+		snprintf(buf, len, "ELF with PVH entry");
+		break;
+	case BOOT_MULTIBOOT:
+		snprintf(buf, len, "Multiboot 1 ELF");
+		break;
+	}
+}
+
+/*
+ * Loading.
+ */
+
+static int read_initrd(const struct boot_image *img, unsigned i, const struct gmem *mem, uint64_t gpa, char *err, size_t err_len)
+{
+	uint64_t len = img->initrd[i].len, done = 0;
+	uint8_t *dst = gmem_ptr(mem, gpa, len);
+
+	while (dst && done < len) {
+		ssize_t n = pread(img->initrd[i].fd, dst + done, len - done, (off_t)done);
+
+		if (n <= 0) {
+			return refuse(n < 0 ? -errno : -EIO, err, err_len, "initrd %s: %s", img->initrd[i].path,
+				n < 0 ? strerror(errno) : "became shorter while it was read");
+		}
+		done += (uint64_t)n;
+	}
+	return dst ? 0 : refuse(-EFAULT, err, err_len, "initrd %s: does not fit into guest memory", img->initrd[i].path);
+}
+
+/* All of them as one, at the top of low RAM. */
+static int load_joined(const struct boot_image *img, const struct gmem *mem, uint64_t *gpa, char *err, size_t err_len)
+{
+	uint64_t at;
+	int r = 0;
+
+	*gpa = (x86_memmap_low_ram(mem) - img->initrd_len) & ~(PAGE - 1);
+	at = *gpa;
+	for (unsigned i = 0; r == 0 && i < img->ninitrds; i++) {
+		r = read_initrd(img, i, mem, at, err, err_len);
+		at += align_up(img->initrd[i].len, 4);
+	}
+	return r;
+}
+
+/* Each on a page of its own, after the kernel. */
+static int load_modules(const struct boot_image *img, const struct gmem *mem, uint64_t end, uint64_t *gpas, char *err, size_t err_len)
+{
+	uint64_t at = align_up(end, PAGE);
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < img->ninitrds; i++) {
+		gpas[i] = at;
+		r = read_initrd(img, i, mem, at, err, err_len);
+		at = align_up(at + img->initrd[i].len, PAGE);
+	}
+	return r;
+}
+
+static void put_page_tables(const struct gmem *mem)
+{
+	const uint64_t present_writable = 0x3, large = 0x80, first = X86_PAGE_TABLES_GPA;
+	uint64_t *table = gmem_ptr(mem, first, 6 * PAGE);
+
+	memset(table, 0, 6 * PAGE);
+	table[0] = (first + PAGE) | present_writable;
+	for (uint64_t i = 0; i < 4; i++) {
+		table[512 + i] = (first + (2 + i) * PAGE) | present_writable;
+	}
+	for (uint64_t i = 0; i < 4ull * 512; i++) {
+		table[1024 + i] = i * 2 * MIB | large | present_writable;
+	}
+}
+
+static void put_gdt(const struct gmem *mem, bool long_mode)
+{
+	const uint64_t gdt[4] = {0, 0, long_mode ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull, 0x00cf93000000ffffull};
+
+	static_assert(sizeof(gdt) == X86_GDT_LIMIT + 1, "GDT size");
+	gmem_write(mem, X86_GDT_GPA, gdt, sizeof(gdt));
+}
+
+int boot_load(const struct boot_image *img, const struct gmem *mem, const char *cmdline, uint64_t rsdp_gpa, struct boot_entry *entry,
+	char *err, size_t err_len)
+{
+	uint64_t initrd_gpa = 0, module_gpa[BOOT_INITRDS_MAX];
+	struct x86_elf elf = {.end = 0};
+	int r = 0;
+
+	if (x86_memmap_low_ram(mem) < img->memory_min || gmem_write(mem, X86_CMDLINE_GPA, cmdline, strlen(cmdline) + 1) < 0) {
+		return refuse(-ENOMEM, err, err_len, "kernel %s: does not fit into guest memory", img->kernel_path);
+	}
+	/* Parsed again: the mapping is of a file that others can write. */
+	if (img->kind != BOOT_BZIMAGE) {
+		char text[256];
+
+		r = x86_elf_parse(&elf, img->kernel, img->kernel_len, text, sizeof(text));
+		if (r < 0) {
+			return refuse(r, err, err_len, "kernel %s: %s", img->kernel_path, text);
+		}
+	}
+	r = img->kind == BOOT_MULTIBOOT ? load_modules(img, mem, elf.end, module_gpa, err, err_len) :
+		load_joined(img, mem, &initrd_gpa, err, err_len);
+	if (r < 0) {
+		return r;
+	}
+	put_gdt(mem, img->kind == BOOT_BZIMAGE);
+	switch (img->kind) {
+	case BOOT_BZIMAGE:
+		put_page_tables(mem);
+		r = x86_bzimage_load(img, mem, rsdp_gpa, initrd_gpa, entry);
+		break;
+	case BOOT_PVH:
+		r = x86_pvh_load(img, &elf, mem, rsdp_gpa, initrd_gpa, entry);
+		break;
+	case BOOT_MULTIBOOT:
+		r = x86_multiboot_load(img, &elf, mem, module_gpa, entry);
+		break;
+	}
+	return r < 0 ? refuse(r, err, err_len, "kernel %s: does not fit into guest memory", img->kernel_path) : 0;
+}
