@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/options.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/clock.h"
+#include "vmm/doctor.h"
+#include "vmm/suggest.h"
+
+enum option_id {
+	OPT_SET,
+	OPT_KERNEL,
+	OPT_INITRD,
+	OPT_KEY, /* stands for a configuration key */
+	OPT_TIMEOUT,
+	OPT_PRINT,
+	OPT_NEED,
+	OPT_JSON,
+	OPT_VERBOSE,
+	OPT_QUIET,
+	OPT_HELP,
+	OPT_VERSION,
+};
+
+#define ALL_VERBS 0xffu
+
+static const struct verb_info {
+	enum verb verb;
+	const char *name, *args, *summary, *text, *example;
+} verbs[] = {
+	{VERB_RUN, "run", "[OPTIONS] [FILE]", "start a VM and stay until it ends",
+		"FILE is a vm.toml (default: ./vm.toml; - is standard input). Without a file,\n"
+		"--kernel is enough. Options override the file. The first SIGINT, SIGTERM or\n"
+		"SIGHUP presses the power button, the second one ends the VM. On a terminal\n"
+		"Ctrl-A x ends it, Ctrl-A h lists the other keys.\n"
+		"\n"
+		"Exit code: 0 powered off, 1 tinyvmm failed, 2 usage or configuration,\n"
+		"3 host, 10 reboot, 11 panic, 124 timeout, 128+n killed by signal n.",
+		"tinyvmm run --set machine.memory=2G --timeout 60s vm.toml"},
+	{VERB_CHECK, "check", "[OPTIONS] [FILE]...", "find every mistake in configuration files",
+		"Does everything `run` does before it opens /dev/kvm, and reports all mistakes\n"
+		"in one pass. Exit code: 0 none, 2 some.",
+		"tinyvmm check --print vm.toml"},
+	{VERB_DOCTOR, "doctor", "[OPTIONS] [FILE]", "what this host lacks, and the remedy",
+		"One line for each check: ok, warn or FAIL. With FILE, what that VM needs.\n"
+		"Exit code: 0, or 3 when a FAIL remains.",
+		"tinyvmm doctor --need kvm"},
+	{VERB_HELP, "help", "[VERB]", "this text, or more about one verb", "", "tinyvmm help run"},
+};
+
+static const struct option_info {
+	enum option_id id;
+	unsigned verbs;
+	char letter; /* 0: none */
+	const char *name;
+	const char *arg; /* NULL: takes none */
+	const char *key; /* OPT_KEY: the configuration key; a string, unless it is machine.cpus */
+	const char *help;
+} option_table[] = {
+	{OPT_KERNEL, VERB_RUN | VERB_CHECK, 0, "kernel", "PATH", "boot.kernel", "bzImage, or ELF with PVH or Multiboot"},
+	{OPT_INITRD, VERB_RUN | VERB_CHECK, 0, "initrd", "PATH", "boot.initrd", "may be repeated: one after another"},
+	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "append", "TEXT", "boot.cmdline", "kernel command line"},
+	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "memory", "SIZE", "machine.memory", "such as 512M or 2G"},
+	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "cpus", "N", "machine.cpus", "1 to 64"},
+	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "name", "NAME", "machine.name", "what the VM is called"},
+	{OPT_SET, VERB_RUN | VERB_CHECK, 0, "set", "KEY=VALUE", NULL, "any key of vm.toml; KEY=@FILE reads a file"},
+	{OPT_TIMEOUT, VERB_RUN, 0, "timeout", "TIME", NULL, "end the VM after 500ms, 60s, 2m ..."},
+	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
+	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
+	{OPT_JSON, VERB_DOCTOR, 0, "json", NULL, NULL, "one JSON object a line"},
+	{OPT_VERBOSE, ALL_VERBS, 'v', "verbose", NULL, NULL, "say more; -vv still more"},
+	{OPT_QUIET, ALL_VERBS, 'q', "quiet", NULL, NULL, "only errors"},
+	{OPT_HELP, ALL_VERBS, 'h', "help", NULL, NULL, "this text"},
+	{OPT_VERSION, ALL_VERBS, 'V', "version", NULL, NULL, "version and features"},
+};
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+struct parse {
+	struct options *o;
+	FILE *err;
+	bool done; /* --help or --version: the rest does not matter */
+	char *initrds; /* TOML array under construction, without the closing bracket */
+};
+
+static int __attribute__((format(printf, 2, 3))) wrong(const struct parse *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fputs("tinyvmm: error: ", p->err);
+	vfprintf(p->err, fmt, ap);
+	fputc('\n', p->err);
+	va_end(ap);
+	return -EINVAL;
+}
+
+/* `"text"` as a TOML string. Return: malloc'ed, or NULL. */
+static char *toml_string(const char *text)
+{
+	char *out = NULL;
+	size_t len;
+	FILE *f = open_memstream(&out, &len);
+
+	if (!f) {
+		return NULL;
+	}
+	fputc('"', f);
+	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+		if (*c == '"' || *c == '\\') {
+			fprintf(f, "\\%c", *c);
+		} else if (*c < 0x20 || *c == 0x7f) {
+			fprintf(f, "\\u%04x", *c);
+		} else {
+			fputc(*c, f);
+		}
+	}
+	fputc('"', f);
+	return fclose(f) == 0 ? out : NULL;
+}
+
+/* Takes @set, also on failure. */
+static int add_set(struct options *o, char *set)
+{
+	char **sets = set ? realloc(o->sets, (o->nsets + 1) * sizeof(*sets)) : NULL;
+
+	if (!sets) {
+		free(set);
+		return -ENOMEM;
+	}
+	o->sets = sets;
+	o->sets[o->nsets++] = set;
+	return 0;
+}
+
+static int add_key(struct options *o, const char *key, const char *value)
+{
+	bool is_number = strcmp(key, "machine.cpus") == 0;
+	char *quoted = is_number ? NULL : toml_string(value), *set = NULL;
+
+	if ((is_number || quoted) && asprintf(&set, "%s=%s", key, quoted ? quoted : value) < 0) {
+		set = NULL;
+	}
+	free(quoted);
+	return add_set(o, set);
+}
+
+static int add_initrd(struct parse *p, const char *path)
+{
+	char *quoted = toml_string(path), *list = NULL;
+
+	if (quoted && asprintf(&list, "%s%s%s", p->initrds ? p->initrds : "[", p->initrds ? ", " : "", quoted) < 0) {
+		list = NULL;
+	}
+	free(quoted);
+	if (!list) {
+		return -ENOMEM;
+	}
+	free(p->initrds);
+	p->initrds = list;
+	return 0;
+}
+
+static int set_timeout(const struct parse *p, const char *value)
+{
+	static const struct {
+		const char *unit;
+		uint64_t ns;
+	} units[] = {{"ms", CLOCK_NS_PER_MS}, {"s", CLOCK_NS_PER_S}, {"m", 60 * CLOCK_NS_PER_S}, {"h", 3600 * CLOCK_NS_PER_S}};
+	char *end = NULL;
+	unsigned long long n = 0;
+
+	if (*value >= '0' && *value <= '9') {
+		errno = 0;
+		n = strtoull(value, &end, 10);
+	}
+	for (size_t i = 0; end && errno == 0 && i < COUNT(units); i++) {
+		if (strcmp(end, units[i].unit) == 0 && n > 0 && n <= UINT64_MAX / 4 / units[i].ns) {
+			p->o->timeout_ns = n * units[i].ns;
+			return 0;
+		}
+	}
+	return wrong(p, "--timeout: expected a time such as \"500ms\", \"60s\" or \"2m\", got \"%s\"", value);
+}
+
+static int set_need(const struct parse *p, const char *value)
+{
+	while (*value) {
+		size_t len = strcspn(value, ",");
+		unsigned need = doctor_need_from_name(value, len);
+
+		if (!need) {
+			return wrong(p, "--need: unknown need \"%.*s\"; known: kvm", (int)len, value);
+		}
+		p->o->need |= need;
+		value += len + (value[len] == ',');
+	}
+	return p->o->need ? 0 : wrong(p, "--need: nothing named; known: kvm");
+}
+
+static int apply(struct parse *p, const struct option_info *opt, const char *value)
+{
+	struct options *o = p->o;
+
+	switch (opt->id) {
+	case OPT_SET:
+		return strchr(value, '=') ? add_set(o, strdup(value)) : wrong(p, "--set %s: expected KEY=VALUE", value);
+	case OPT_KERNEL:
+		o->has_kernel = true;
+		return add_key(o, opt->key, value);
+	case OPT_INITRD:
+		return add_initrd(p, value);
+	case OPT_KEY:
+		return add_key(o, opt->key, value);
+	case OPT_TIMEOUT:
+		return set_timeout(p, value);
+	case OPT_NEED:
+		return set_need(p, value);
+	case OPT_PRINT:
+		o->print = true;
+		return 0;
+	case OPT_JSON:
+		o->json = true;
+		return 0;
+	case OPT_VERBOSE:
+		o->verbose++;
+		return 0;
+	case OPT_QUIET:
+		o->verbose = -1;
+		return 0;
+	case OPT_HELP:
+		o->help_for = o->verb;
+		o->verb = VERB_HELP;
+		p->done = true;
+		return 0;
+	case OPT_VERSION:
+		o->verb = VERB_VERSION;
+		p->done = true;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static const struct verb_info *find_verb(const char *name)
+{
+	for (size_t i = 0; i < COUNT(verbs); i++) {
+		if (strcmp(verbs[i].name, name) == 0) {
+			return &verbs[i];
+		}
+	}
+	return NULL;
+}
+
+static const char *verb_name(enum verb verb)
+{
+	for (size_t i = 0; i < COUNT(verbs); i++) {
+		if (verbs[i].verb == verb) {
+			return verbs[i].name;
+		}
+	}
+	return "";
+}
+
+static int unknown_verb(const struct parse *p, const char *name)
+{
+	struct suggest s;
+
+	suggest_init(&s, name, strlen(name));
+	for (size_t i = 0; i < COUNT(verbs); i++) {
+		suggest_offer(&s, verbs[i].name);
+	}
+	if (s.best) {
+		return wrong(p, "unknown verb \"%s\"; did you mean \"%s\"?", name, s.best);
+	}
+	return wrong(p, "unknown verb \"%s\"; see tinyvmm --help", name);
+}
+
+static int unknown_option(const struct parse *p, const char *name, size_t len)
+{
+	struct suggest s;
+
+	suggest_init(&s, name, len);
+	for (size_t i = 0; i < COUNT(option_table); i++) {
+		if (option_table[i].verbs & p->o->verb) {
+			suggest_offer(&s, option_table[i].name);
+		}
+	}
+	if (s.best) {
+		return wrong(p, "%s: unknown option --%.*s; did you mean --%s?", verb_name(p->o->verb), (int)len, name, s.best);
+	}
+	return wrong(p, "%s: unknown option --%.*s; see tinyvmm help %s", verb_name(p->o->verb), (int)len, name,
+		verb_name(p->o->verb));
+}
+
+/* `--name`, `--name=value` or `--name value`. *@used counts the arguments taken. */
+static int parse_long(struct parse *p, const char *arg, const char *next, int *used)
+{
+	const char *name = arg + 2, *equals = strchr(name, '=');
+	size_t len = equals ? (size_t)(equals - name) : strlen(name);
+
+	for (size_t i = 0; i < COUNT(option_table); i++) {
+		const struct option_info *opt = &option_table[i];
+		const char *value = equals ? equals + 1 : next;
+
+		if (strlen(opt->name) != len || memcmp(opt->name, name, len) != 0 ||
+			(p->o->verb && !(opt->verbs & p->o->verb))) {
+			continue;
+		}
+		if (!opt->arg) {
+			return equals ? wrong(p, "--%s takes no value", opt->name) : apply(p, opt, NULL);
+		}
+		if (!value) {
+			return wrong(p, "--%s: expected %s after it", opt->name, opt->arg);
+		}
+		*used += !equals;
+		return apply(p, opt, value);
+	}
+	return unknown_option(p, name, len);
+}
+
+static int parse_letters(struct parse *p, const char *arg)
+{
+	for (const char *c = arg + 1; *c; c++) {
+		const struct option_info *opt = NULL;
+		int r;
+
+		for (size_t i = 0; i < COUNT(option_table); i++) {
+			if (option_table[i].letter == *c) {
+				opt = &option_table[i];
+			}
+		}
+		if (!opt) {
+			return wrong(p, "unknown option -%c; see tinyvmm --help", *c);
+		}
+		r = apply(p, opt, NULL);
+		if (r < 0) {
+			return r;
+		}
+	}
+	return 0;
+}
+
+static int parse_word(struct parse *p, const char *arg)
+{
+	struct options *o = p->o;
+	const struct verb_info *verb;
+
+	if (o->verb == VERB_HELP) {
+		verb = find_verb(arg);
+		o->help_for = verb ? verb->verb : 0;
+		return verb ? 0 : unknown_verb(p, arg);
+	}
+	if (!o->verb) {
+		verb = find_verb(arg);
+		o->verb = verb ? verb->verb : 0;
+		return verb ? 0 : unknown_verb(p, arg);
+	}
+	if (o->nfiles == 1 && o->verb != VERB_CHECK) {
+		return wrong(p, "%s takes one file, got \"%s\" and \"%s\"", verb_name(o->verb), o->files[0], arg);
+	}
+	o->files[o->nfiles++] = arg;
+	return 0;
+}
+
+static int parse_all(struct parse *p, int argc, char *const *argv)
+{
+	bool only_words = false;
+
+	for (int i = 1; i < argc && !p->done; i++) {
+		const char *arg = argv[i];
+		int r, used = 0;
+
+		if (only_words || arg[0] != '-' || arg[1] == '\0') {
+			r = parse_word(p, arg);
+		} else if (strcmp(arg, "--") == 0) {
+			only_words = true;
+			r = 0;
+		} else if (arg[1] != '-') {
+			r = parse_letters(p, arg);
+		} else if (!p->o->verb && strcmp(arg, "--help") != 0 && strcmp(arg, "--version") != 0) {
+			r = wrong(p, "%s: name a verb first; see tinyvmm --help", arg);
+		} else {
+			r = parse_long(p, arg, argv[i + 1], &used);
+		}
+		if (r < 0) {
+			return r;
+		}
+		i += used;
+	}
+	return 0;
+}
+
+int options_parse(struct options *o, int argc, char *const *argv, FILE *err)
+{
+	struct parse p = {.o = o, .err = err};
+	char *set = NULL;
+	int r;
+
+	*o = (struct options){.verb = 0};
+	o->files = calloc((size_t)argc + 1, sizeof(*o->files));
+	r = o->files ? parse_all(&p, argc, argv) : -ENOMEM;
+	if (r == 0 && p.initrds) {
+		r = asprintf(&set, "boot.initrd=%s]", p.initrds) < 0 ? -ENOMEM : add_set(o, set);
+	}
+	free(p.initrds);
+	if (r == 0 && !o->verb) {
+		return wrong(&p, "no verb; see tinyvmm --help");
+	}
+	return r == -ENOMEM ? (wrong(&p, "out of memory"), r) : r;
+}
+
+void options_finish(struct options *o)
+{
+	for (unsigned i = 0; i < o->nsets; i++) {
+		free(o->sets[i]);
+	}
+	free(o->sets);
+	free(o->files);
+	*o = (struct options){.verb = 0};
+}
+
+static void print_options(unsigned verb, FILE *out)
+{
+	for (size_t i = 0; i < COUNT(option_table); i++) {
+		const struct option_info *opt = &option_table[i];
+		char head[40];
+
+		if (!(opt->verbs & verb)) {
+			continue;
+		}
+		snprintf(head, sizeof(head), "%c%c%c --%s%s%s", opt->letter ? '-' : ' ', opt->letter ? opt->letter : ' ',
+			opt->letter ? ',' : ' ', opt->name, opt->arg ? " " : "", opt->arg ? opt->arg : "");
+		fprintf(out, "  %-24s %s\n", head, opt->help);
+	}
+}
+
+void options_print_help(enum verb verb, FILE *out)
+{
+	for (size_t i = 0; verb && i < COUNT(verbs); i++) {
+		const struct verb_info *v = &verbs[i];
+
+		if (v->verb == verb) {
+			fprintf(out, "usage: tinyvmm %s %s\n\n%s\n\n", v->name, v->args, v->text);
+			print_options(verb, out);
+			fprintf(out, "\nexample: %s\n", v->example);
+		}
+	}
+	if (verb) {
+		return;
+	}
+	fputs("usage: tinyvmm VERB [OPTIONS] [FILE]\n\nA minimal KVM virtual machine monitor.\n\n", out);
+	for (size_t i = 0; i < COUNT(verbs); i++) {
+		fprintf(out, "  %-10s %s\n%12s example: %s\n", verbs[i].name, verbs[i].summary, "", verbs[i].example);
+	}
+	fputs("\n  --version  version and features\n\nOptions of each verb: tinyvmm help VERB. The file: vm.toml(5).\n", out);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line: `tinyvmm VERB [OPTIONS] [FILE]`.
+ *
+ * Two tables in options.c, of verbs and of options, feed the parser and --help. An option that does not exist yet is not in them.
+ *
+ * Thread: the main thread.
+ */
+#ifndef VMM_OPTIONS_H
+#define VMM_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum verb {
+	VERB_RUN = 0x1,
+	VERB_CHECK = 0x2,
+	VERB_DOCTOR = 0x4,
+	VERB_HELP = 0x8,
+	VERB_VERSION = 0x10,
+};
+
+struct options {
+	enum verb verb;
+	enum verb help_for; /* with VERB_HELP: one verb, or 0 for the overview */
+	const char **files; /* nfiles of them, borrowed from argv; "-" is standard input */
+	unsigned nfiles;
+	char **sets; /* nsets times "key=value", in order: --set, and options that stand for a key */
+	unsigned nsets;
+	bool has_kernel; /* --kernel: `run` needs no file */
+	uint64_t timeout_ns; /* 0: none */
+	int verbose; /* -v: 1, -vv: 2, -q: -1 */
+	bool print, json;
+	unsigned need; /* DOCTOR_NEED_*, 0: everything */
+};
+
+/**
+ * options_parse - understand a command line
+ * @err: gets one line that says what is wrong, with a suggestion where one is near
+ * Return: 0, or -EINVAL or -ENOMEM. Either way options_finish frees what was made.
+ */
+int options_parse(struct options *o, int argc, char *const *argv, FILE *err);
+void options_finish(struct options *o); /* accepts zeroed memory */
+
+/* At most 80 columns. @verb 0: the overview. */
+void options_print_help(enum verb verb, FILE *out);
+
+#endif
