@@ -53,7 +53,7 @@ struct config {
 	struct {
 		bool enable;
 	} rng;
-	struct config_origin *origins; /* where each value came from, for --print */
+	char **origins; /* where each key's value came from, in the order of config_keys.c: "vm.toml:7:10", "--set ...", "default" */
 };
 
 /* One source of values, in the order they apply: later ones win. */
@@ -75,6 +75,9 @@ struct config_input {
  */
 int config_load(struct config *cfg, const struct config_input *in, FILE *report);
 void config_finish(struct config *cfg); /* accepts zeroed memory */
+
+/* Where the value of @key ("boot.kernel") came from, for mistakes that are found later. */
+const char *config_where(const struct config *cfg, const char *key);
 
 /* The effective configuration as TOML, each value followed by a comment that says where it came from. */
 void config_print(const struct config *cfg, FILE *out);

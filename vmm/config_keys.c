@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/config_keys.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "boot/x86_layout.h"
+#include "vmm/clock.h"
+
+#define MIB ((uint64_t)1 << 20)
+#define PATH_LEN_MAX 4095
+
+static const char *const hugepages_values[] = {"thp", "off", "2M", "1G", NULL};
+static const char *const exit_port_values[] = {"off", "code", "isa-debug", NULL};
+static const char *const end_values[] = {"exit", "restart", NULL};
+static const char *const console_values[] = {"none", "stdio", "file", NULL};
+static const char *const serial_values[] = {"off", "stdio", "file", NULL};
+
+#define AT(member) offsetof(struct config, member)
+
+const struct config_key config_keys[] = {
+	{"machine", "name", CONFIG_STRING, AT(machine.name), NULL, NULL, 1, CONFIG_NAME_MAX,
+		"What the VM is called; default: the file's directory, or the file's name when that is not vm.toml."},
+	{"machine", "cpus", CONFIG_COUNT, AT(machine.cpus), "1", NULL, 1, X86_CPUS_MAX, "Virtual CPUs."},
+	{"machine", "memory", CONFIG_SIZE, AT(machine.memory), "512M", NULL, 16 * MIB, (uint64_t)1 << 44, "Guest memory, binary units."},
+	{"machine", "hugepages", CONFIG_ENUM, AT(machine.hugepages), "thp", hugepages_values, 0, 0,
+		"Pages behind guest memory: transparent huge pages, small ones, or pages from the kernel's pool."},
+	{"machine", "exit_port", CONFIG_ENUM, AT(machine.exit_port), "off", exit_port_values, 0, 0,
+		"I/O port 0xf4 ends the VM: the byte written is the exit code, or (isa-debug) twice the byte plus 1."},
+	{"machine", "on_reboot", CONFIG_ENUM, AT(machine.on_reboot), "restart", end_values, 0, 0,
+		"When the guest resets: end with exit code 10, or start it again."},
+	{"machine", "on_panic", CONFIG_ENUM, AT(machine.on_panic), "exit", end_values, 0, 0,
+		"When the guest panics: end with exit code 11, or start it again."},
+	{"machine", "stop_grace", CONFIG_TIME, AT(machine.stop_grace_ns), "20s", NULL, 0, 0,
+		"How long the guest may take to power off after the power button; \"0s\" kills at once."},
+	{"boot", "kernel", CONFIG_PATH, AT(boot.kernel), NULL, NULL, 1, PATH_LEN_MAX,
+		"bzImage, or ELF with a PVH note or a Multiboot header. Required."},
+	{"boot", "initrd", CONFIG_PATHS, AT(boot.initrd), NULL, NULL, 1, PATH_LEN_MAX,
+		"One file or an array of files, loaded one after another (Multiboot: the modules)."},
+	{"boot", "cmdline", CONFIG_STRING, AT(boot.cmdline), "", NULL, 0, X86_CMDLINE_MAX, "Kernel command line."},
+	{"boot", "auto_cmdline", CONFIG_BOOL, AT(boot.auto_cmdline), "true", NULL, 0, 0,
+		"Append what is missing: console= for each console, panic=-1."},
+	{"console", "type", CONFIG_ENUM, AT(console.type), "stdio", console_values, 0, 0,
+		"virtio-console (hvc0): on standard input and output, only in a file, or absent."},
+	{"console", "log", CONFIG_PATH, AT(console.path), NULL, NULL, 1, PATH_LEN_MAX, "File that gets a copy of the console's output."},
+	{"console", "escape", CONFIG_CONTROL, AT(console.escape), "ctrl-a", NULL, 0, 0,
+		"Key that starts a command on a terminal: ctrl-a to ctrl-z, or ctrl- and one of \\ ] ^ _"},
+	{"serial", "type", CONFIG_ENUM, AT(serial.type), "off", serial_values, 0, 0,
+		"16550 serial port (ttyS0): for early messages; every byte costs an exit."},
+	{"serial", "log", CONFIG_PATH, AT(serial.path), NULL, NULL, 1, PATH_LEN_MAX, "File that gets a copy of the serial port's output."},
+	{"rng", "enable", CONFIG_BOOL, AT(rng.enable), "true", NULL, 0, 0, "virtio-rng: random numbers from the host."},
+};
+const unsigned config_nkeys = sizeof(config_keys) / sizeof(config_keys[0]);
+
+static int __attribute__((format(printf, 3, 4))) refuse(char *err, size_t err_len, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err, err_len, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+/* `string "two"`, `integer 3`, `array`: what somebody wrote instead. */
+static const char *describe(const struct toml_node *value, char *buf, size_t len)
+{
+	size_t n;
+
+	switch (toml_type_of(value)) {
+	case TOML_STRING:
+		snprintf(buf, len, "string \"%.40s\"", toml_string(value, &n));
+		break;
+	case TOML_INTEGER:
+		snprintf(buf, len, "integer %" PRId64, toml_integer(value));
+		break;
+	case TOML_BOOLEAN:
+		snprintf(buf, len, "%s", toml_boolean(value) ? "true" : "false");
+		break;
+	case TOML_TABLE:
+		snprintf(buf, len, "a table");
+		break;
+	case TOML_ARRAY:
+		snprintf(buf, len, "an array");
+		break;
+	case TOML_FLOAT:
+		snprintf(buf, len, "a floating-point number");
+		break;
+	case TOML_DATE:
+		snprintf(buf, len, "a date");
+		break;
+	}
+	return buf;
+}
+
+static int expected(char *err, size_t err_len, const char *want, const struct toml_node *value)
+{
+	char got[80];
+
+	return refuse(err, err_len, "expected %s, got %s", want, describe(value, got, sizeof(got)));
+}
+
+/* A number with a unit. Return: true with *@result when it is that and does not overflow. */
+struct unit {
+	const char *name;
+	uint64_t factor;
+};
+
+static bool parse_with_unit(const char *text, const struct unit *units, uint64_t *result)
+{
+	char *end;
+	unsigned long long n;
+
+	if (*text < '0' || *text > '9') {
+		return false;
+	}
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	for (; errno == 0 && units->name; units++) {
+		if (strcmp(end, units->name) == 0 && n <= UINT64_MAX / units->factor) {
+			*result = n * units->factor;
+			return true;
+		}
+	}
+	return false;
+}
+
+static int to_size(uint64_t *out, const struct config_key *key, const char *text, const struct toml_node *value, char *err, size_t err_len)
+{
+	static const struct unit units[] = {{"K", 1 << 10}, {"KiB", 1 << 10}, {"M", 1 << 20}, {"MiB", 1 << 20}, {"G", 1 << 30},
+		{"GiB", 1 << 30}, {"T", (uint64_t)1 << 40}, {"TiB", (uint64_t)1 << 40}, {NULL, 0}};
+
+	if (!text || !parse_with_unit(text, units, out)) {
+		return expected(err, err_len, "a size as a string, such as \"512M\" or \"2G\" (binary units)", value);
+	}
+	if (*out < key->min || *out > key->max) {
+		return refuse(err, err_len, "%s is out of range: expected %" PRIu64 "M to %" PRIu64 "G", text, key->min >> 20, key->max >> 30);
+	}
+	return 0;
+}
+
+static int to_time(uint64_t *out, const char *text, const struct toml_node *value, char *err, size_t err_len)
+{
+	static const struct unit units[] = {
+		{"ms", CLOCK_NS_PER_MS}, {"s", CLOCK_NS_PER_S}, {"m", 60 * CLOCK_NS_PER_S}, {"h", 3600 * CLOCK_NS_PER_S}, {NULL, 0}};
+
+	if (!text || !parse_with_unit(text, units, out) || *out > UINT64_MAX / 4) {
+		return expected(err, err_len, "a time as a string, such as \"500ms\", \"20s\" or \"2m\"", value);
+	}
+	return 0;
+}
+
+static int to_enum(unsigned *out, const struct config_key *key, const char *text, const struct toml_node *value, char *err, size_t err_len)
+{
+	char want[128] = "";
+
+	for (unsigned i = 0; key->values[i]; i++) {
+		size_t used = strlen(want);
+
+		if (text && strcmp(text, key->values[i]) == 0) {
+			*out = i;
+			return 0;
+		}
+		snprintf(want + used, sizeof(want) - used, "%s\"%s\"", i ? " or " : "", key->values[i]);
+	}
+	return expected(err, err_len, want, value);
+}
+
+static int to_control(uint8_t *out, const char *text, const struct toml_node *value, char *err, size_t err_len)
+{
+	if (text && strncmp(text, "ctrl-", 5) == 0 && text[5] && !text[6] &&
+		((text[5] >= 'a' && text[5] <= 'z') || strchr("\\]^_", text[5]))) {
+		*out = (uint8_t)(text[5] & 0x1f);
+		return 0;
+	}
+	return expected(err, err_len, "a control key such as \"ctrl-a\"", value);
+}
+
+static bool is_name(const char *text)
+{
+	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-");
+
+	return n > 0 && text[n] == '\0' && !strchr("._-", text[0]);
+}
+
+/* Copies @path with ${VAR} and ${VAR:-instead} replaced. Return: 0, or -EINVAL with @err. */
+static int expand_variables(FILE *out, const char *path, char *err, size_t err_len)
+{
+	while (*path) {
+		char name[64];
+		const char *end, *instead, *value;
+		size_t n;
+
+		if (path[0] != '$' || path[1] != '{') {
+			fputc(*path++, out);
+			continue;
+		}
+		path += 2;
+		end = strchr(path, '}');
+		instead = strstr(path, ":-");
+		instead = end && instead && instead < end ? instead : NULL;
+		n = end ? (size_t)((instead ? instead : end) - path) : 0;
+		if (n == 0 || n >= sizeof(name)) {
+			return refuse(err, err_len, "broken variable: want ${NAME} or ${NAME:-VALUE}");
+		}
+		memcpy(name, path, n);
+		name[n] = '\0';
+		value = getenv(name);
+		if (value && *value) {
+			fputs(value, out);
+		} else if (instead) {
+			fwrite(instead + 2, 1, (size_t)(end - instead - 2), out);
+		} else {
+			return refuse(err, err_len, "the variable %s is not set", name);
+		}
+		path = end + 1;
+	}
+	return 0;
+}
+
+static int to_path(char **out, const char *text, const char *dir, char *err, size_t err_len)
+{
+	char *expanded = NULL, *path = NULL;
+	const char *home = getenv("HOME");
+	size_t len;
+	FILE *f = open_memstream(&expanded, &len);
+	int r = f ? expand_variables(f, text, err, err_len) : refuse(err, err_len, "out of memory");
+
+	if (f && fclose(f) != 0) {
+		r = refuse(err, err_len, "out of memory");
+	}
+	if (r == 0 && strncmp(expanded, "~/", 2) == 0 && !home) {
+		r = refuse(err, err_len, "the variable HOME is not set");
+	} else if (r == 0 && strncmp(expanded, "~/", 2) == 0) {
+		r = asprintf(&path, "%s%s", home, expanded + 1) < 0 ? -ENOMEM : 0;
+	} else if (r == 0) {
+		r = asprintf(&path, "%s%s%s", expanded[0] == '/' ? "" : dir, expanded[0] == '/' || !*dir ? "" : "/", expanded) < 0 ? -ENOMEM : 0;
+	}
+	free(expanded);
+	if (r == 0) {
+		free(*out);
+		*out = path;
+	}
+	return r;
+}
+
+/* A non-empty string without NUL, not longer than allowed. Return: the text, or NULL with @err. */
+static const char *check_string(const struct config_key *key, const struct toml_node *value, const char *text, char *err, size_t err_len)
+{
+	size_t len;
+
+	if (toml_type_of(value) == TOML_STRING) {
+		text = toml_string(value, &len);
+	} else if (text) {
+		len = strlen(text);
+	} else {
+		expected(err, err_len, "a string", value);
+		return NULL;
+	}
+	if (strlen(text) != len) {
+		refuse(err, err_len, "the string has a NUL character in it");
+	} else if (len < key->min) {
+		refuse(err, err_len, "the string is empty");
+	} else if (len > key->max) {
+		refuse(err, err_len, "%zu bytes are too long: at most %" PRIu64, len, key->max);
+	} else {
+		return text;
+	}
+	return NULL;
+}
+
+static int set_string(struct config *cfg, const struct config_key *key, const char *text, char *err, size_t err_len)
+{
+	char **out = (char **)(void *)((char *)cfg + key->offset), *copy;
+
+	if (key->offset == AT(machine.name) && !is_name(text)) {
+		return refuse(err, err_len, "\"%.40s\" is no name: want lower-case letters, digits, '.', '_' and '-', a letter or digit first", text);
+	}
+	copy = strdup(text);
+	if (!copy) {
+		return refuse(err, err_len, "out of memory");
+	}
+	free(*out);
+	*out = copy;
+	return 0;
+}
+
+static void drop_initrds(struct config *cfg)
+{
+	while (cfg->boot.ninitrds > 0) {
+		cfg->boot.ninitrds--;
+		free(cfg->boot.initrd[cfg->boot.ninitrds]);
+		cfg->boot.initrd[cfg->boot.ninitrds] = NULL;
+	}
+}
+
+static int set_initrds(struct config *cfg, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
+	char *err, size_t err_len)
+{
+	bool is_array = toml_type_of(value) == TOML_ARRAY;
+	size_t n = is_array ? toml_count(value) : 1;
+
+	if (n > BOOT_INITRDS_MAX) {
+		return refuse(err, err_len, "%zu initrds are too many: at most %d", n, BOOT_INITRDS_MAX);
+	}
+	drop_initrds(cfg);
+	for (size_t i = 0; i < n; i++) {
+		const char *path = check_string(key, is_array ? toml_item(value, i, NULL, NULL) : value, is_array ? NULL : text, err, err_len);
+
+		if (!path || to_path(&cfg->boot.initrd[i], path, dir, err, err_len) < 0) {
+			return -EINVAL;
+		}
+		cfg->boot.ninitrds++;
+	}
+	return 0;
+}
+
+static int set_count(unsigned *out, const struct config_key *key, const struct toml_node *value, char *err, size_t err_len)
+{
+	char want[64];
+
+	if (toml_type_of(value) != TOML_INTEGER || toml_integer(value) < (int64_t)key->min || toml_integer(value) > (int64_t)key->max) {
+		snprintf(want, sizeof(want), "integer %" PRIu64 "..%" PRIu64, key->min, key->max);
+		return expected(err, err_len, want, value);
+	}
+	*out = (unsigned)toml_integer(value);
+	return 0;
+}
+
+int config_set(struct config *cfg, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
+	char *err, size_t err_len)
+{
+	void *out = (char *)cfg + key->offset;
+	const char *string;
+	size_t n;
+
+	switch (key->type) {
+	case CONFIG_STRING:
+	case CONFIG_PATH:
+		string = check_string(key, value, text, err, err_len);
+		if (!string) {
+			return -EINVAL;
+		}
+		return key->type == CONFIG_PATH ? to_path(out, string, dir, err, err_len) : set_string(cfg, key, string, err, err_len);
+	case CONFIG_PATHS:
+		return set_initrds(cfg, key, value, text, dir, err, err_len);
+	case CONFIG_COUNT:
+		return set_count(out, key, value, err, err_len);
+	case CONFIG_BOOL:
+		if (toml_type_of(value) != TOML_BOOLEAN) {
+			return expected(err, err_len, "true or false", value);
+		}
+		*(bool *)out = toml_boolean(value);
+		return 0;
+	default:
+		break;
+	}
+	string = toml_type_of(value) == TOML_STRING ? toml_string(value, &n) : NULL;
+	switch (key->type) {
+	case CONFIG_SIZE:
+		return to_size(out, key, string, value, err, err_len);
+	case CONFIG_TIME:
+		return to_time(out, string, value, err, err_len);
+	case CONFIG_ENUM:
+		return to_enum(out, key, string, value, err, err_len);
+	default:
+		return to_control(out, string, value, err, err_len);
+	}
+}

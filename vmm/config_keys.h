@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of everything vm.toml may say, for config.c and config_print.c. Not for anyone else.
+ * Thread: the main thread.
+ */
+#ifndef VMM_CONFIG_KEYS_H
+#define VMM_CONFIG_KEYS_H
+
+#include "vmm/config.h"
+#include "vmm/toml.h"
+
+enum config_type {
+	CONFIG_STRING,
+	CONFIG_PATH, /* expanded, and relative to the file that says it */
+	CONFIG_PATHS, /* one path or an array; boot.initrd */
+	CONFIG_SIZE, /* "512M" -> uint64_t bytes */
+	CONFIG_TIME, /* "20s" -> uint64_t nanoseconds */
+	CONFIG_COUNT, /* integer -> unsigned */
+	CONFIG_BOOL,
+	CONFIG_ENUM, /* one of values -> enum, in that order */
+	CONFIG_CONTROL, /* "ctrl-a" -> uint8_t */
+};
+
+struct config_key {
+	const char *table, *name;
+	enum config_type type;
+	size_t offset; /* in struct config */
+	const char *initial; /* what it is when nobody says anything, as --set would; NULL: nothing */
+	const char *const *values; /* CONFIG_ENUM, ended by NULL */
+	uint64_t min, max; /* CONFIG_SIZE, _COUNT; bytes a CONFIG_STRING may have */
+	const char *help; /* one sentence */
+};
+
+extern const struct config_key config_keys[];
+extern const unsigned config_nkeys;
+
+/**
+ * config_set - convert a value and store it
+ * @dir: what paths are relative to; "" for the working directory
+ * @text: what a bare word was, when the value came as text; strings take it as it is. NULL for values from a file
+ * Return: 0, or -EINVAL with @err: what was expected and what there was.
+ */
+int config_set(struct config *cfg, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
+	char *err, size_t err_len);
+
+#endif

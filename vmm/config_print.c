@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* The effective configuration, and the list of keys, as text. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "vmm/clock.h"
+#include "vmm/config_keys.h"
+
+static void print_string(const char *text, FILE *out)
+{
+	fputc('"', out);
+	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+		if (*c == '"' || *c == '\\') {
+			fprintf(out, "\\%c", *c);
+		} else if (*c < 0x20 || *c == 0x7f) {
+			fprintf(out, "\\u%04x", *c);
+		} else {
+			fputc(*c, out);
+		}
+	}
+	fputc('"', out);
+}
+
+static void print_size(uint64_t bytes, FILE *out)
+{
+	static const char units[] = "KMGT";
+	unsigned i = 0;
+
+	for (bytes >>= 10; i < 3 && bytes % 1024 == 0; i++) {
+		bytes >>= 10;
+	}
+	fprintf(out, "\"%" PRIu64 "%c\"", bytes, units[i]);
+}
+
+static void print_paths(const struct config *cfg, FILE *out)
+{
+	fputc('[', out);
+	for (unsigned i = 0; i < cfg->boot.ninitrds; i++) {
+		fputs(i ? ", " : "", out);
+		print_string(cfg->boot.initrd[i], out);
+	}
+	fputc(']', out);
+}
+
+static void print_value(const struct config *cfg, const struct config_key *key, FILE *out)
+{
+	const void *p = (const char *)cfg + key->offset;
+	uint64_t ns;
+
+	switch (key->type) {
+	case CONFIG_STRING:
+	case CONFIG_PATH:
+		print_string(*(char *const *)p, out);
+		break;
+	case CONFIG_PATHS:
+		print_paths(cfg, out);
+		break;
+	case CONFIG_SIZE:
+		print_size(*(const uint64_t *)p, out);
+		break;
+	case CONFIG_TIME:
+		ns = *(const uint64_t *)p;
+		if (ns % CLOCK_NS_PER_S == 0) {
+			fprintf(out, "\"%" PRIu64 "s\"", ns / (uint64_t)CLOCK_NS_PER_S);
+		} else {
+			fprintf(out, "\"%" PRIu64 "ms\"", ns / (uint64_t)CLOCK_NS_PER_MS);
+		}
+		break;
+	case CONFIG_COUNT:
+		fprintf(out, "%u", *(const unsigned *)p);
+		break;
+	case CONFIG_BOOL:
+		fputs(*(const bool *)p ? "true" : "false", out);
+		break;
+	case CONFIG_ENUM:
+		fprintf(out, "\"%s\"", key->values[*(const unsigned *)p]);
+		break;
+	case CONFIG_CONTROL:
+		fprintf(out, "'ctrl-%c'", (*(const uint8_t *)p | (*(const uint8_t *)p <= 26 ? 0x60 : 0x40)));
+		break;
+	}
+}
+
+static bool is_set(const struct config *cfg, const struct config_key *key)
+{
+	if (key->type == CONFIG_STRING || key->type == CONFIG_PATH) {
+		return *(char *const *)(const void *)((const char *)cfg + key->offset) != NULL;
+	}
+	return true;
+}
+
+void config_print(const struct config *cfg, FILE *out)
+{
+	const char *table = "";
+
+	for (unsigned i = 0; i < config_nkeys; i++) {
+		const struct config_key *key = &config_keys[i];
+
+		if (strcmp(table, key->table) != 0) {
+			fprintf(out, "%s[%s]\n", *table ? "\n" : "", key->table);
+			table = key->table;
+		}
+		if (is_set(cfg, key)) {
+			fprintf(out, "%s = ", key->name);
+			print_value(cfg, key, out);
+			fprintf(out, "  # %s\n", cfg->origins[i]);
+		}
+	}
+	fprintf(out, "\n# host memory: at most %" PRIu64 "M for the guest, and about 1M for tinyvmm\n", cfg->machine.memory >> 20);
+}
+
+void config_print_keys(FILE *out)
+{
+	for (unsigned i = 0; i < config_nkeys; i++) {
+		const struct config_key *key = &config_keys[i];
+
+		fprintf(out, "%s.%s\t%s\t", key->table, key->name, key->initial ? key->initial : "");
+		for (unsigned v = 0; key->values && key->values[v]; v++) {
+			fprintf(out, "%s%s", v ? " " : "", key->values[v]);
+		}
+		fprintf(out, "\t%s\n", key->help);
+	}
+}
