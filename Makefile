@@ -38,9 +38,11 @@ FOLDERS := vmm virtio devices display boot
 SRC     := $(filter-out %_test.c %_fuzz.c,$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))
 TESTS   := $(sort $(wildcard $(FOLDERS:=/*_test.c)))
 FUZZ    := $(sort $(wildcard tests/fuzz/*_fuzz.c))
-HEADERS := $(sort $(wildcard $(FOLDERS:=/*.h)))
+SUPPORT := $(sort $(wildcard tests/support/*.c))
+HEADERS := $(sort $(wildcard $(FOLDERS:=/*.h) tests/support/*.h))
 
 OBJ      := $(patsubst %,$(OUT)/%.o,$(basename $(SRC)))
+SUPPORT_OBJ := $(SUPPORT:%.c=$(OUT)/%.o)
 LIB_OBJ  := $(filter-out $(OUT)/vmm/main.o,$(OBJ))
 TEST_BIN := $(TESTS:%.c=$(OUT)/%)
 FUZZ_BIN := $(FUZZ:%.c=$(OUT)/%)
@@ -70,13 +72,18 @@ $(OUT)/libtinyvmm.a: $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(TEST_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libtinyvmm.a
-	$(call say,LINK,$@)
-	$(Q)$(CXX) $(LDFLAGS) -o $@ $< $(OUT)/libtinyvmm.a $(LDLIBS) -lcmocka
+# What only tests need: never in the program.
+$(OUT)/libsupport.a: $(SUPPORT_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(FUZZ_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libtinyvmm.a
+$(TEST_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libsupport.a $(OUT)/libtinyvmm.a
 	$(call say,LINK,$@)
-	$(Q)$(CXX) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(OUT)/libtinyvmm.a $(LDLIBS)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $< $(OUT)/libsupport.a $(OUT)/libtinyvmm.a $(LDLIBS) -lcmocka
+
+$(FUZZ_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libsupport.a $(OUT)/libtinyvmm.a
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(OUT)/libsupport.a $(OUT)/libtinyvmm.a $(LDLIBS)
 
 # Guest-controlled integers are handled here: no silent conversion.
 $(OUT)/virtio/%.o $(OUT)/devices/%.o: CFLAGS += -Wconversion
@@ -99,4 +106,4 @@ fuzzers: $(FUZZ_BIN)
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d)
+-include $(OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d)
