@@ -282,6 +282,20 @@ static void put_gdt(const struct gmem *mem, bool long_mode)
 	gmem_write(mem, X86_GDT_GPA, gdt, sizeof(gdt));
 }
 
+/* With hardware-reduced ACPI, Linux 6.1 prefers an EFI reset over the reset register, finds no EFI, and jumps to the BIOS's entry
+ * in real mode. So there is one, of five instructions. */
+static void put_reset_vector(const struct gmem *mem)
+{
+	static const uint8_t code[] = {
+		0xb0, X86_RESET_VALUE, /* mov al, X86_RESET_VALUE */
+		0xba, X86_PORT_RESET & 0xff, X86_PORT_RESET >> 8, /* mov dx, X86_PORT_RESET */
+		0xee, /* out dx, al */
+		0xf4, 0xeb, 0xfd, /* hlt; jmp to it */
+	};
+
+	gmem_write(mem, X86_RESET_VECTOR_GPA, code, sizeof(code));
+}
+
 int boot_load(const struct boot_image *img, const struct gmem *mem, const char *cmdline, uint64_t rsdp_gpa, struct boot_entry *entry,
 	char *err, size_t err_len)
 {
@@ -307,6 +321,7 @@ int boot_load(const struct boot_image *img, const struct gmem *mem, const char *
 		return r;
 	}
 	put_gdt(mem, img->kind == BOOT_BZIMAGE);
+	put_reset_vector(mem);
 	switch (img->kind) {
 	case BOOT_BZIMAGE:
 		put_page_tables(mem);

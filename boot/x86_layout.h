@@ -26,7 +26,8 @@
 #define X86_BOOT_DATA_GPA 0x21000ull /* module lists and the like, up to X86_EBDA_GPA */
 #define X86_EBDA_GPA 0x9fc00ull /* end of usable memory below 1 MiB */
 #define X86_ACPI_GPA 0xe0000ull
-#define X86_ACPI_MAX 0x20000ull
+#define X86_ACPI_MAX 0x1f000ull
+#define X86_RESET_VECTOR_GPA 0xffff0ull /* where a jump to the BIOS ends: boot_load puts a reset there */
 #define X86_HIGH_MEMORY_GPA 0x100000ull
 
 #define X86_LOW_RAM_MAX 0xc0000000ull

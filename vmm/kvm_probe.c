@@ -9,19 +9,31 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/clock.h"
 #include "vmm/kvm.h"
 
 #define PROBE_PORT 0xf4
 #define PROBE_VALUE 0x2a
 #define PAGE 0x1000
 
-/* Real mode, at address 0: mov al, 6; mov bl, 7; mul bl; out 0xf4, al; hlt */
-static const uint8_t program[] = {0xb0, 6, 0xb3, 7, 0xf6, 0xe3, 0xe6, PROBE_PORT, 0xf4};
+/*
+ * Real mode, at address 0: counts down, and writes the product of 6 and 7 to the port. The loop takes a millisecond on a processor and
+ * seconds where somebody emulates it instruction by instruction, which is no KVM to boot a kernel on.
+ */
+static const uint8_t program[] = {
+	0x66, 0xb9, 0x00, 0x00, 0x20, 0x00, /* mov ecx, 0x200000 */
+	0x66, 0x49, /* dec ecx */
+	0x75, 0xfc, /* jnz back */
+	0xb0, 6, 0xb3, 7, 0xf6, 0xe3, /* mov al, 6; mov bl, 7; mul bl */
+	0xe6, PROBE_PORT, 0xf4, /* out PROBE_PORT, al; hlt */
+};
+#define PROBE_NS_MAX (CLOCK_NS_PER_S / 2)
 
 static int run_program(int vcpu_fd, struct kvm_run *run, char *why, size_t why_len)
 {
 	struct kvm_sregs sregs;
 	struct kvm_regs regs = {.rip = 0, .rflags = 2};
+	uint64_t start, ns;
 	int r;
 
 	if (ioctl(vcpu_fd, KVM_GET_SREGS, &sregs) < 0) {
@@ -32,6 +44,7 @@ static int run_program(int vcpu_fd, struct kvm_run *run, char *why, size_t why_l
 	if (ioctl(vcpu_fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(vcpu_fd, KVM_SET_REGS, &regs) < 0) {
 		return -errno;
 	}
+	start = clock_now_ns();
 	do {
 		r = ioctl(vcpu_fd, KVM_RUN, 0);
 	} while (r < 0 && errno == EINTR);
@@ -42,6 +55,12 @@ static int run_program(int vcpu_fd, struct kvm_run *run, char *why, size_t why_l
 		((uint8_t *)run)[run->io.data_offset] != PROBE_VALUE) {
 		snprintf(why, why_len, "/dev/kvm opens, but a guest's first instructions do not run (exit reason %u): "
 			"the host's virtualisation is broken or incomplete", run->exit_reason);
+		return -EIO;
+	}
+	ns = clock_now_ns() - start;
+	if (ns > PROBE_NS_MAX) {
+		snprintf(why, why_len, "/dev/kvm emulates guest code instead of running it (%llu ms for what takes one): too slow for a kernel",
+			(unsigned long long)(ns / CLOCK_NS_PER_MS));
 		return -EIO;
 	}
 	return 0;

@@ -8,9 +8,9 @@
 #include <stddef.h>
 
 /**
- * kvm_probe - make a VM with one page of memory and let it write a port
+ * kvm_probe - make a VM with one page of memory and let it count and write a port
  * @why: on failure one line that says what is wrong and what to do
- * Return: 0 or -errno. Takes a few milliseconds. Thread: main.
+ * Return: 0 or -errno. Takes a few milliseconds where KVM works, seconds where it does not. Thread: main.
  */
 int kvm_probe(char *why, size_t why_len);
 

@@ -1,0 +1,45 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Installs the Debian packages that building, testing and the guests need, saying which; through sudo where not root.
+# With INSTALL=0 it only says what is missing.
+#
+# usage: tools/deps.sh GROUP...     groups: build test guest
+set -euo pipefail
+
+build="gcc g++ make libc6-dev libtomlplusplus-dev libjansson-dev"
+guest="busybox-static cpio xz-utils zstd gcc libc6-dev ca-certificates"
+test="clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev acpica-tools expect procps git binutils python3"
+
+wanted=
+for group in "$@"; do
+	case $group in
+	build) wanted="$wanted $build" ;;
+	guest) wanted="$wanted $guest" ;;
+	test) wanted="$wanted $test" ;;
+	*) echo "deps: error: unknown group $group" >&2 && exit 2 ;;
+	esac
+done
+
+missing=
+for package in $(tr ' ' '\n' <<< "$wanted" | sort -u); do
+	status=$(dpkg-query -W -f '${Status}' "$package" 2> /dev/null || :)
+	[ "$status" = "install ok installed" ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+echo "deps: missing packages:$missing" >&2
+if [ "${INSTALL:-1}" = 0 ]; then
+	echo "deps: INSTALL=0: install them with: apt-get install$missing" >&2
+	exit 1
+fi
+sudo=
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo > /dev/null || { echo "deps: error: neither root nor sudo: apt-get install$missing" >&2; exit 1; }
+	sudo=sudo
+fi
+# shellcheck disable=SC2086
+install() {
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >&2
+}
+# A package list that is old or not there at all is the usual reason for a failure.
+install || { $sudo apt-get update -q >&2 && install; }
