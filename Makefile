@@ -52,7 +52,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit fuzzers
+.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check run install uninstall
 
 all: $(OUT)/tinyvmm
 ifeq ($(MODE),release)
@@ -60,8 +60,13 @@ ifeq ($(MODE),release)
 endif
 
 help:
-	@echo 'make            build/tinyvmm'
-	@echo 'make clean      remove build/'
+	@echo 'make              build/tinyvmm'
+	@echo 'make deps         install what building and testing need (INSTALL=0: only say it)'
+	@echo 'make run          a guest shell on this terminal; without one, boot, report, power off'
+	@echo 'make check        every test; real guests run in the host VM where there is no KVM'
+	@echo 'make check-unit   the tests that need no KVM'
+	@echo 'make install      PREFIX=/usr/local DESTDIR='
+	@echo 'make clean        remove build/'
 
 # Objects are built all the same; only what main.o leads to is linked.
 $(OUT)/tinyvmm: $(OUT)/vmm/main.o $(OUT)/libtinyvmm.a
@@ -101,7 +106,54 @@ $(OUT)/%.o: %.cc Makefile
 unit: $(TEST_BIN)
 	$(Q)set -e; for t in $(TEST_BIN); do $$t; done
 
+tests: $(TEST_BIN)
 fuzzers: $(FUZZ_BIN)
+
+# Every header stands alone.
+headers:
+	$(Q)set -e; for h in $(HEADERS); do for cc in gcc clang; do \
+		$$cc $(CFLAGS) -Werror -Wno-unused-function -fsyntax-only -x c $$h; done; done
+
+deps:
+	$(Q)tools/deps.sh build guest test
+
+# Modes are built one after another: each uses all processors.
+JOBS := -j$(shell nproc)
+UNIT_MODES := release clang asan
+check-unit-build:
+	$(Q)tools/deps.sh build test
+	$(Q)+for m in $(UNIT_MODES); do $(MAKE) -s $(JOBS) MODE=$$m WERROR=1 all tests || exit 1; done
+	$(Q)+$(MAKE) -s $(JOBS) MODE=fuzz WERROR=1 fuzzers
+
+UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test \
+	'headers=$(MAKE) -s headers' tools/check-deps.sh tests/fuzz/replay
+check-unit: check-unit-build
+	$(Q)rm -f build/counts
+	$(Q)tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS)
+
+SYSTEM_TESTS := $(sort $(filter-out %.sh %.md,$(wildcard tests/system/*)))
+check: check-unit-build
+	$(Q)tools/deps.sh guest && guest-images/build
+	$(Q)rm -rf build/counts build/hostvm && mkdir -p build/hostvm; failed=0; \
+	tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS) || failed=1; \
+	tests/run --timeout 600 --junit build/mutants.xml --counts build/counts tests/mutants/run || failed=1; \
+	tools/with-kvm --timeout 1500 tests/run --junit build/hostvm/system.xml --counts build/hostvm/counts $(SYSTEM_TESTS) || failed=1; \
+	cat build/hostvm/counts >> build/counts || { echo '0 1 0' >> build/counts; failed=1; }; \
+	tests/run --sum build/counts && [ $$failed = 0 ]
+
+run:
+	$(Q)tools/deps.sh build guest
+	$(Q)+$(MAKE) -s $(JOBS) all
+	$(Q)guest-images/build
+	$(Q)if [ -t 0 ] && [ -t 1 ]; then tools/with-kvm build/tinyvmm run vm.toml.example; else \
+		tools/with-kvm build/tinyvmm run --append 'quiet tinyvmm.do=report' vm.toml.example; fi
+
+PREFIX ?= /usr/local
+install: all
+	install -D -m 755 build/release/tinyvmm $(DESTDIR)$(PREFIX)/bin/tinyvmm
+	install -D -m 644 vm.toml.example $(DESTDIR)$(PREFIX)/share/doc/tinyvmm/examples/vm.toml
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/tinyvmm $(DESTDIR)$(PREFIX)/share/doc/tinyvmm/examples/vm.toml
 
 clean:
 	rm -rf build

@@ -150,14 +150,14 @@ void stream_resize(struct stream_sink *k, uint16_t cols, uint16_t rows)
 }
 
 /* Where the last STREAM_TAIL_LINES lines start; a newline at the very end starts no line. */
-static uint64_t tail_start(const struct stream *s)
+static uint64_t tail_start(const struct stream *s, unsigned lines)
 {
 	uint64_t oldest = s->tail_total > STREAM_TAIL_MAX ? s->tail_total - STREAM_TAIL_MAX : 0;
-	unsigned lines = 0;
+	unsigned seen = 0;
 
 	for (uint64_t i = s->tail_total; i > oldest; i--) {
 		if (s->tail[(i - 1) % STREAM_TAIL_MAX] == '\n' && i < s->tail_total &&
-			++lines == STREAM_TAIL_LINES) {
+			++seen == lines) {
 			return i;
 		}
 	}
@@ -192,12 +192,12 @@ static uint8_t plain_byte(int *escape, uint8_t b)
 	return 0;
 }
 
-void stream_print_tail(const struct stream *s, FILE *out)
+void stream_print_tail(const struct stream *s, FILE *out, unsigned lines)
 {
 	int escape = 0;
 	uint8_t last = '\n';
 
-	for (uint64_t i = tail_start(s); i < s->tail_total; i++) {
+	for (uint64_t i = tail_start(s, lines); i < s->tail_total; i++) {
 		uint8_t b = plain_byte(&escape, s->tail[i % STREAM_TAIL_MAX]);
 
 		if (b != 0) {

@@ -24,7 +24,7 @@
 #include <stdio.h>
 
 #define STREAM_TAIL_MAX   8192 /* bytes remembered */
-#define STREAM_TAIL_LINES 20   /* lines of them that stream_print_tail prints */
+#define STREAM_TAIL_LINES 20   /* lines of them that a person wants to see */
 
 struct stream;
 struct stream_sink;
@@ -106,12 +106,12 @@ bool stream_send_break(struct stream_sink *k);
 void stream_resize(struct stream_sink *k, uint16_t cols, uint16_t rows);
 
 /**
- * stream_print_tail - print the last STREAM_TAIL_LINES lines that went through
+ * stream_print_tail - print the last @lines lines that went through, as far as they are remembered
  *
  * Terminal control sequences and other control characters are left out, what is not ASCII is '?',
  * so guest text cannot act on the terminal it is printed on. Every line ends in a newline; an empty
  * stream prints nothing.
  */
-void stream_print_tail(const struct stream *s, FILE *out);
+void stream_print_tail(const struct stream *s, FILE *out, unsigned lines);
 
 #endif

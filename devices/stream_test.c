@@ -87,7 +87,7 @@ static char *tail(void)
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
 
-	stream_print_tail(&s, f);
+	stream_print_tail(&s, f, STREAM_TAIL_LINES);
 	fclose(f);
 	return text;
 }

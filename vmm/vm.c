@@ -2,6 +2,7 @@
 #include "vmm/vm.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -448,7 +449,7 @@ static int setup_streams(struct vm *vm)
 {
 	const struct config *cfg = vm->cfg;
 	struct terminal_config config = {.in_fd = 0, .out_fd = 1, .message_fd = 2, .escape = cfg->console.escape,
-		.hint = !vm->options->quiet, .on_kill = on_terminal_kill, .on_power_button = on_terminal_power_button, .ctx = vm};
+		.hint = !vm->options->quiet && !vm->options->restarted, .on_kill = on_terminal_kill, .on_power_button = on_terminal_power_button, .ctx = vm};
 	int r = 0;
 
 	if (cfg->serial.path && cfg->serial.type != CONSOLE_NONE) {
@@ -507,7 +508,7 @@ static void find_panic(struct vm *vm)
 		if (!file) {
 			return;
 		}
-		stream_print_tail(streams[i], file);
+		stream_print_tail(streams[i], file, UINT_MAX);
 		fclose(file);
 		line = text ? strstr(text, mark) : NULL;
 		if (line) {
@@ -527,7 +528,7 @@ static void print_tail(struct vm *vm)
 
 	if (!is_good && !vm->options->quiet && s->tail_total) {
 		fprintf(stderr, "tinyvmm: the last lines of the %s:\n", s->name);
-		stream_print_tail(s, stderr);
+		stream_print_tail(s, stderr, STREAM_TAIL_LINES);
 	}
 }
 
