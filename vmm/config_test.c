@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/* vm.toml: what good files come to, and what is said about every way of getting a key wrong. */
+#include "vmm/config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "vmm/clock.h"
+#include "vmm/config_keys.h"
+
+/* Loads text as the file "vm.toml"; *@report is what was said, malloc'ed. Return: number of mistakes. */
+static int load(struct config *cfg, const char *text, const char *const *sets, unsigned nsets, char **report)
+{
+	struct config_input in = {.path = "vm.toml", .text = text, .text_len = strlen(text), .sets = sets, .nsets = nsets};
+	size_t len;
+	FILE *f = open_memstream(report, &len);
+	int mistakes = config_load(cfg, &in, f);
+
+	fclose(f);
+	return mistakes;
+}
+
+static void assert_one_mistake(const char *text, const char *want)
+{
+	struct config cfg;
+	char *report;
+
+	if (load(&cfg, text, NULL, 0, &report) != 1 || strncmp(report, want, strlen(want)) != 0 ||
+		strchr(report, '\n') != report + strlen(report) - 1) {
+		fail_msg("for:\n%s\nwant: %s\ngot:  %s", text, want, report);
+	}
+	free(report);
+	config_finish(&cfg);
+}
+
+static const char good[] =
+	"[machine]\nname = \"a-b.c\"\ncpus = 2\nmemory = \"64M\"\nhugepages = \"off\"\nexit_port = \"code\"\n"
+	"on_reboot = \"exit\"\non_panic = \"restart\"\nstop_grace = \"1500ms\"\n"
+	"[boot]\nkernel = \"/k\"\ninitrd = [\"/a\", \"/b\"]\ncmdline = \"x y\"\nauto_cmdline = false\n"
+	"[console]\ntype = \"file\"\nlog = \"/log\"\nescape = \"ctrl-]\"\n"
+	"[serial]\ntype = \"stdio\"\nlog = \"/slog\"\n[rng]\nenable = false\n";
+
+static void test_config_load_reads_every_key(void **state)
+{
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	assert_int_equal(load(&cfg, good, NULL, 0, &report), 0);
+	assert_string_equal(cfg.machine.name, "a-b.c");
+	assert_int_equal(cfg.machine.cpus, 2);
+	assert_int_equal(cfg.machine.memory, 64 << 20);
+	assert_int_equal(cfg.machine.hugepages, HUGEPAGES_OFF);
+	assert_int_equal(cfg.machine.exit_port, EXIT_PORT_CODE);
+	assert_int_equal(cfg.machine.on_reboot, END_EXIT);
+	assert_int_equal(cfg.machine.on_panic, END_RESTART);
+	assert_int_equal(cfg.machine.stop_grace_ns, 1500 * CLOCK_NS_PER_MS);
+	assert_string_equal(cfg.boot.kernel, "/k");
+	assert_int_equal(cfg.boot.ninitrds, 2);
+	assert_string_equal(cfg.boot.initrd[1], "/b");
+	assert_string_equal(cfg.boot.cmdline, "x y");
+	assert_false(cfg.boot.auto_cmdline);
+	assert_int_equal(cfg.console.type, CONSOLE_FILE);
+	assert_int_equal(cfg.console.escape, 0x1d);
+	assert_int_equal(cfg.serial.type, CONSOLE_STDIO);
+	assert_string_equal(cfg.serial.path, "/slog");
+	assert_false(cfg.rng.enable);
+	free(report);
+	config_finish(&cfg);
+}
+
+static void test_config_load_defaults_are_the_documented_ones(void **state)
+{
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	assert_int_equal(load(&cfg, "[boot]\nkernel = \"/k\"\n", NULL, 0, &report), 0);
+	assert_string_equal(report, "");
+	assert_int_equal(cfg.machine.cpus, 1);
+	assert_int_equal(cfg.machine.memory, 512 << 20);
+	assert_int_equal(cfg.machine.hugepages, HUGEPAGES_THP);
+	assert_int_equal(cfg.machine.exit_port, EXIT_PORT_OFF);
+	assert_int_equal(cfg.machine.on_reboot, END_RESTART);
+	assert_int_equal(cfg.machine.on_panic, END_EXIT);
+	assert_int_equal(cfg.machine.stop_grace_ns, 20 * CLOCK_NS_PER_S);
+	assert_true(cfg.boot.auto_cmdline);
+	assert_int_equal(cfg.console.type, CONSOLE_STDIO);
+	assert_int_equal(cfg.console.escape, 1);
+	assert_int_equal(cfg.serial.type, CONSOLE_NONE);
+	assert_true(cfg.rng.enable);
+	free(report);
+	config_finish(&cfg);
+}
+
+/* Something that is wrong for a key, by its type. */
+static unsigned bad_values(const struct config_key *key, const char **values)
+{
+	unsigned n = 0;
+
+	values[n++] = "{ a = 1 }";
+	values[n++] = "1979-05-27";
+	values[n++] = "2.5";
+	if (key->type != CONFIG_PATHS) {
+		values[n++] = "[1]";
+		values[n++] = "[\"x\"]";
+	}
+	if (key->type != CONFIG_BOOL) {
+		values[n++] = "true";
+	} else {
+		values[n++] = "\"true\"";
+	}
+	if (key->type != CONFIG_COUNT) {
+		values[n++] = "7";
+		values[n++] = "-1";
+	} else {
+		values[n++] = "0";
+		values[n++] = "-1";
+		values[n++] = "65";
+		values[n++] = "9223372036854775807";
+		values[n++] = "\"two\"";
+	}
+	switch (key->type) {
+	case CONFIG_SIZE:
+		values[n++] = "\"15M\"";
+		values[n++] = "\"64MB\"";
+		values[n++] = "\"64\"";
+		values[n++] = "\"-64M\"";
+		values[n++] = "\"99999999999999999999G\"";
+		values[n++] = "\" 64M\"";
+		break;
+	case CONFIG_TIME:
+		values[n++] = "\"20\"";
+		values[n++] = "\"20 s\"";
+		values[n++] = "\"1.5s\"";
+		values[n++] = "\"99999999999999999999s\"";
+		break;
+	case CONFIG_ENUM:
+	case CONFIG_CONTROL:
+		values[n++] = "\"nonsense\"";
+		values[n++] = "\"\"";
+		values[n++] = "\"Stdio\"";
+		break;
+	case CONFIG_PATH:
+	case CONFIG_PATHS:
+		values[n++] = "\"\"";
+		values[n++] = "\"${TINYVMM_TEST_UNSET}/x\"";
+		values[n++] = "\"${\"";
+		values[n++] = "\"a\\u0000b\"";
+		break;
+	case CONFIG_STRING:
+		values[n++] = "\"a\\u0000b\"";
+		break;
+	default:
+		break;
+	}
+	return n;
+}
+
+/* Every key, every wrong value: one line with the position of the value; the same key misspelt, twice, and in a wrong table. */
+static void test_config_load_names_file_line_and_column_of_200_mistakes(void **state)
+{
+	unsigned cases = 0;
+
+	(void)state;
+	unsetenv("TINYVMM_TEST_UNSET");
+	for (unsigned i = 0; i < config_nkeys; i++) {
+		const struct config_key *key = &config_keys[i];
+		const char *values[32];
+		unsigned n = bad_values(key, values);
+		char text[512], want[256];
+
+		for (unsigned v = 0; v < n; v++, cases++) {
+			snprintf(text, sizeof(text), "# comment\n[%s]\n\n%s = %s\n", key->table, key->name, values[v]);
+			snprintf(want, sizeof(want), "vm.toml:4:%zu: error: %s.%s: ", strlen(key->name) + 4, key->table, key->name);
+			assert_one_mistake(text, want);
+		}
+		snprintf(text, sizeof(text), "[%s]\nx%s = 1\n", key->table, key->name);
+		snprintf(want, sizeof(want), "vm.toml:2:1: error: unknown key \"x%s\" in [%s]", key->name, key->table);
+		assert_one_mistake(text, want);
+		snprintf(text, sizeof(text), "[%s]\n%s = ''\n%s = ''\n", key->table, key->name, key->name);
+		assert_one_mistake(text, "vm.toml:3:");
+		snprintf(text, sizeof(text), "[%sx]\n%s = ''\n", key->table, key->name);
+		snprintf(want, sizeof(want), "vm.toml:1:2: error: unknown key \"%sx\"", key->table);
+		assert_one_mistake(text, want);
+		snprintf(text, sizeof(text), "%s = 1\n", key->table);
+		snprintf(want, sizeof(want), "vm.toml:1:%zu: error: %s: expected a table", strlen(key->table) + 4, key->table);
+		assert_one_mistake(text, want);
+		snprintf(text, sizeof(text), "[%s]\n%s = \n", key->table, key->name);
+		assert_one_mistake(text, "vm.toml:2:");
+		cases += 5;
+	}
+	assert_true(cases >= 200);
+}
+
+static void test_config_load_reports_all_mistakes_in_one_pass(void **state)
+{
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	assert_int_equal(load(&cfg, "[machine]\ncpus = 0\nmemory = 1\n[boot]\nkernl = 'x'\n[nonsense]\n", NULL, 0, &report), 4);
+	assert_non_null(strstr(report, "did you mean \"kernel\"?"));
+	free(report);
+	config_finish(&cfg);
+}
+
+static void test_config_load_checks_what_belongs_together(void **state)
+{
+	(void)state;
+	assert_one_mistake("", "vm.toml: error: boot.kernel is missing");
+	assert_one_mistake("[boot]\nkernel='k'\n[console]\ntype = 'file'\n", "vm.toml:4:8: error: console.type is \"file\"");
+	assert_one_mistake("[boot]\nkernel='k'\n[serial]\ntype = 'file'\n", "vm.toml:4:8: error: serial.type is \"file\"");
+	assert_one_mistake("[boot]\nkernel='k'\n[machine]\nmemory = '15T'\n", "vm.toml:4:10: error: machine.memory: this host has");
+	assert_one_mistake("config_version = 2\n", "vm.toml:1:18: error: config_version");
+}
+
+static void test_config_load_sets_win_and_take_bare_words(void **state)
+{
+	const char *sets[] = {"machine.memory=1G", "machine.cpus=1", "machine.name=42", "boot.kernel=\"/quoted\"", "rng.enable=false"};
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	assert_int_equal(load(&cfg, good, sets, 5, &report), 0);
+	assert_int_equal(cfg.machine.memory, 1 << 30);
+	assert_int_equal(cfg.machine.cpus, 1);
+	assert_string_equal(cfg.machine.name, "42");
+	assert_string_equal(cfg.boot.kernel, "/quoted");
+	assert_string_equal(config_where(&cfg, "machine.cpus"), "--set machine.cpus=1");
+	assert_string_equal(config_where(&cfg, "boot.cmdline"), "vm.toml:13:11");
+	free(report);
+	config_finish(&cfg);
+}
+
+static void test_config_load_names_a_wrong_set(void **state)
+{
+	const char *sets[] = {"machine.memroy=1G", "nothing", "machine.cpus=two", "boot.kernel=@/nonexistent"};
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	assert_int_equal(load(&cfg, good, sets, 4, &report), 4);
+	assert_non_null(strstr(report, "--set machine.memroy=1G: error: unknown key \"memroy\"; did you mean \"memory\"?"));
+	assert_non_null(strstr(report, "--set nothing: error: "));
+	assert_non_null(strstr(report, "--set machine.cpus=two: error: expected integer 1..64, got string \"two\""));
+	assert_non_null(strstr(report, "No such file"));
+	free(report);
+	config_finish(&cfg);
+}
+
+static void test_config_load_expands_paths(void **state)
+{
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	setenv("TINYVMM_TEST_A", "/aa", 1);
+	setenv("HOME", "/home/x", 1);
+	unsetenv("TINYVMM_TEST_B");
+	assert_int_equal(load(&cfg, "[boot]\nkernel = '${TINYVMM_TEST_A}/k'\ninitrd = ['~/i', '${TINYVMM_TEST_B:-~/c}/j', 'rel']\n", NULL, 0,
+				 &report), 0);
+	assert_string_equal(cfg.boot.kernel, "/aa/k");
+	assert_string_equal(cfg.boot.initrd[0], "/home/x/i");
+	assert_string_equal(cfg.boot.initrd[1], "/home/x/c/j");
+	assert_string_equal(cfg.boot.initrd[2], "rel");
+	free(report);
+	config_finish(&cfg);
+}
+
+static void write_file(const char *dir, const char *name, const char *text)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static int load_file(struct config *cfg, const char *dir, const char *name, char **report)
+{
+	char path[256];
+	struct config_input in = {.path = path};
+	size_t len;
+	FILE *f = open_memstream(report, &len);
+	int mistakes;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	mistakes = config_load(cfg, &in, f);
+	fclose(f);
+	return mistakes;
+}
+
+static void test_config_load_includes(void **state)
+{
+	char dir[] = "/tmp/config_test.XXXXXX", want[256], command[300];
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	write_file(dir, "base.toml", "[machine]\ncpus = 3\nmemory = '32M'\n[boot]\nkernel = 'base-kernel'\n");
+	write_file(dir, "vm.toml", "include = ['base.toml']\n[machine]\nmemory = '64M'\n");
+	assert_int_equal(load_file(&cfg, dir, "vm.toml", &report), 0);
+	assert_int_equal(cfg.machine.cpus, 3);
+	assert_int_equal(cfg.machine.memory, 64 << 20);
+	snprintf(want, sizeof(want), "%s/base-kernel", dir);
+	assert_string_equal(cfg.boot.kernel, want);
+	free(report);
+	config_finish(&cfg);
+
+	write_file(dir, "a.toml", "include = ['b.toml']\n");
+	write_file(dir, "b.toml", "include = ['a.toml']\n");
+	assert_int_equal(load_file(&cfg, dir, "a.toml", &report), 1);
+	assert_non_null(strstr(report, "b.toml:1:12: error: include: "));
+	free(report);
+	config_finish(&cfg);
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+}
+
+static void test_config_print_can_be_loaded_again(void **state)
+{
+	struct config cfg, again;
+	char *report, *printed, *second;
+	size_t len;
+	FILE *f = open_memstream(&printed, &len);
+
+	(void)state;
+	assert_int_equal(load(&cfg, good, NULL, 0, &report), 0);
+	config_print(&cfg, f);
+	fclose(f);
+	free(report);
+	assert_int_equal(load(&again, printed, NULL, 0, &report), 0);
+	assert_int_equal(again.machine.memory, cfg.machine.memory);
+	assert_int_equal(again.machine.stop_grace_ns, cfg.machine.stop_grace_ns);
+	assert_int_equal(again.console.escape, cfg.console.escape);
+	assert_int_equal(again.boot.ninitrds, 2);
+	f = open_memstream(&second, &len);
+	config_print(&again, f);
+	fclose(f);
+	/* The same values; only where they come from differs. */
+	for (const char *a = printed, *b = second; *a && *b; a += strcspn(a, "\n"), a += *a == '\n', b += strcspn(b, "\n"), b += *b == '\n') {
+		size_t n = strcspn(a, "#\n");
+
+		assert_int_equal(n, strcspn(b, "#\n"));
+		assert_memory_equal(a, b, n);
+	}
+	free(printed);
+	free(second);
+	free(report);
+	config_finish(&cfg);
+	config_finish(&again);
+}
+
+/* The example names every key, commented out or not, and what it says loads. */
+static void test_config_keys_are_all_in_the_example(void **state)
+{
+	static char text[65536];
+	FILE *f = fopen("vm.toml.example", "r");
+	size_t len;
+
+	(void)state;
+	assert_non_null(f);
+	len = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[len] = '\0';
+	for (unsigned i = 0; i < config_nkeys; i++) {
+		char table[64], set[64], comment[64];
+		const char *section, *end, *found;
+
+		snprintf(table, sizeof(table), "\n[%s]\n", config_keys[i].table);
+		snprintf(set, sizeof(set), "\n%s = ", config_keys[i].name);
+		snprintf(comment, sizeof(comment), "\n#%s = ", config_keys[i].name);
+		section = strstr(text, table);
+		assert_non_null(section);
+		end = strstr(section + 2, "\n[");
+		found = strstr(section, set) ? strstr(section, set) : strstr(section, comment);
+		if (!found || (end && found > end)) {
+			fail_msg("vm.toml.example: no %s in [%s]", config_keys[i].name, config_keys[i].table);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_config_load_reads_every_key),
+		cmocka_unit_test(test_config_load_defaults_are_the_documented_ones),
+		cmocka_unit_test(test_config_load_names_file_line_and_column_of_200_mistakes),
+		cmocka_unit_test(test_config_load_reports_all_mistakes_in_one_pass),
+		cmocka_unit_test(test_config_load_checks_what_belongs_together),
+		cmocka_unit_test(test_config_load_sets_win_and_take_bare_words),
+		cmocka_unit_test(test_config_load_names_a_wrong_set),
+		cmocka_unit_test(test_config_load_expands_paths),
+		cmocka_unit_test(test_config_load_includes),
+		cmocka_unit_test(test_config_print_can_be_loaded_again),
+		cmocka_unit_test(test_config_keys_are_all_in_the_example),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

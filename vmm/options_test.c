@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/options.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "vmm/clock.h"
+#include "vmm/doctor.h"
+
+#define ARGS(...) ((char **)(uintptr_t)(const char *[]){"tinyvmm", __VA_ARGS__, NULL})
+
+/* Parses a NULL-ended argv; *@said is malloc'ed. */
+static int parse(struct options *o, char **argv, char **said)
+{
+	int argc = 0, r;
+	size_t len;
+	FILE *f = open_memstream(said, &len);
+
+	while (argv[argc]) {
+		argc++;
+	}
+	r = options_parse(o, argc, argv, f);
+	fclose(f);
+	return r;
+}
+
+static void assert_refused(char **argv, const char *want)
+{
+	struct options o;
+	char *said;
+
+	assert_int_equal(parse(&o, argv, &said), -EINVAL);
+	if (!strstr(said, want) || strchr(said, '\n') != said + strlen(said) - 1) {
+		fail_msg("want: %s, got: %s", want, said);
+	}
+	free(said);
+	options_finish(&o);
+}
+
+static void test_options_parse_takes_options_anywhere(void **state)
+{
+	struct options o;
+	char *said;
+
+	(void)state;
+	assert_int_equal(parse(&o, ARGS("-v", "run", "a.toml", "--cpus", "4", "--memory=1G", "-v"), &said), 0);
+	assert_int_equal(o.verb, VERB_RUN);
+	assert_int_equal(o.nfiles, 1);
+	assert_string_equal(o.files[0], "a.toml");
+	assert_int_equal(o.nsets, 2);
+	assert_string_equal(o.sets[0], "machine.cpus=4");
+	assert_string_equal(o.sets[1], "machine.memory=\"1G\"");
+	assert_int_equal(o.verbose, 2);
+	free(said);
+	options_finish(&o);
+}
+
+static void test_options_parse_joins_initrds_and_quotes(void **state)
+{
+	struct options o;
+	char *said;
+
+	(void)state;
+	assert_int_equal(parse(&o, ARGS("run", "--kernel", "k\"\\\n", "--initrd", "a", "--initrd=b", "--append", "x=y"), &said), 0);
+	assert_true(o.has_kernel);
+	assert_string_equal(o.sets[0], "boot.kernel=\"k\\\"\\\\\\u000a\"");
+	assert_string_equal(o.sets[1], "boot.cmdline=\"x=y\"");
+	assert_string_equal(o.sets[2], "boot.initrd=[\"a\", \"b\"]");
+	free(said);
+	options_finish(&o);
+}
+
+static void test_options_parse_ends_at_two_dashes(void **state)
+{
+	struct options o;
+	char *said;
+
+	(void)state;
+	assert_int_equal(parse(&o, ARGS("check", "--print", "--", "--odd.toml", "-"), &said), 0);
+	assert_true(o.print);
+	assert_int_equal(o.nfiles, 2);
+	assert_string_equal(o.files[0], "--odd.toml");
+	free(said);
+	options_finish(&o);
+}
+
+static void test_options_parse_understands_times(void **state)
+{
+	struct options o;
+	char *said;
+
+	(void)state;
+	assert_int_equal(parse(&o, ARGS("run", "--timeout", "1500ms", "x"), &said), 0);
+	assert_int_equal(o.timeout_ns, 1500 * CLOCK_NS_PER_MS);
+	free(said);
+	options_finish(&o);
+	assert_refused(ARGS("run", "--timeout", "0s"), "expected a time");
+	assert_refused(ARGS("run", "--timeout", "5"), "expected a time");
+	assert_refused(ARGS("run", "--timeout", "-5s"), "expected a time");
+	assert_refused(ARGS("run", "--timeout", "99999999999999999999h"), "expected a time");
+}
+
+static void test_options_parse_refuses_what_it_does_not_know(void **state)
+{
+	(void)state;
+	assert_refused(ARGS("rum"), "did you mean \"run\"?");
+	assert_refused(ARGS("xyzzy"), "unknown verb");
+	assert_refused(ARGS("run", "--kernle", "x"), "did you mean --kernel?");
+	assert_refused(ARGS("run", "--headless"), "unknown option --headless");
+	assert_refused(ARGS("run", "-z"), "unknown option -z");
+	assert_refused(ARGS("run", "--memory"), "expected SIZE");
+	assert_refused(ARGS("check", "--timeout", "5s"), "unknown option --timeout");
+	assert_refused(ARGS("check", "--print=yes"), "takes no value");
+	assert_refused(ARGS("run", "a", "b"), "takes one file");
+	assert_refused(ARGS("run", "--set", "nothing"), "expected KEY=VALUE");
+	assert_refused(ARGS("--kernel", "x"), "name a verb first");
+	assert_refused(ARGS("doctor", "--need", "gpx"), "unknown need");
+	assert_refused(ARGS("doctor", "--need", ""), "nothing named");
+	assert_refused(((char *[]){(char *)"tinyvmm", NULL}), "no verb");
+}
+
+static void test_options_parse_knows_what_doctor_may_need(void **state)
+{
+	struct options o;
+	char *said;
+
+	(void)state;
+	assert_int_equal(parse(&o, ARGS("doctor", "--need", "kvm", "--json"), &said), 0);
+	assert_int_equal(o.need, DOCTOR_NEED_KVM);
+	assert_true(o.json);
+	free(said);
+	options_finish(&o);
+}
+
+static void test_options_parse_help_wins_over_what_follows(void **state)
+{
+	struct options o;
+	char *said;
+
+	(void)state;
+	assert_int_equal(parse(&o, ARGS("run", "--help", "--nonsense"), &said), 0);
+	assert_int_equal(o.verb, VERB_HELP);
+	assert_int_equal(o.help_for, VERB_RUN);
+	free(said);
+	options_finish(&o);
+	assert_int_equal(parse(&o, ARGS("--version"), &said), 0);
+	assert_int_equal(o.verb, VERB_VERSION);
+	free(said);
+	options_finish(&o);
+}
+
+static void test_options_print_help_fits_80_columns(void **state)
+{
+	static const enum verb verbs[] = {0, VERB_RUN, VERB_CHECK, VERB_DOCTOR, VERB_HELP};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		char *text;
+		size_t len;
+		FILE *f = open_memstream(&text, &len);
+
+		options_print_help(verbs[i], f);
+		fclose(f);
+		assert_non_null(strstr(text, "example: tinyvmm "));
+		for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+			if (strlen(line) > 80) {
+				fail_msg("longer than 80 columns: %s", line);
+			}
+		}
+		free(text);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_options_parse_takes_options_anywhere),
+		cmocka_unit_test(test_options_parse_joins_initrds_and_quotes),
+		cmocka_unit_test(test_options_parse_ends_at_two_dashes),
+		cmocka_unit_test(test_options_parse_understands_times),
+		cmocka_unit_test(test_options_parse_refuses_what_it_does_not_know),
+		cmocka_unit_test(test_options_parse_knows_what_doctor_may_need),
+		cmocka_unit_test(test_options_parse_help_wins_over_what_follows),
+		cmocka_unit_test(test_options_print_help_fits_80_columns),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
