@@ -106,7 +106,12 @@ $(OUT)/%.o: %.cc Makefile
 unit: $(TEST_BIN)
 	$(Q)set -e; for t in $(TEST_BIN); do $$t; done
 
-tests: $(TEST_BIN)
+# Kernels for tests: assembler only, no C library.
+GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S))
+tests: $(TEST_BIN) $(GUEST_BIN)
+build/guest/%.elf: tests/guest/%.S Makefile
+	$(call say,GUEST,$@)
+	$(Q)mkdir -p $(@D) && gcc -m32 -nostdlib -static -Wl,-N,-Ttext=0x100000,--build-id=none,-z,noexecstack,--no-warn-rwx-segments -o $@ $<
 fuzzers: $(FUZZ_BIN)
 
 # Every header stands alone.
