@@ -80,6 +80,28 @@ static size_t send_chain(struct console *c, size_t max)
 	return sent;
 }
 
+/* The driver has spoken: it is not listening before it has finished. */
+static void await_silence(struct console *c)
+{
+	uint64_t at = clock_now_ns() + CONSOLE_QUIET_NS;
+
+	if (!c->listening) {
+		loop_timer_set(&c->listen, at < c->listen_by_ns ? at : c->listen_by_ns);
+	}
+}
+
+static void on_listen(struct loop_timer *timer)
+{
+	struct console *c = (struct console *)((char *)timer - offsetof(struct console, listen));
+
+	c->listening = true;
+	if (c->sized) {
+		/* Linux asks for the size only when told that it changed. */
+		virtio_device_config_changed(&c->base);
+	}
+	stream_input_ready(&c->stream);
+}
+
 static bool next_chain(struct console *c)
 {
 	if (virtq_pop(&c->base.vq[CONSOLE_TX], &c->tx) <= 0) {
@@ -90,6 +112,7 @@ static bool next_chain(struct console *c)
 		log_guest(&c->base.log_limit, "console", "transmit buffer without bytes");
 	} else {
 		stream_set_open(&c->stream, true);
+		await_silence(c);
 	}
 	return true;
 }
@@ -156,7 +179,7 @@ static size_t on_input(struct stream *s, const uint8_t *buf, size_t len)
 {
 	struct console *c = console_of(s);
 
-	return virtio_device_is_running(&c->base) ? receive(c, buf, len) : 0;
+	return virtio_device_is_running(&c->base) && c->listening ? receive(c, buf, len) : 0;
 }
 
 static void on_break(struct stream *s)
@@ -168,6 +191,7 @@ static void on_break(struct stream *s)
 
 static void on_resize(struct stream *s, uint16_t cols, uint16_t rows)
 {
+	console_of(s)->sized = true;
 	console_set_size(console_of(s), cols, rows);
 }
 
@@ -190,8 +214,13 @@ static void console_again(struct loop_timer *timer)
 
 static int console_activate(struct virtio_device *d)
 {
+	struct console *c = console_from(d);
+	uint64_t now = clock_now_ns();
+
 	/* Buffers may lie there already; a driver is free not to kick for them again. */
-	loop_timer_set(&console_from(d)->again, clock_now_ns() + 1);
+	loop_timer_set(&c->again, now + 1);
+	c->listen_by_ns = now + CONSOLE_LISTEN_NS;
+	loop_timer_set(&c->listen, c->listen_by_ns);
 	return 0;
 }
 
@@ -200,6 +229,8 @@ static void console_reset(struct virtio_device *d)
 	struct console *c = console_from(d);
 
 	loop_timer_stop(&c->again);
+	loop_timer_stop(&c->listen);
+	c->listening = false;
 	c->tx_busy = false;
 	stream_set_open(&c->stream, false);
 }
@@ -276,6 +307,7 @@ void console_init(struct console *c, struct loop *loop, const struct gmem *mem)
 	c->rows = 24;
 	stream_init(&c->stream, "console", &console_stream_ops);
 	loop_timer_init(&c->again, loop, console_again);
+	loop_timer_init(&c->listen, loop, on_listen);
 	virtio_device_init(&c->base, &console_ops, loop, mem);
 	virtio_device_set_config(&c->base, 0, &config, sizeof(config));
 }
@@ -284,6 +316,7 @@ void console_finish(struct console *c)
 {
 	if (c->stream.ops) {
 		loop_timer_stop(&c->again);
+		loop_timer_stop(&c->listen);
 	}
 	c->stream.ops = NULL;
 }

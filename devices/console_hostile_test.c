@@ -65,6 +65,7 @@ static void receives(struct tdrv *d)
 	uint32_t head, len;
 
 	tdrv_kick(d, RX);
+	c.listening = true;
 	assert_int_equal(stream_input(&sink, (const uint8_t *)"keys", 4), 4);
 	assert_true(tdrv_used(d, RX, &head, &len));
 	assert_int_equal(head, want);
@@ -83,6 +84,7 @@ static void type(struct tdrv *d)
 {
 	static const uint8_t text[256];
 
+	c.listening = true;
 	for (unsigned i = 0; i < 4; i++) {
 		stream_input(&sink, text, sizeof(text));
 		tdrv_serve(d);

@@ -115,6 +115,7 @@ static struct fake_chain *say(const char *text)
 static void start(void)
 {
 	fake_start(&c.base);
+	c.listening = true;
 	serve();
 }
 
@@ -128,6 +129,63 @@ static void emergency(uint32_t off, uint8_t byte, uint32_t len)
 	uint8_t v[8] = {byte};
 
 	c.base.ops->config_write(&c.base, off, v, len);
+}
+
+/* Time stands still but for this. */
+static void at(uint64_t ms)
+{
+	clock_set_test_ns(ms * CLOCK_NS_PER_MS);
+	serve();
+}
+
+static void test_console_input_waits_for_silence_after_the_first_output(void **state)
+{
+	(void)state;
+	at(1000);
+	fake_start(&c.base);
+	fake_add(RX, NULL, 0, in, sizeof(in));
+	kick(RX);
+	serve();
+	assert_int_equal(type("early"), 0);
+	at(1100);
+	say("Linux");
+	kick(TX);
+	assert_int_equal(type("early"), 0);
+	at(1115);
+	say(" version");
+	kick(TX);
+	at(1130);
+	assert_int_equal(type("early"), 0);
+	sink.input_ready = 0;
+	stream_resize(&sink.base, 80, 24);
+	assert_int_equal(fake_config_changes, 0);
+	at(1136);
+	assert_int_equal(sink.input_ready, 1);
+	assert_int_equal(fake_config_changes, 1);
+	assert_int_equal(type("early"), 5);
+	assert_memory_equal(in, "early", 5);
+	clock_set_test_ns(0);
+}
+
+static void test_console_input_waits_at_most_a_second(void **state)
+{
+	(void)state;
+	at(1000);
+	fake_start(&c.base);
+	fake_add(RX, NULL, 0, in, sizeof(in));
+	for (uint64_t ms = 1000; ms < 2000; ms += 10) {
+		say("x");
+		kick(TX);
+		at(ms);
+		assert_int_equal(type("k"), 0);
+	}
+	at(2000);
+	assert_int_equal(type("k"), 1);
+	fake_reset(&c.base);
+	fake_start(&c.base);
+	fake_add(RX, NULL, 0, in, sizeof(in));
+	assert_int_equal(type("k"), 0);
+	clock_set_test_ns(0);
 }
 
 static void test_console_config_before_the_driver(void **state)
@@ -252,8 +310,7 @@ static void test_console_buffers_made_before_driver_ok_are_found(void **state)
 	(void)state;
 	fake_add(RX, NULL, 0, in, 8);
 	say("early");
-	fake_start(&c.base);
-	serve();
+	start();
 	assert_int_equal(sink.len, 5);
 	assert_int_equal(sink.input_ready, 1);
 	assert_int_equal(type("x"), 1);
@@ -394,6 +451,8 @@ static void test_console_flush_of_a_stuck_stream_ends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(test_console_input_waits_for_silence_after_the_first_output),
+		T(test_console_input_waits_at_most_a_second),
 		T(test_console_config_before_the_driver),
 		T(test_console_size_change_is_told_to_a_running_driver),
 		T(test_console_output_arrives_and_opens_the_stream),

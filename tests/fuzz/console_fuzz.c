@@ -126,6 +126,7 @@ static void step(struct console *c, struct stream_sink *sink, uint8_t what, uint
 	case 10:
 		if (!fake_running) {
 			fake_start(&c->base);
+			c->listening = arg & 1;
 		}
 		break;
 	default:

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/clock.h"
+
 #define SERVE_MAX 10000 /* turns of the loop after which a device is said never to rest */
 
 static void on_used(void *ctx, unsigned q)
@@ -214,9 +216,12 @@ void tdrv_serve(struct tdrv *d)
 	for (unsigned turns = 0; quiet < 3; turns++) {
 		unsigned irqs = d->used_irqs;
 
+		bool due;
+
 		assert(turns < SERVE_MAX);
 		loop_run_once(&d->loop, 0);
-		quiet = irqs == d->used_irqs && !d->loop.timers ? quiet + 1 : 0;
+		due = d->loop.timers && d->loop.timers->deadline_ns <= clock_now_ns();
+		quiet = irqs == d->used_irqs && !due ? quiet + 1 : 0;
 	}
 }
 
