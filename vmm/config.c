@@ -28,23 +28,70 @@ struct source {
 	unsigned depth;
 };
 
+/* One line about a file that is still being read. */
+struct finding {
+	struct toml_pos pos;
+	int order; /* of being found: decides between two at one place */
+	char *line;
+};
+
 struct load {
 	struct config *cfg;
 	FILE *report;
 	int mistakes;
+	struct finding *findings;
+	size_t nfindings;
 };
 
+/* Kept until report_findings: the parser hands tables out in alphabetic order, people read files from the top. */
 static void __attribute__((format(printf, 4, 5)))
 mistake(struct load *l, const char *path, struct toml_pos pos, const char *fmt, ...)
 {
+	struct finding *grown = reallocarray(l->findings, l->nfindings + 1, sizeof(*grown)), *f;
+	char *text = NULL;
 	va_list ap;
 
-	fprintf(l->report, "%s:%u:%u: error: ", path, pos.line, pos.column);
-	va_start(ap, fmt);
-	vfprintf(l->report, fmt, ap);
-	va_end(ap);
-	fputc('\n', l->report);
 	l->mistakes++;
+	l->findings = grown ? grown : l->findings;
+	va_start(ap, fmt);
+	if (!grown || vasprintf(&text, fmt, ap) < 0) {
+		va_end(ap);
+		return;
+	}
+	va_end(ap);
+	f = &l->findings[l->nfindings++];
+	*f = (struct finding){.pos = pos, .order = l->mistakes};
+	if (asprintf(&f->line, "%s:%u:%u: error: %s", path, pos.line, pos.column, text) < 0) {
+		l->nfindings--;
+	}
+	free(text);
+}
+
+static int by_position(const void *a, const void *b)
+{
+	const struct finding *f = a, *g = b;
+
+	if (f->pos.line != g->pos.line) {
+		return f->pos.line < g->pos.line ? -1 : 1;
+	}
+	if (f->pos.column != g->pos.column) {
+		return f->pos.column < g->pos.column ? -1 : 1;
+	}
+	return f->order - g->order;
+}
+
+static void report_findings(struct load *l)
+{
+	if (l->nfindings > 0) {
+		qsort(l->findings, l->nfindings, sizeof(*l->findings), by_position);
+	}
+	for (size_t i = 0; i < l->nfindings; i++) {
+		fprintf(l->report, "%s\n", l->findings[i].line);
+		free(l->findings[i].line);
+	}
+	free(l->findings);
+	l->findings = NULL;
+	l->nfindings = 0;
 }
 
 static void set_origin(struct config *cfg, unsigned index, const char *text)
@@ -168,6 +215,7 @@ static void load_text(struct load *l, const struct source *src, const char *text
 
 	if (!doc) {
 		mistake(l, src->path, pos, "%s", err);
+		report_findings(l);
 		return;
 	}
 	root = toml_root(doc);
@@ -178,6 +226,7 @@ static void load_text(struct load *l, const struct source *src, const char *text
 			apply_include(l, src, value);
 		}
 	}
+	report_findings(l);
 	for (size_t i = 0; i < toml_count(root); i++) {
 		value = toml_item(root, i, &name, &pos);
 		if (strcmp(name, "include") == 0) {
@@ -197,6 +246,7 @@ static void load_text(struct load *l, const struct source *src, const char *text
 			apply_table(l, src, name, value);
 		}
 	}
+	report_findings(l);
 	toml_free(doc);
 }
 
@@ -452,9 +502,11 @@ int config_load(struct config *cfg, const struct config_input *in, FILE *report)
 	for (unsigned i = 0; i < in->nsets; i++) {
 		apply_set(&l, in->sets[i]);
 	}
+	report_findings(&l);
 	/* Only a configuration without mistakes is looked at as a whole: otherwise one mistake would be told twice. */
 	if (l.mistakes == 0) {
 		check_whole(&l, path);
+		report_findings(&l);
 	}
 	return l.mistakes;
 }

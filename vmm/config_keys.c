@@ -206,6 +206,9 @@ static int expand_variables(FILE *out, const char *path, char *err, size_t err_l
 		if (n == 0 || n >= sizeof(name)) {
 			return refuse(err, err_len, "broken variable: want ${NAME} or ${NAME:-VALUE}");
 		}
+		if (memmem(path, (size_t)(end - path), "${", 2)) {
+			return refuse(err, err_len, "variables do not nest: want ${NAME} or ${NAME:-VALUE}");
+		}
 		memcpy(name, path, n);
 		name[n] = '\0';
 		value = getenv(name);

@@ -210,6 +210,34 @@ static void test_config_load_reports_all_mistakes_in_one_pass(void **state)
 	config_finish(&cfg);
 }
 
+static void test_config_load_reports_mistakes_from_top_to_bottom(void **state)
+{
+	static const char text[] = "[serial]\ntype = 1\nlog = 2\n[rng]\nenable = 3\n[machine]\nname = 1\nmemory = 2\ncpus = 'x'\n[boot]\nx = 1\n";
+	static const unsigned lines[] = {2, 3, 5, 7, 8, 9, 11};
+	struct config cfg;
+	char *report, *line;
+
+	(void)state;
+	assert_int_equal(load(&cfg, text, NULL, 0, &report), 7);
+	line = strtok(report, "\n");
+	for (size_t i = 0; i < 7; i++) {
+		assert_non_null(line);
+		assert_int_equal(atoi(strchr(line, ':') + 1), lines[i]);
+		line = strtok(NULL, "\n");
+	}
+	free(report);
+	config_finish(&cfg);
+}
+
+static void test_config_load_survives_what_the_parser_calls_impossible(void **state)
+{
+	(void)state;
+	assert_one_mistake("[boot]\nkernel = '${A:-${B}}/k'\n", "vm.toml:2:10: error: boot.kernel: variables do not nest");
+	assert_one_mistake("[,boot]\n", "vm.toml:1:2: error: ");
+	assert_one_mistake("[boot]\nkernel = \xc3\xbc\n", "vm.toml:2:10: error: ");
+	assert_one_mistake("[boot]\nk\xc3\xa4rnel = 1\n", "vm.toml:2:2: error: ");
+}
+
 static void test_config_load_checks_what_belongs_together(void **state)
 {
 	(void)state;
@@ -397,6 +425,8 @@ int main(void)
 		cmocka_unit_test(test_config_load_defaults_are_the_documented_ones),
 		cmocka_unit_test(test_config_load_names_file_line_and_column_of_200_mistakes),
 		cmocka_unit_test(test_config_load_reports_all_mistakes_in_one_pass),
+		cmocka_unit_test(test_config_load_reports_mistakes_from_top_to_bottom),
+		cmocka_unit_test(test_config_load_survives_what_the_parser_calls_impossible),
 		cmocka_unit_test(test_config_load_checks_what_belongs_together),
 		cmocka_unit_test(test_config_load_sets_win_and_take_bare_words),
 		cmocka_unit_test(test_config_load_names_a_wrong_set),

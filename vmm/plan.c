@@ -3,21 +3,24 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <string.h>
 
 #include "vmm/cmdline.h"
 
 #define MIB ((uint64_t)0x100000)
 
-static void __attribute__((format(printf, 3, 4))) mistake(FILE *report, int *mistakes, const char *fmt, ...)
+/* In front: where the value of @key came from, or the program's name when nobody gave it. */
+static void __attribute__((format(printf, 4, 5)))
+mistake(const struct config *cfg, const char *key, FILE *report, const char *fmt, ...)
 {
+	const char *where = config_where(cfg, key);
 	va_list ap;
 
 	va_start(ap, fmt);
-	fprintf(report, "tinyvmm: error: ");
+	fprintf(report, "%s: error: ", strcmp(where, "default") == 0 ? "tinyvmm" : where);
 	vfprintf(report, fmt, ap);
 	fputc('\n', report);
 	va_end(ap);
-	(*mistakes)++;
 }
 
 int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
@@ -28,15 +31,17 @@ int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 
 	*plan = (struct plan){.cfg = cfg};
 	if (boot_open(&plan->image, cfg->boot.kernel, initrds, cfg->boot.ninitrds, err, sizeof(err)) < 0) {
-		mistake(report, &mistakes, "%s", err);
-		return mistakes;
+		mistake(cfg, strncmp(err, "initrd ", 7) == 0 ? "boot.initrd" : "boot.kernel", report, "%s", err);
+		return 1;
 	}
 	if (cfg->machine.memory < plan->image.memory_min) {
-		mistake(report, &mistakes, "machine.memory is %" PRIu64 "M, but %s needs at least %" PRIu64 "M", cfg->machine.memory / MIB,
+		mistakes++;
+		mistake(cfg, "machine.memory", report, "machine.memory is %" PRIu64 "M, but %s needs at least %" PRIu64 "M", cfg->machine.memory / MIB,
 			cfg->boot.kernel, (plan->image.memory_min + MIB - 1) / MIB);
 	}
 	if (cmdline_make(cfg, plan->image.kind, plan->cmdline, sizeof(plan->cmdline)) < 0) {
-		mistake(report, &mistakes, "boot.cmdline is longer than %d bytes together with what boot.auto_cmdline adds", X86_CMDLINE_MAX);
+		mistakes++;
+		mistake(cfg, "boot.cmdline", report, "boot.cmdline is longer than %d bytes together with what boot.auto_cmdline adds", X86_CMDLINE_MAX);
 	}
 	return mistakes;
 }
