@@ -130,7 +130,7 @@ check-unit-build:
 	$(Q)+for m in $(UNIT_MODES); do $(MAKE) -s $(JOBS) MODE=$$m WERROR=1 all tests || exit 1; done
 	$(Q)+$(MAKE) -s $(JOBS) MODE=fuzz WERROR=1 fuzzers
 
-UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test \
+UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config \
 	'headers=$(MAKE) -s headers' tools/check-deps.sh tests/fuzz/replay
 check-unit: check-unit-build
 	$(Q)rm -f build/counts
@@ -141,6 +141,7 @@ check: check-unit-build
 	$(Q)tools/deps.sh guest && guest-images/build
 	$(Q)rm -rf build/counts build/hostvm && mkdir -p build/hostvm; failed=0; \
 	tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS) || failed=1; \
+	tests/run --junit build/hostvm.xml --counts build/counts tests/hostvm_test tests/make_run_test || failed=1; \
 	tests/run --timeout 600 --junit build/mutants.xml --counts build/counts tests/mutants/run || failed=1; \
 	tools/with-kvm --timeout 1500 tests/run --junit build/hostvm/system.xml --counts build/hostvm/counts $(SYSTEM_TESTS) || failed=1; \
 	cat build/hostvm/counts >> build/counts || { echo '0 1 0' >> build/counts; failed=1; }; \
