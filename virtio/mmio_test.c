@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* The registers as a driver meets them. What broken drivers do to them is the hostile table's. */
+#include "virtio/mmio.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/support/baredev.h"
+#include "tests/support/testdrv.h"
+
+static struct tdrv d;
+static struct baredev bare;
+
+static void swallow(enum log_level level, const char *line)
+{
+	(void)level;
+	(void)line;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	log_set_hook(swallow);
+	tdrv_init(&d);
+	baredev_init(&bare, &d.loop, &d.mem);
+	bare.base.shm[0] = (struct virtio_shm){.id = 3, .gpa = 0x1234500000000, .len = 0x200000000};
+	tdrv_attach(&d, &bare.base);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	tdrv_finish(&d);
+	log_set_hook(NULL);
+	return 0;
+}
+
+static void test_mmio_says_what_it_is(void **state)
+{
+	(void)state;
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_MAGIC), 0x74726976);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_VERSION), 2);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_DEVICE_ID), 42);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_STATUS), 0);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+}
+
+static void test_mmio_features_through_the_selector(void **state)
+{
+	(void)state;
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_DEVICE_FEATURES), BAREDEV_FEATURES | 1u << 28 | 1u << 29);
+	tdrv_write(&d, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_DEVICE_FEATURES), 1);
+	tdrv_write(&d, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_DEVICE_FEATURES), 0);
+	tdrv_write(&d, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_DEVICE_FEATURES) & 0xff, BAREDEV_FEATURES);
+}
+
+/* Once FEATURES_OK stands, what was accepted cannot change. */
+static void test_mmio_features_are_settled_once(void **state)
+{
+	(void)state;
+	assert_true(tdrv_negotiate(&d, VIRTIO_F_VERSION_1 | 4));
+	tdrv_write(&d, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
+	tdrv_write(&d, VIRTIO_MMIO_DRIVER_FEATURES, 1);
+	tdrv_write(&d, VIRTIO_MMIO_STATUS, 15);
+	assert_true(virtio_device_has(&bare.base, 4));
+	assert_false(virtio_device_has(&bare.base, 1));
+}
+
+static void test_mmio_reads_are_plain_copies_at_any_width(void **state)
+{
+	uint8_t got[8];
+
+	(void)state;
+	virtio_device_set_config(&bare.base, 0, "0123456789abcdef", 16);
+	for (uint32_t len = 1; len <= 8; len++) {
+		for (uint32_t off = 0; off < VIRTIO_MMIO_WINDOW; off++) {
+			uint32_t inside = VIRTIO_MMIO_WINDOW - off < len ? VIRTIO_MMIO_WINDOW - off : len;
+
+			memset(got, 0xee, sizeof(got));
+			virtio_mmio_read(&d.mmio, off, got, len);
+			assert_memory_equal(got, d.regs.bytes + off, inside);
+			for (uint32_t i = inside; i < len; i++) {
+				assert_int_equal(got[i], 0);
+			}
+			for (uint32_t i = len; i < sizeof(got); i++) {
+				assert_int_equal(got[i], 0xee);
+			}
+		}
+	}
+}
+
+static void test_mmio_writes_of_other_widths_do_nothing(void **state)
+{
+	const uint64_t value = 0x0101010101010101;
+	struct virtio_regs before = d.regs;
+
+	(void)state;
+	for (uint32_t off = 0; off < VIRTIO_MMIO_CONFIG; off++) {
+		for (uint32_t len = 1; len <= 8; len++) {
+			if (len != 4 || off % 4 != 0) {
+				virtio_mmio_write(&d.mmio, off, &value, len);
+			}
+		}
+	}
+	assert_memory_equal(&d.regs, &before, sizeof(before));
+}
+
+static void test_mmio_read_only_registers_stay(void **state)
+{
+	static const uint32_t regs[] = {VIRTIO_MMIO_MAGIC, VIRTIO_MMIO_VERSION, VIRTIO_MMIO_DEVICE_ID, VIRTIO_MMIO_VENDOR_ID,
+		VIRTIO_MMIO_DEVICE_FEATURES, VIRTIO_MMIO_QUEUE_SIZE_MAX, VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_SHM_LEN_LOW,
+		VIRTIO_MMIO_CONFIG_GENERATION, VIRTIO_MMIO_QUEUE_RESET, 0x0c, 0xf0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(regs) / sizeof(regs[0]); i++) {
+		struct virtio_regs before = d.regs;
+
+		tdrv_write(&d, regs[i], 0x5a5a5a5a);
+		assert_memory_equal(&d.regs, &before, sizeof(before));
+	}
+}
+
+static void test_mmio_queue_is_ready_only_when_it_can_work(void **state)
+{
+	(void)state;
+	assert_true(tdrv_negotiate(&d, VIRTIO_F_VERSION_1));
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_SEL, BAREDEV_QUEUES);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_QUEUE_SIZE_MAX), 0);
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_READY, 1);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_QUEUE_READY), 0);
+
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_SEL, 1);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_QUEUE_SIZE_MAX), BAREDEV_QUEUE_SIZE);
+	assert_false(tdrv_enable_queue(&d, 1)); /* nothing set up */
+	tdrv_place_queue(&d, 1, BAREDEV_QUEUE_SIZE);
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_SIZE, 0x10008); /* not 8: the whole word counts */
+	assert_false(tdrv_enable_queue(&d, 1));
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_SIZE, 4);
+	assert_true(tdrv_enable_queue(&d, 1));
+
+	/* While it is ready its registers are closed; taken down, they open. */
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_DESC_HIGH, 0xffffffff);
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_READY, 0);
+	assert_true(tdrv_enable_queue(&d, 1));
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_READY, 0);
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_DESC_HIGH, 0xffffffff);
+	assert_false(tdrv_enable_queue(&d, 1));
+
+	/* The other queue is untouched, and a reset forgets this one. */
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_SEL, 0);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_QUEUE_READY), 0);
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_SEL, 1);
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_DESC_HIGH, 0);
+	assert_true(tdrv_enable_queue(&d, 1));
+	tdrv_write(&d, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_QUEUE_READY), 0);
+}
+
+static void test_mmio_vring_bit_is_sticky(void **state)
+{
+	(void)state;
+	tdrv_start(&d);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
+	virtio_device_config_changed(&bare.base);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG);
+	tdrv_write(&d, VIRTIO_MMIO_INTERRUPT_ACK, ~0u);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
+	tdrv_write(&d, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+}
+
+static void test_mmio_configuration_writes_inside_only(void **state)
+{
+	(void)state;
+	virtio_mmio_write(&d.mmio, VIRTIO_MMIO_CONFIG + 8, "12345678", 8);
+	assert_int_equal(bare.config_writes, 1);
+	assert_int_equal(bare.config_off, 8);
+	assert_int_equal(bare.config_len, 8);
+	assert_memory_equal(bare.config, "12345678", 8);
+	virtio_mmio_write(&d.mmio, VIRTIO_MMIO_CONFIG + 15, "x", 1);
+	assert_int_equal(bare.config_writes, 2);
+	virtio_mmio_write(&d.mmio, VIRTIO_MMIO_CONFIG + 15, "xy", 2);
+	virtio_mmio_write(&d.mmio, VIRTIO_MMIO_CONFIG + 16, "x", 1);
+	virtio_mmio_write(&d.mmio, VIRTIO_MMIO_CONFIG, "xyz", 3);
+	virtio_mmio_write(&d.mmio, VIRTIO_MMIO_WINDOW - 1, "xyzuvwrs", 8);
+	assert_int_equal(bare.config_writes, 2);
+}
+
+static void test_mmio_shared_memory_regions(void **state)
+{
+	(void)state;
+	for (uint32_t id = 0; id < 300; id++) {
+		bool is_there = id == 3;
+
+		tdrv_write(&d, VIRTIO_MMIO_SHM_SEL, id);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_SHM_LEN_LOW), is_there ? 0 : 0xffffffff);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_SHM_LEN_HIGH), is_there ? 2 : 0xffffffff);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_SHM_BASE_LOW), is_there ? 0 : 0xffffffff);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_SHM_BASE_HIGH), is_there ? 0x12345 : 0xffffffff);
+	}
+}
+
+static void test_mmio_any_notify_serves_the_device(void **state)
+{
+	(void)state;
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_NOTIFY, 0); /* nothing runs */
+	assert_int_equal(bare.kicks[0] + bare.kicks[1], 0);
+	tdrv_start(&d);
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_NOTIFY, 77);
+	assert_int_equal(bare.kicks[0], 1);
+	assert_int_equal(bare.kicks[1], 1);
+}
+
+/* Several vCPUs at once while the loop serves: each status write is answered when its write returns. */
+static void *vcpu(void *arg)
+{
+	unsigned *wrong = arg;
+
+	for (uint32_t i = 0; i < 300; i++) {
+		uint32_t value = i % 2 ? VIRTIO_STATUS_ACKNOWLEDGE : 0;
+
+		tdrv_write(&d, VIRTIO_MMIO_STATUS, value);
+		tdrv_write(&d, VIRTIO_MMIO_QUEUE_SEL, i % 3);
+		tdrv_read(&d, VIRTIO_MMIO_QUEUE_READY);
+		virtio_mmio_write(&d.mmio, VIRTIO_MMIO_CONFIG, &i, 4);
+		*wrong += tdrv_read(&d, VIRTIO_MMIO_STATUS) > VIRTIO_STATUS_ACKNOWLEDGE;
+	}
+	loop_stop(&d.loop);
+	return NULL;
+}
+
+static void test_mmio_vcpus_wait_for_the_loop(void **state)
+{
+	unsigned wrong[4] = {0};
+	pthread_t thread[4];
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(pthread_create(&thread[i], NULL, vcpu, &wrong[i]), 0);
+	}
+	while (bare.config_writes < 4 * 300) {
+		loop_run(&d.loop);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		pthread_join(thread[i], NULL);
+		assert_int_equal(wrong[i], 0);
+	}
+	assert_int_equal(bare.resets, 4 * 150);
+}
+
+int main(void)
+{
+#define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		WITH(test_mmio_says_what_it_is),
+		WITH(test_mmio_features_through_the_selector),
+		WITH(test_mmio_features_are_settled_once),
+		WITH(test_mmio_reads_are_plain_copies_at_any_width),
+		WITH(test_mmio_writes_of_other_widths_do_nothing),
+		WITH(test_mmio_read_only_registers_stay),
+		WITH(test_mmio_queue_is_ready_only_when_it_can_work),
+		WITH(test_mmio_vring_bit_is_sticky),
+		WITH(test_mmio_configuration_writes_inside_only),
+		WITH(test_mmio_shared_memory_regions),
+		WITH(test_mmio_any_notify_serves_the_device),
+		WITH(test_mmio_vcpus_wait_for_the_loop),
+	};
+
+	return cmocka_run_group_tests_name("mmio", tests, NULL, NULL);
+}
