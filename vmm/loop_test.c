@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* Descriptors, timers and calls, above all what handlers do to each other. */
+#include "vmm/loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vmm/clock.h"
+#include "vmm/log.h"
+
+static struct loop loop;
+
+static int set_up(void **state)
+{
+	(void)state;
+	return loop_init(&loop);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	loop_finish(&loop);
+	return 0;
+}
+
+/* Timers that note the order they fire in. */
+static char order[16];
+static struct loop_timer timer[3];
+
+static void on_timer(struct loop_timer *t)
+{
+	order[strlen(order)] = (char)('a' + (t - timer));
+}
+
+static void init_timers(void)
+{
+	memset(order, 0, sizeof(order));
+	for (int i = 0; i < 3; i++) {
+		loop_timer_init(&timer[i], &loop, on_timer);
+	}
+}
+
+static void test_loop_timers_fire_in_the_order_of_their_deadlines(void **state)
+{
+	uint64_t now = clock_now_ns();
+
+	(void)state;
+	init_timers();
+	loop_timer_set(&timer[0], now - 1);
+	loop_timer_set(&timer[1], now - 3);
+	loop_timer_set(&timer[2], now - 2);
+	loop_run_once(&loop, 0);
+	assert_string_equal(order, "bca");
+	loop_run_once(&loop, 0);
+	assert_string_equal(order, "bca"); /* one shot */
+}
+
+static void test_loop_timer_set_again_and_stopped(void **state)
+{
+	uint64_t now = clock_now_ns();
+
+	(void)state;
+	init_timers();
+	loop_timer_set(&timer[0], now - 1);
+	loop_timer_set(&timer[0], now + 3600 * CLOCK_NS_PER_S);
+	loop_timer_set(&timer[1], now - 1);
+	loop_timer_stop(&timer[1]);
+	loop_timer_stop(&timer[1]);
+	loop_run_once(&loop, 0);
+	assert_string_equal(order, "");
+	assert_true(timer[0].deadline_ns != 0);
+	loop_timer_stop(&timer[0]);
+}
+
+static void test_loop_timer_is_never_early(void **state)
+{
+	uint64_t deadline = clock_now_ns() + 3 * CLOCK_NS_PER_MS / 2;
+
+	(void)state;
+	init_timers();
+	loop_timer_set(&timer[0], deadline);
+	while (!order[0]) {
+		loop_run_once(&loop, -1);
+		assert_true(!order[0] || clock_now_ns() >= deadline);
+	}
+}
+
+/* A timer that stops its neighbour and sets itself again: the neighbour does not fire, it does. */
+static void on_selfish(struct loop_timer *t)
+{
+	on_timer(t);
+	loop_timer_stop(&timer[1]);
+	if (strlen(order) < 3) {
+		loop_timer_set(t, 1);
+	}
+}
+
+static void test_loop_timer_changes_timers_from_inside(void **state)
+{
+	(void)state;
+	init_timers();
+	loop_timer_init(&timer[0], &loop, on_selfish);
+	loop_timer_set(&timer[0], 1);
+	loop_timer_set(&timer[1], 2);
+	loop_timer_set(&timer[2], 3);
+	loop_run_once(&loop, 0);
+	assert_string_equal(order, "aaac");
+}
+
+/* Two readable sources; whichever comes first removes both. */
+static struct loop_source pair[2];
+static unsigned served;
+
+static void on_pair(struct loop_source *src, uint32_t events)
+{
+	(void)src;
+	(void)events;
+	served++;
+	loop_remove(&pair[0]);
+	loop_remove(&pair[1]);
+	loop_remove(&pair[1]);
+}
+
+static void test_loop_removed_source_is_not_served_any_more(void **state)
+{
+	(void)state;
+	served = 0;
+	for (int i = 0; i < 2; i++) {
+		pair[i] = (struct loop_source){.fd = eventfd(1, EFD_CLOEXEC), .events = EPOLLIN, .fn = on_pair};
+		assert_int_equal(loop_add(&loop, &pair[i]), 0);
+	}
+	loop_run_once(&loop, 0);
+	loop_run_once(&loop, 0);
+	assert_int_equal(served, 1);
+	close(pair[0].fd);
+	close(pair[1].fd);
+}
+
+static void on_count(struct loop_source *src, uint32_t events)
+{
+	(void)src;
+	(void)events;
+	served++;
+}
+
+static void test_loop_events_can_be_changed(void **state)
+{
+	struct loop_source src = {.fd = eventfd(1, EFD_CLOEXEC), .events = 0, .fn = on_count};
+
+	(void)state;
+	served = 0;
+	assert_int_equal(loop_add(&loop, &src), 0);
+	loop_run_once(&loop, 0);
+	assert_int_equal(served, 0);
+	loop_set_events(&src, EPOLLIN);
+	loop_run_once(&loop, 0);
+	assert_int_equal(served, 1);
+	loop_set_events(&src, 0);
+	loop_run_once(&loop, 0);
+	assert_int_equal(served, 1);
+	loop_remove(&src);
+	close(src.fd);
+}
+
+static void swallow(enum log_level level, const char *line)
+{
+	(void)level;
+	(void)line;
+}
+
+static void test_loop_refuses_what_cannot_be_polled(void **state)
+{
+	struct loop_source src = {.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), .events = EPOLLIN, .fn = on_count};
+
+	(void)state;
+	log_set_hook(swallow);
+	assert_int_equal(loop_add(&loop, &src), -EPERM);
+	log_set_hook(NULL);
+	assert_null(src.loop);
+	loop_remove(&src);
+	close(src.fd);
+}
+
+/* Calls from threads: each runs on the loop, and is over when loop_call returns. */
+struct call {
+	bool was_on_loop;
+	unsigned sum;
+};
+
+static void add(void *arg)
+{
+	struct call *call = arg;
+
+	call->was_on_loop = loop_is_current(&loop);
+	call->sum++;
+}
+
+static unsigned callers;
+
+static void *caller(void *arg)
+{
+	struct call *call = arg;
+
+	for (unsigned i = 1; i <= 500; i++) {
+		call->was_on_loop = false;
+		loop_call(&loop, add, call);
+		if (!call->was_on_loop || call->sum != i || loop_is_current(&loop)) {
+			call->sum = 1000000;
+		}
+	}
+	__atomic_sub_fetch(&callers, 1, __ATOMIC_RELEASE);
+	loop_stop(&loop);
+	return NULL;
+}
+
+static void test_loop_call_runs_on_the_loop_and_waits(void **state)
+{
+	struct call call[4] = {{false, 0}}, own = {false, 0};
+	pthread_t thread[4];
+
+	(void)state;
+	loop_call(&loop, add, &own); /* from the loop's own thread: at once */
+	assert_int_equal(own.sum, 1);
+	callers = 4;
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(pthread_create(&thread[i], NULL, caller, &call[i]), 0);
+	}
+	while (__atomic_load_n(&callers, __ATOMIC_ACQUIRE) > 0) {
+		loop_run(&loop);
+	}
+	for (int i = 0; i < 4; i++) {
+		pthread_join(thread[i], NULL);
+		assert_int_equal(call[i].sum, 500);
+	}
+}
+
+/* A stop that comes before the run counts for that run, and only for it. */
+static void test_loop_stop_is_not_lost(void **state)
+{
+	(void)state;
+	init_timers();
+	loop_stop(&loop);
+	loop_run(&loop);
+	loop_timer_init(&timer[0], &loop, on_timer);
+	loop_timer_set(&timer[0], 1);
+	loop_run_once(&loop, 0);
+	assert_string_equal(order, "a");
+}
+
+static void test_loop_finish_accepts_zeroed_memory(void **state)
+{
+	struct loop never = {.epoll_fd = 0};
+
+	(void)state;
+	loop_finish(&never);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_loop_timers_fire_in_the_order_of_their_deadlines, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_timer_set_again_and_stopped, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_timer_is_never_early, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_timer_changes_timers_from_inside, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_removed_source_is_not_served_any_more, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_events_can_be_changed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_refuses_what_cannot_be_polled, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_call_runs_on_the_loop_and_waits, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_stop_is_not_lost, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_finish_accepts_zeroed_memory, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
+}
