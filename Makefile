@@ -32,7 +32,7 @@ CFLAGS  := -std=gnu11 $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(COMMON)
 CXXFLAGS := -std=c++17 -DTOML_HEADER_ONLY=1 -DTOML_EXCEPTIONS=0 -fno-exceptions -fno-rtti -Wall -Wextra $(COMMON)
 LDFLAGS := $(FLAGS_$(MODE)) -pthread
 # jansson as an archive: what only some verbs use costs the others no library to load.
-LDLIBS  := -l:libjansson.a -static-libstdc++ -static-libgcc
+LDLIBS  := -l:libjansson.a -l:liburing.a -static-libstdc++ -static-libgcc
 
 FOLDERS := vmm virtio devices display boot
 SRC     := $(filter-out %_test.c %_fuzz.c,$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))
