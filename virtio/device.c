@@ -59,7 +59,7 @@ bool virtio_device_has(const struct virtio_device *d, uint64_t feature)
 
 bool virtio_device_is_running(const struct virtio_device *d)
 {
-	return d->regs && !d->failed && (reg_load(d, VIRTIO_MMIO_STATUS) & VIRTIO_STATUS_DRIVER_OK);
+	return d->regs && !d->failed && !d->resetting && (reg_load(d, VIRTIO_MMIO_STATUS) & VIRTIO_STATUS_DRIVER_OK);
 }
 
 /* One store, so that a driver reading the page without an exit sees the old value or the new one. */
@@ -126,7 +126,7 @@ static void stop_queues(struct virtio_device *d)
 void virtio_device_fail(struct virtio_device *d, const char *why)
 {
 	assert(loop_is_current(d->loop));
-	if (d->failed) {
+	if (d->failed || d->resetting) {
 		return;
 	}
 	d->failed = true;
@@ -138,15 +138,36 @@ void virtio_device_fail(struct virtio_device *d, const char *why)
 	}
 }
 
+static void finish_reset(struct virtio_device *d)
+{
+	d->driver_features = 0;
+	d->failed = false;
+	d->resetting = false;
+	memset(d->queue_ready, 0, sizeof(d->queue_ready));
+	if (d->regs) {
+		reg_store(d, VIRTIO_MMIO_INTERRUPT_STATUS, 0);
+		reg_store(d, VIRTIO_MMIO_STATUS, 0);
+	}
+	/* Last: the vCPU that waits for it goes on at once. */
+	__atomic_store_n(&d->resets, d->resets + 1, __ATOMIC_RELEASE);
+}
+
 static void reset(struct virtio_device *d)
 {
 	d->ops->reset(d);
 	stop_queues(d);
-	d->driver_features = 0;
-	d->failed = false;
-	memset(d->queue_ready, 0, sizeof(d->queue_ready));
-	reg_store(d, VIRTIO_MMIO_INTERRUPT_STATUS, 0);
-	reg_store(d, VIRTIO_MMIO_STATUS, 0);
+	d->resetting = d->ops->is_busy && d->ops->is_busy(d);
+	if (!d->resetting) {
+		finish_reset(d);
+	}
+}
+
+void virtio_device_reset_done(struct virtio_device *d)
+{
+	if (d->resetting) {
+		assert(loop_is_current(d->loop));
+		finish_reset(d);
+	}
 }
 
 /* virtio v1.3, 3.1.1 "Driver Requirements: Device Initialization", steps 5 and 6: not setting the bit is the refusal. */
@@ -205,6 +226,9 @@ void virtio_device_write_status(struct virtio_device *d, uint8_t status)
 	uint8_t now = (uint8_t)reg_load(d, VIRTIO_MMIO_STATUS);
 
 	assert(loop_is_current(d->loop));
+	if (d->resetting) {
+		return;
+	}
 	if (status == 0) {
 		reset(d);
 		return;

@@ -16,6 +16,9 @@
  *   any -> FAILED (driver gave up)      any -> 0 (reset)
  *   DRIVER_OK -> NEEDS_RESET (device)   only a reset leaves it
  *
+ * A reset is done when the device holds no guest memory any more. Where the host still works on it (is_busy), status keeps its value until then: the
+ * vCPU that wrote 0 waits for it, at most VIRTIO_MMIO_RESET_WAIT_MS, the loop does not.
+ *
  * Features are writable between DRIVER and FEATURES_OK, queue registers between FEATURES_OK and DRIVER_OK.
  */
 #ifndef VIRTIO_DEVICE_H
@@ -73,6 +76,9 @@ struct virtio_device_ops {
 	int (*activate)(struct virtio_device *d);
 	/* Forget every chain and all guest state. Idempotent, cannot fail, may come before activate. The queues are stopped afterwards by the core. */
 	void (*reset)(struct virtio_device *d);
+	/* Optional, asked after reset: the host still reads or writes guest memory on the device's behalf. The reset is then held up, the queues stopped, what the
+	 * driver writes to status ignored, until the device calls virtio_device_reset_done. */
+	bool (*is_busy)(struct virtio_device *d);
 	/* The driver made chains available on queue @q; it is running. Spurious calls happen. */
 	void (*kick)(struct virtio_device *d, unsigned q);
 	/* The driver wrote @len (1, 2, 4 or 8) bytes inside the configuration space. NULL: read-only, the write is reported and ignored. */
@@ -108,6 +114,8 @@ struct virtio_device {
 	struct virtio_shm shm[VIRTIO_SHM_MAX]; /* set before the guest runs; len 0: none */
 	struct log_limit log_limit;
 	bool failed; /* virtio_device_fail was called since the last reset */
+	bool resetting; /* a reset is held up by is_busy */
+	unsigned resets; /* resets that are done; the transport looks at it from a vCPU thread (atomic) */
 };
 
 /* @irq and the register window come from the transport later (virtio_mmio_init). Asserts the contract of @ops. */
@@ -128,6 +136,9 @@ bool virtio_device_is_running(const struct virtio_device *d); /* DRIVER_OK and n
 void virtio_device_set_config(struct virtio_device *d, uint32_t off, const void *src, uint32_t len);
 /* Tells the driver that configuration changed, if it is running. Thread: loop. */
 void virtio_device_config_changed(struct virtio_device *d);
+
+/* is_busy is false from now on: a reset that it held up is done, or nothing happens. Thread: loop. */
+void virtio_device_reset_done(struct virtio_device *d);
 
 /* The driver broke the protocol: logged once per reset, NEEDS_RESET, configuration interrupt, queues stop. Thread: loop. */
 void virtio_device_fail(struct virtio_device *d, const char *why);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include <time.h>
 
 #define MAGIC 0x74726976u /* "virt" */
 #define VERSION 2u
@@ -102,11 +103,12 @@ void virtio_mmio_read(struct virtio_mmio *t, uint32_t off, void *dst, uint32_t l
 struct status_write {
 	struct virtio_mmio *t;
 	uint8_t status;
+	unsigned resets; /* done before this one */
 };
 
 static void write_status_on_loop(void *arg)
 {
-	const struct status_write *w = arg;
+	struct status_write *w = arg;
 	struct virtio_mmio *t = w->t;
 	struct virtio_device *dev = t->dev;
 	uint32_t before = status_of(t);
@@ -122,6 +124,7 @@ static void write_status_on_loop(void *arg)
 	}
 	pthread_mutex_unlock(&t->lock);
 
+	w->resets = dev->resets;
 	virtio_device_write_status(dev, w->status);
 
 	if (w->status == 0) {
@@ -132,6 +135,21 @@ static void write_status_on_loop(void *arg)
 		refresh_queue(t);
 		pthread_mutex_unlock(&t->lock);
 	}
+}
+
+/* On the vCPU's thread, without the lock; the loop goes on meanwhile. A test that drives the device from the loop's thread looks at status instead. */
+static void wait_for_reset(const struct status_write *w)
+{
+	const struct virtio_device *dev = w->t->dev;
+	const struct timespec pause = {.tv_nsec = 500000};
+
+	for (unsigned i = 0; i < 2 * VIRTIO_MMIO_RESET_WAIT_MS; i++) {
+		if (__atomic_load_n(&dev->resets, __ATOMIC_ACQUIRE) != w->resets || loop_is_current(dev->loop)) {
+			return;
+		}
+		nanosleep(&pause, NULL);
+	}
+	log_msg(LOG_WARN, "%s: its reset waits for the host, the driver is told so", dev->ops->name);
 }
 
 static void kick_on_loop(void *arg)
@@ -298,6 +316,9 @@ void virtio_mmio_write(struct virtio_mmio *t, uint32_t off, const void *src, uin
 		struct status_write w = {.t = t, .status = (uint8_t)value};
 
 		loop_call(t->dev->loop, write_status_on_loop, &w);
+		if (w.status == 0) {
+			wait_for_reset(&w);
+		}
 		return;
 	}
 	if (off == VIRTIO_MMIO_QUEUE_NOTIFY) {

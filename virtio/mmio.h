@@ -61,6 +61,10 @@ enum virtio_mmio_reg {
 #define VIRTIO_MMIO_INT_VRING 1u
 #define VIRTIO_MMIO_INT_CONFIG 2u
 
+/* How long the vCPU that resets a device waits for the host to finish what it does for it (slow disks). Afterwards it goes on, and status tells: virtio v1.3, 2.4
+ * "Device Reset" has the driver read it until it is 0. */
+#define VIRTIO_MMIO_RESET_WAIT_MS 5000
+
 /* The window as bytes; registers are little-endian 32-bit words in it. Fields that two threads write are stored atomically. */
 struct virtio_regs {
 	union {

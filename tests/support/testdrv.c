@@ -67,6 +67,13 @@ uint32_t tdrv_read(struct tdrv *d, uint32_t reg)
 void tdrv_write(struct tdrv *d, uint32_t reg, uint32_t value)
 {
 	virtio_mmio_write(&d->mmio, reg, &value, sizeof(value));
+	if (reg == VIRTIO_MMIO_STATUS && value == 0) {
+		/* The test is the loop too, so the transport does not wait for it. */
+		for (unsigned turns = 0; d->dev->resetting; turns++) {
+			assert(turns < SERVE_MAX);
+			loop_run_once(&d->loop, 20);
+		}
+	}
 }
 
 bool tdrv_negotiate(struct tdrv *d, uint64_t features)
