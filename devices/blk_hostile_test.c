@@ -282,6 +282,30 @@ static void test_blk_hostile_ranges_outside_limits(void **state)
 	expect_works();
 }
 
+static void reopen(void)
+{
+	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
+	virtio_mmio_finish(&v.d.mmio);
+	blk_finish(&v.b);
+	blkdrv_attach(&v, &(struct disk_options){.discard = true});
+	tdrv_start(&v.d);
+	data = blkdrv_data(&v, 65536);
+}
+
+static void test_blk_hostile_range_larger_than_announced(void **state)
+{
+	struct blkdrv_range range = {8, BLK_RANGE_SECTORS_MAX, 0};
+
+	(void)state;
+	assert_int_equal(truncate(v.path, 3ll << 30), 0); /* sparse */
+	reopen();
+	assert_int_equal(blkdrv_do_ranges(&v, BLK_T_DISCARD, &range, 1), BLK_S_OK);
+	range.num_sectors++;
+	assert_int_equal(blkdrv_do_ranges(&v, BLK_T_DISCARD, &range, 1), BLK_S_IOERR);
+	assert_int_equal(blkdrv_do_ranges(&v, BLK_T_WRITE_ZEROES, &range, 1), BLK_S_IOERR);
+	expect_works();
+}
+
 /* OpenBSD vmd: lengths from descriptors sized buffers of the host. */
 static void test_blk_hostile_list_of_ranges_of_any_length(void **state)
 {
@@ -385,12 +409,7 @@ static void test_blk_ghsa_jmr4_qcow2_header_stays_data(void **state)
 	memset(p, 0, 512);
 	memcpy(p, header, sizeof(header));
 	assert_int_equal(blkdrv_do(&v, BLK_T_OUT, 0, data, 512), BLK_S_OK);
-	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
-	virtio_mmio_finish(&v.d.mmio);
-	blk_finish(&v.b);
-	blkdrv_attach(&v, &(struct disk_options){.discard = true});
-	tdrv_start(&v.d);
-	data = blkdrv_data(&v, 512);
+	reopen();
 	assert_int_equal(disk_info(v.b.disk)->size, SIZE);
 	assert_int_equal(blkdrv_do(&v, BLK_T_IN, 0, data, 512), BLK_S_OK);
 	assert_memory_equal(blkdrv_ptr(&v, data, 32), header, sizeof(header));
@@ -508,6 +527,7 @@ static int run_own_rows(void)
 		T(test_blk_hostile_status_is_the_last_byte_alone),
 		T(test_blk_hostile_readonly_disk_is_never_written),
 		T(test_blk_hostile_ranges_outside_limits),
+		T(test_blk_hostile_range_larger_than_announced),
 		T(test_blk_hostile_list_of_ranges_of_any_length),
 		T(test_blk_hostile_ranges_that_were_not_negotiated),
 		T(test_blk_cve_2016_5403_in_flight_is_bounded),

@@ -256,6 +256,24 @@ static void test_blk_full_ring_is_served_and_bounded(void **state)
 	assert_int_equal(v.b.in_flight, 0);
 }
 
+static void test_blk_requests_beyond_the_slots_are_served_when_one_is_free(void **state)
+{
+	uint64_t data;
+
+	(void)state;
+	start();
+	data = blkdrv_data(&v, 512);
+	v.b.disk->in_turn = true; /* so that none is answered yet */
+	for (unsigned i = 0; i < BLK_QUEUE_SIZE; i++) {
+		blkdrv_add(&v, BLK_T_IN, 0, data, 512);
+	}
+	tdrv_kick(&v.d, 0);
+	assert_int_equal(v.b.in_flight, BLK_SLOTS);
+	v.b.disk->in_turn = false;
+	/* One kick, and then only the disk's answers. */
+	blkdrv_wait(&v, BLK_QUEUE_SIZE);
+}
+
 static void test_blk_turn_is_bounded(void **state)
 {
 	unsigned kicks = 5;
@@ -392,6 +410,7 @@ int main(void)
 		T(test_blk_discards_and_zeroes_several_ranges),
 		T(test_blk_driver_without_flush_gets_stable_writes),
 		T(test_blk_full_ring_is_served_and_bounded),
+		T(test_blk_requests_beyond_the_slots_are_served_when_one_is_free),
 		T(test_blk_turn_is_bounded),
 		T(test_blk_requests_made_before_driver_ok_are_found),
 		T(test_blk_reset_waits_for_the_host),

@@ -122,10 +122,19 @@ static int lock(const struct disk *d, bool writer, char *err, size_t errlen)
 	return 0;
 }
 
-/* O_NONBLOCK so that a FIFO does not wait for its writer; it goes no further than this. */
-static int open_lock_fd(struct disk *d, struct stat *st, char *err, size_t errlen)
+/*
+ * The descriptor that keeps others away; no request uses it, so nothing holds it longer than this
+ * process. O_NONBLOCK so that a FIFO does not wait for its writer. O_EXCL without O_CREAT is about
+ * block devices only: it fails while the host has a file system or anything else on it.
+ */
+static int open_lock_fd(struct disk *d, bool writer, struct stat *st, char *err, size_t errlen)
 {
-	d->lock_fd = open(d->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	d->lock_fd =
+		open(d->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (writer ? O_EXCL : 0));
+	if (d->lock_fd < 0 && errno == EBUSY) {
+		return explain(err, errlen, EBUSY,
+			"%s: the host or another program uses it (is it mounted?)", d->path);
+	}
 	if (d->lock_fd < 0 || fstat(d->lock_fd, st) < 0) {
 		int e = errno;
 
@@ -150,10 +159,6 @@ static int open_file(struct disk *d, enum disk_file which, int flags, const stru
 		return explain(err, errlen, e, "%s: its file system cannot do cache = \"direct\"",
 			d->path);
 	}
-	if (d->fd[which] < 0 && e == EBUSY) {
-		return explain(
-			err, errlen, e, "%s: the host itself uses it (is it mounted?)", d->path);
-	}
 	if (d->fd[which] < 0 && (e == EACCES || e == EROFS || e == EPERM) &&
 		(flags & O_ACCMODE) == O_RDWR) {
 		return explain(err, errlen, e,
@@ -177,9 +182,7 @@ static int open_files(struct disk *d, const struct disk_options *o, const struct
 {
 	int access = o->readonly || o->ephemeral ? O_RDONLY : O_RDWR;
 	int direct = o->cache == DISK_CACHE_DIRECT ? O_DIRECT : 0;
-	/* Without O_CREAT: only if neither a file system nor anyone else has claimed the device. */
-	int excl = access == O_RDWR && S_ISBLK(st->st_mode) ? O_EXCL : 0;
-	int r = open_file(d, DISK_FILE_MAIN, access | direct | excl, st, err, errlen);
+	int r = open_file(d, DISK_FILE_MAIN, access | direct, st, err, errlen);
 
 	if (r == 0 && direct) {
 		r = open_file(d, DISK_FILE_BUFFERED, access, st, err, errlen);
@@ -344,14 +347,15 @@ static int open_overlay(struct disk *d, const struct disk_options *o, char *err,
 
 static int open_all(struct disk *d, const struct disk_options *o, char *err, size_t errlen)
 {
+	bool writer = !o->readonly && !o->ephemeral;
 	struct stat st;
-	int r = open_lock_fd(d, &st, err, errlen);
+	int r = open_lock_fd(d, writer, &st, err, errlen);
 
 	if (r == 0) {
 		r = open_files(d, o, &st, err, errlen);
 	}
 	if (r == 0) {
-		r = lock(d, !o->readonly && !o->ephemeral, err, errlen);
+		r = lock(d, writer, err, errlen);
 	}
 	if (r == 0) {
 		r = measure(d, &st, err, errlen);

@@ -142,7 +142,7 @@ static void submit(struct req *q)
 static void wait_for(struct req *q)
 {
 	disk_start(disk);
-	for (unsigned i = 0; !q->done && i < 500; i++) {
+	for (unsigned i = 0; !q->done && i < 300; i++) {
 		loop_run_once(&loop, 20);
 	}
 	assert_true(q->done);

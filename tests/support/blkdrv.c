@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WAIT_TURNS 1000
+#define WAIT_TURNS 400
 
 static void make_file(struct blkdrv *v, size_t size)
 {
