@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm/rootfs.h"
+
 /* True when one of the command line's words starts with @name, as in "console=". */
 static bool has_word(const char *cmdline, const char *name)
 {
@@ -26,6 +28,29 @@ static int append_word(char *buf, size_t len, const char *word)
 	return (size_t)n < len - used ? 0 : -E2BIG;
 }
 
+/* root=, and what the kernel needs to mount it. The disks are vda, vdb, ... in their order. */
+static int append_root(const struct config *cfg, const char *given, char *buf, size_t len)
+{
+	for (unsigned i = 0; i < cfg->ndisks; i++) {
+		const struct config_disk *d = &cfg->disk[i];
+		const char *type = d->root ? rootfs_type(d->path) : NULL;
+		char word[64];
+		int r;
+
+		if (!d->root || has_word(given, "root=")) {
+			continue;
+		}
+		snprintf(word, sizeof(word), "root=/dev/vd%c %s", 'a' + (char)i, d->readonly ? "ro" : "rw");
+		r = append_word(buf, len, word);
+		if (r == 0 && type && !has_word(given, "rootfstype=")) {
+			snprintf(word, sizeof(word), "rootfstype=%s", type);
+			r = append_word(buf, len, word);
+		}
+		return r;
+	}
+	return 0;
+}
+
 int cmdline_make(const struct config *cfg, enum boot_kind kind, char *buf, size_t len)
 {
 	const char *given = cfg->boot.cmdline ? cfg->boot.cmdline : "";
@@ -43,6 +68,9 @@ int cmdline_make(const struct config *cfg, enum boot_kind kind, char *buf, size_
 	/* The last console is the one /dev/console stands for. */
 	if (r == 0 && !has_console && cfg->console.type != CONSOLE_NONE) {
 		r = append_word(buf, len, "console=hvc0");
+	}
+	if (r == 0) {
+		r = append_root(cfg, given, buf, len);
 	}
 	/* A kernel that has panicked resets at once instead of spinning: so a panic ends the VM even where the guest has no pvpanic driver. */
 	if (r == 0 && !has_word(given, "panic=")) {

@@ -39,6 +39,20 @@ static void test_cmdline_make_adds_what_is_missing(void **state)
 	assert_cmdline(&cfg, BOOT_BZIMAGE, "panic=-1");
 }
 
+static void test_cmdline_make_names_the_root_disk(void **state)
+{
+	struct config cfg = config_with("", CONSOLE_NONE, CONSOLE_NONE);
+
+	(void)state;
+	cfg.ndisks = 3;
+	cfg.disk[2] = (struct config_disk){.root = true, .path = (char *)"/dev/null"};
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "root=/dev/vdc rw panic=-1");
+	cfg.disk[2].readonly = true;
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "root=/dev/vdc ro panic=-1");
+	cfg.boot.cmdline = (char *)"root=LABEL=x";
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "root=LABEL=x panic=-1");
+}
+
 static void test_cmdline_make_respects_what_is_there(void **state)
 {
 	struct config cfg = config_with("console=tty0 panic=5", CONSOLE_STDIO, CONSOLE_STDIO);
@@ -78,6 +92,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cmdline_make_adds_what_is_missing),
+		cmocka_unit_test(test_cmdline_make_names_the_root_disk),
 		cmocka_unit_test(test_cmdline_make_respects_what_is_there),
 		cmocka_unit_test(test_cmdline_make_auto_off_and_multiboot_add_nothing),
 		cmocka_unit_test(test_cmdline_make_too_long_is_refused),

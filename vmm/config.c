@@ -94,22 +94,51 @@ static void report_findings(struct load *l)
 	l->nfindings = 0;
 }
 
-static void set_origin(struct config *cfg, unsigned index, const char *text)
+static void set_origin(char **origin, const char *text)
 {
-	free(cfg->origins[index]);
-	cfg->origins[index] = strdup(text);
+	free(*origin);
+	*origin = strdup(text);
 }
 
 static const struct config_key *find_key(const char *table, size_t table_len, const char *name)
 {
-	for (unsigned i = 0; i < config_nkeys; i++) {
-		const struct config_key *key = &config_keys[i];
+	unsigned n;
+	const struct config_key *keys = config_table_keys(table, table_len, &n);
 
-		if (strlen(key->table) == table_len && memcmp(key->table, table, table_len) == 0 && strcmp(key->name, name) == 0) {
-			return key;
+	for (unsigned i = 0; i < n; i++) {
+		if (strcmp(keys[i].name, name) == 0) {
+			return &keys[i];
 		}
 	}
 	return NULL;
+}
+
+/* Where the values of one table go: into the configuration, or into one entry of a list. */
+struct target {
+	const char *table; /* name without the index */
+	size_t table_len;
+	void *base;
+	const struct config_key *keys;
+	unsigned nkeys;
+	char **origins; /* nkeys of them */
+};
+
+static struct target plain_target(struct config *cfg, const char *table, size_t len)
+{
+	struct target t = {.table = table, .table_len = len, .base = cfg};
+
+	t.keys = config_table_keys(table, len, &t.nkeys);
+	t.origins = cfg->origins + (t.keys - config_keys);
+	return t;
+}
+
+static struct target item_target(struct config *cfg, const struct config_list_table *list, unsigned i)
+{
+	struct target t = {.table = list->table, .table_len = strlen(list->table), .base = config_item(cfg, list, i)};
+
+	t.keys = config_table_keys(t.table, t.table_len, &t.nkeys);
+	t.origins = (char **)(void *)((char *)t.base + list->origins);
+	return t;
 }
 
 static const char *nearest_table(const char *name)
@@ -129,49 +158,107 @@ static const char *nearest_table(const char *name)
 
 static const char *nearest_key(const char *table, size_t table_len, const char *name)
 {
+	unsigned n;
+	const struct config_key *keys = config_table_keys(table, table_len, &n);
 	struct suggest s;
 
 	suggest_init(&s, name, strlen(name));
-	for (unsigned i = 0; i < config_nkeys; i++) {
-		if (strlen(config_keys[i].table) == table_len && memcmp(config_keys[i].table, table, table_len) == 0) {
-			suggest_offer(&s, config_keys[i].name);
-		}
+	for (unsigned i = 0; i < n; i++) {
+		suggest_offer(&s, keys[i].name);
 	}
 	return s.best;
 }
 
-static bool is_table(const char *name)
+static void set_initial(const struct target *t);
+
+static void apply_table(struct load *l, const struct source *src, const struct target *t, const struct toml_node *node)
 {
-	for (unsigned i = 0; i < config_nkeys; i++) {
-		if (strcmp(config_keys[i].table, name) == 0) {
+	for (size_t i = 0; i < toml_count(node); i++) {
+		struct toml_pos pos;
+		const char *name, *near;
+		const struct toml_node *value = toml_item(node, i, &name, &pos);
+		const struct config_key *key = find_key(t->table, t->table_len, name);
+		char err[256], origin[PATH_MAX + 32];
+
+		if (!key) {
+			near = nearest_key(t->table, t->table_len, name);
+			mistake(l, src->path, pos, near ? "unknown key \"%s\" in [%s]; did you mean \"%s\"?" : "unknown key \"%s\" in [%s]", name, t->table,
+				near);
+			continue;
+		}
+		pos = toml_pos_of(value);
+		if (config_set(t->base, key, value, NULL, src->dir, err, sizeof(err)) < 0) {
+			mistake(l, src->path, pos, "%s.%s: %s", t->table, name, err);
+			continue;
+		}
+		snprintf(origin, sizeof(origin), "%s:%u:%u", src->path, pos.line, pos.column);
+		set_origin(&t->origins[key - t->keys], origin);
+	}
+}
+
+static void drop_item(const struct target *t)
+{
+	config_drop(t->base, t->keys, t->nkeys);
+	for (unsigned i = 0; i < t->nkeys; i++) {
+		free(t->origins[i]);
+		t->origins[i] = NULL;
+	}
+}
+
+/* The entry with this name; one that has none yet matches nothing. */
+static bool find_item(struct config *cfg, const struct config_list_table *list, const char *name, unsigned *index)
+{
+	for (*index = 0; *index < *config_count(cfg, list); ++*index) {
+		const char *own = *(char **)(void *)((char *)config_item(cfg, list, *index) + list->name);
+
+		if (name && own && strcmp(own, name) == 0) {
 			return true;
 		}
 	}
 	return false;
 }
 
-static void apply_table(struct load *l, const struct source *src, const char *table, const struct toml_node *node)
+static const char *name_in(const struct toml_node *node)
 {
 	for (size_t i = 0; i < toml_count(node); i++) {
-		struct toml_pos pos;
-		const char *name, *near;
-		const struct toml_node *value = toml_item(node, i, &name, &pos);
-		const struct config_key *key = find_key(table, strlen(table), name);
-		char err[256], origin[PATH_MAX + 32];
+		const char *key;
+		size_t len;
+		const struct toml_node *value = toml_item(node, i, &key, NULL);
 
-		if (!key) {
-			near = nearest_key(table, strlen(table), name);
-			mistake(l, src->path, pos, near ? "unknown key \"%s\" in [%s]; did you mean \"%s\"?" : "unknown key \"%s\" in [%s]", name, table,
-				near);
+		if (strcmp(key, "name") == 0 && toml_type_of(value) == TOML_STRING) {
+			return toml_string(value, &len);
+		}
+	}
+	return NULL;
+}
+
+/* [[disk]]: an entry with the name of an earlier one takes its place, others are added. */
+static void apply_list(struct load *l, const struct source *src, const struct config_list_table *list, const struct toml_node *node)
+{
+	for (size_t i = 0; i < toml_count(node); i++) {
+		const struct toml_node *entry = toml_item(node, i, NULL, NULL);
+		int mistakes = l->mistakes;
+		struct target t;
+		unsigned index;
+
+		if (toml_type_of(entry) != TOML_TABLE) {
+			mistake(l, src->path, toml_pos_of(entry), "%s: expected tables, [[%s]]", list->table, list->table);
 			continue;
 		}
-		pos = toml_pos_of(value);
-		if (config_set(l->cfg, key, value, NULL, src->dir, err, sizeof(err)) < 0) {
-			mistake(l, src->path, pos, "%s.%s: %s", table, name, err);
-			continue;
+		if (!find_item(l->cfg, list, name_in(entry), &index)) {
+			if (index == list->max) {
+				mistake(l, src->path, toml_pos_of(entry), "more than %u [[%s]]", list->max, list->table);
+				return;
+			}
+			++*config_count(l->cfg, list);
 		}
-		snprintf(origin, sizeof(origin), "%s:%u:%u", src->path, pos.line, pos.column);
-		set_origin(l->cfg, (unsigned)(key - config_keys), origin);
+		t = item_target(l->cfg, list, index);
+		drop_item(&t);
+		set_initial(&t);
+		apply_table(l, src, &t, entry);
+		if (l->mistakes == mistakes && !*(char **)(void *)((char *)t.base + list->path)) {
+			mistake(l, src->path, toml_pos_of(entry), "%s: path is missing", list->table);
+		}
 	}
 }
 
@@ -202,6 +289,26 @@ static void apply_include(struct load *l, const struct source *src, const struct
 			continue;
 		}
 		load_file(l, path, src, pos);
+	}
+}
+
+static void apply_top(struct load *l, const struct source *src, const char *name, struct toml_pos pos, const struct toml_node *value)
+{
+	const struct config_list_table *list = config_find_list(name, strlen(name));
+	unsigned n;
+
+	if (!config_table_keys(name, strlen(name), &n)) {
+		const char *near = nearest_table(name);
+
+		mistake(l, src->path, pos, near ? "unknown key \"%s\"; did you mean \"%s\"?" : "unknown key \"%s\"", name, near);
+	} else if (toml_type_of(value) != (list ? TOML_ARRAY : TOML_TABLE)) {
+		mistake(l, src->path, toml_pos_of(value), list ? "%s: expected tables, [[%s]]" : "%s: expected a table, [%s]", name, name);
+	} else if (list) {
+		apply_list(l, src, list, value);
+	} else {
+		struct target t = plain_target(l->cfg, name, strlen(name));
+
+		apply_table(l, src, &t, value);
 	}
 }
 
@@ -236,14 +343,8 @@ static void load_text(struct load *l, const struct source *src, const char *text
 			if (toml_type_of(value) != TOML_INTEGER || toml_integer(value) != CONFIG_VERSION) {
 				mistake(l, src->path, toml_pos_of(value), "config_version: expected integer %d", CONFIG_VERSION);
 			}
-		} else if (!is_table(name)) {
-			const char *near = nearest_table(name);
-
-			mistake(l, src->path, pos, near ? "unknown key \"%s\"; did you mean \"%s\"?" : "unknown key \"%s\"", name, near);
-		} else if (toml_type_of(value) != TOML_TABLE) {
-			mistake(l, src->path, toml_pos_of(value), "%s: expected a table, [%s]", name, name);
 		} else {
-			apply_table(l, src, name, value);
+			apply_top(l, src, name, pos, value);
 		}
 	}
 	report_findings(l);
@@ -365,24 +466,96 @@ static struct toml_doc *parse_value(const char *text)
 	return doc;
 }
 
+/* One value into one place. */
+static void set_key(struct load *l, const char *set, const struct target *t, const char *name, const char *text)
+{
+	const struct config_key *key = find_key(t->table, t->table_len, name);
+	struct toml_doc *doc;
+	char err[256], origin[300];
+
+	if (!key) {
+		const char *near = nearest_key(t->table, t->table_len, name);
+
+		set_mistake(l, set, near ? "unknown key \"%s\"; did you mean \"%s\"?" : "unknown key \"%s\"", name, near);
+		return;
+	}
+	doc = parse_value(text);
+	if (!doc) {
+		set_mistake(l, set, "value not understood");
+	} else if (config_set(t->base, key, toml_item(toml_root(doc), 0, NULL, NULL), text, "", err, sizeof(err)) < 0) {
+		set_mistake(l, set, "%s", err);
+	} else {
+		snprintf(origin, sizeof(origin), "--set %.280s", set);
+		set_origin(&t->origins[key - t->keys], origin);
+	}
+	toml_free(doc);
+}
+
+/* `disk.INDEX.KEY`: a number; `+`, or the number after the last, for one more; `*` for all there are. */
+static void set_item(struct load *l, const char *set, const struct config_list_table *list, const char *index, size_t len, const char *name,
+	const char *text)
+{
+	unsigned *count = config_count(l->cfg, list);
+	bool all = len == 1 && *index == '*', more = len == 1 && *index == '+';
+	unsigned long first = 0, last;
+	char *end;
+	struct target t;
+
+	if (!all && !more) {
+		first = strtoul(index, &end, 10);
+		if (*index < '0' || *index > '9' || end != index + len) {
+			set_mistake(l, set, "expected %s.NUMBER.KEY=VALUE", list->table);
+			return;
+		}
+		more = first == *count;
+	}
+	if (more && *count == list->max) {
+		set_mistake(l, set, "more than %u [[%s]]", list->max, list->table);
+		return;
+	}
+	if (more) {
+		first = (*count)++;
+		t = item_target(l->cfg, list, (unsigned)first);
+		set_initial(&t);
+	}
+	if (first >= *count && !all) {
+		set_mistake(l, set, "there is no [[%s]] number %lu: they count from 0", list->table, first);
+		return;
+	}
+	last = all ? *count : first + 1;
+	for (; first < last; first++) {
+		t = item_target(l->cfg, list, (unsigned)first);
+		set_key(l, set, &t, name, text);
+	}
+}
+
 static void apply_set(struct load *l, const char *set)
 {
-	const char *equals = strchr(set, '='), *dot = strchr(set, '.');
-	char name[64], err[256], origin[300], *from_file = NULL;
+	const char *equals = strchr(set, '='), *dot = strchr(set, '.'), *last_dot;
 	const char *text = equals ? equals + 1 : "";
-	const struct config_key *key = NULL;
-	struct toml_doc *doc;
+	const struct config_list_table *list;
+	char name[64], *from_file = NULL;
+	struct target t;
+	unsigned n;
 
-	if (!equals || !dot || dot > equals || (size_t)(equals - dot) > sizeof(name)) {
+	last_dot = equals ? memrchr(set, '.', (size_t)(equals - set)) : NULL;
+	if (!last_dot || (size_t)(equals - last_dot) > sizeof(name)) {
 		set_mistake(l, set, "expected TABLE.KEY=VALUE");
 		return;
 	}
-	snprintf(name, sizeof(name), "%.*s", (int)(equals - dot - 1), dot + 1);
-	key = find_key(set, (size_t)(dot - set), name);
-	if (!key) {
-		const char *near = nearest_key(set, (size_t)(dot - set), name);
+	snprintf(name, sizeof(name), "%.*s", (int)(equals - last_dot - 1), last_dot + 1);
+	list = config_find_list(set, (size_t)(dot - set));
+	if (list ? last_dot == dot : last_dot != dot) {
+		set_mistake(l, set, list ? "expected %s.NUMBER.KEY=VALUE" : "expected TABLE.KEY=VALUE", list ? list->table : "");
+		return;
+	}
+	if (!config_table_keys(set, (size_t)(dot - set), &n)) {
+		char table[64];
+		const char *near;
 
-		set_mistake(l, set, near ? "unknown key \"%s\"; did you mean \"%s\"?" : "unknown key \"%s\"", name, near);
+		snprintf(table, sizeof(table), "%.*s", (int)(dot - set), set);
+		near = nearest_table(table);
+		set_mistake(l, set, near ? "unknown table \"%s\"; did you mean \"%s\"?" : "unknown table \"%s\"", table, near);
 		return;
 	}
 	if (*text == '@') {
@@ -392,16 +565,12 @@ static void apply_set(struct load *l, const char *set)
 		}
 		text = from_file;
 	}
-	doc = parse_value(text);
-	if (!doc) {
-		set_mistake(l, set, "value not understood");
-	} else if (config_set(l->cfg, key, toml_item(toml_root(doc), 0, NULL, NULL), text, "", err, sizeof(err)) < 0) {
-		set_mistake(l, set, "%s", err);
+	if (list) {
+		set_item(l, set, list, dot + 1, (size_t)(last_dot - dot - 1), name, text);
 	} else {
-		snprintf(origin, sizeof(origin), "--set %.280s", set);
-		set_origin(l->cfg, (unsigned)(key - config_keys), origin);
+		t = plain_target(l->cfg, set, (size_t)(dot - set));
+		set_key(l, set, &t, name, text);
 	}
-	toml_free(doc);
 	free(from_file);
 }
 
@@ -433,20 +602,87 @@ static void name_from_path(struct config *cfg, const char *path)
 	cfg->machine.name = strdup(n ? name : "vm");
 }
 
-static void set_initial(struct config *cfg)
+static void set_initial(const struct target *t)
 {
 	char err[64];
 
-	for (unsigned i = 0; i < config_nkeys; i++) {
-		const struct config_key *key = &config_keys[i];
+	for (unsigned i = 0; i < t->nkeys; i++) {
+		const struct config_key *key = &t->keys[i];
 
 		if (key->initial) {
 			struct toml_doc *doc = parse_value(*key->initial ? key->initial : "''");
 
-			config_set(cfg, key, toml_item(toml_root(doc), 0, NULL, NULL), key->initial, "", err, sizeof(err));
+			config_set(t->base, key, toml_item(toml_root(doc), 0, NULL, NULL), key->initial, "", err, sizeof(err));
 			toml_free(doc);
 		}
-		set_origin(cfg, i, "default");
+		set_origin(&t->origins[i], "default");
+	}
+}
+
+/* Every table that there is once. */
+static void set_all_initial(struct config *cfg)
+{
+	for (unsigned i = 0; i < config_nkeys;) {
+		const char *table = config_keys[i].table;
+		struct target t = plain_target(cfg, table, strlen(table));
+
+		if (!config_find_list(table, strlen(table))) {
+			set_initial(&t);
+		}
+		i += t.nkeys;
+	}
+}
+
+static void __attribute__((format(printf, 3, 4))) whole_mistake(struct load *l, const char *where, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(l->report, "%s: error: ", where);
+	va_start(ap, fmt);
+	vfprintf(l->report, fmt, ap);
+	va_end(ap);
+	fputc('\n', l->report);
+	l->mistakes++;
+}
+
+static const char *disk_where(const struct config *cfg, unsigned i, const char *name)
+{
+	char key[64];
+
+	snprintf(key, sizeof(key), "disk.%u.%s", i, name);
+	return config_where(cfg, key);
+}
+
+static void check_disks(struct load *l)
+{
+	struct config *cfg = l->cfg;
+	unsigned roots = 0;
+
+	for (unsigned i = 0; i < cfg->ndisks; i++) {
+		struct config_disk *d = &cfg->disk[i];
+
+		if (!d->path) {
+			whole_mistake(l, "--set", "disk.%u.path is missing", i);
+			continue;
+		}
+		if (d->format == DISK_FORMAT_QCOW2) {
+			whole_mistake(l, disk_where(cfg, i, "format"), "disk.format: qcow2 is not supported: qemu-img convert -O raw %s NEW", d->path);
+		}
+		if (d->root && roots++) {
+			whole_mistake(l, disk_where(cfg, i, "root"), "disk.root: more than one disk is the root");
+		}
+		if (!d->name && asprintf(&d->name, "disk%u", i) < 0) {
+			d->name = NULL;
+		}
+		for (unsigned j = 0; j < i; j++) {
+			if (d->name && cfg->disk[j].name && strcmp(d->name, cfg->disk[j].name) == 0) {
+				whole_mistake(l, disk_where(cfg, i, "name"), "disk.name: two disks are called \"%s\"", d->name);
+			}
+		}
+	}
+	if (roots && cfg->boot.initrd.n == 0) {
+		fprintf(l->report, "%s: warning: a root disk without an initrd: most distributions' kernels cannot read a disk by themselves\n",
+			config_where(cfg, "boot.kernel"));
 	}
 }
 
@@ -458,22 +694,19 @@ static void check_whole(struct load *l, const char *path)
 	long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (!cfg->boot.kernel) {
-		fprintf(l->report, "%s: error: boot.kernel is missing: which kernel should boot?\n", path);
-		l->mistakes++;
+		whole_mistake(l, path, "boot.kernel is missing: which kernel should boot?");
 	}
 	if (cfg->console.type == CONSOLE_FILE && !cfg->console.path) {
-		fprintf(l->report, "%s: error: console.type is \"file\", but console.log names no file\n", config_where(cfg, "console.type"));
-		l->mistakes++;
+		whole_mistake(l, config_where(cfg, "console.type"), "console.type is \"file\", but console.log names no file");
 	}
 	if (cfg->serial.type == CONSOLE_FILE && !cfg->serial.path) {
-		fprintf(l->report, "%s: error: serial.type is \"file\", but serial.log names no file\n", config_where(cfg, "serial.type"));
-		l->mistakes++;
+		whole_mistake(l, config_where(cfg, "serial.type"), "serial.type is \"file\", but serial.log names no file");
 	}
 	if (sysinfo(&si) == 0 && cfg->machine.memory > (uint64_t)si.totalram * si.mem_unit) {
-		fprintf(l->report, "%s: error: machine.memory: this host has %" PRIu64 "M\n", config_where(cfg, "machine.memory"),
+		whole_mistake(l, config_where(cfg, "machine.memory"), "machine.memory: this host has %" PRIu64 "M",
 			(uint64_t)si.totalram * si.mem_unit >> 20);
-		l->mistakes++;
 	}
+	check_disks(l);
 	if (host_cpus > 0 && cfg->machine.cpus > (unsigned long)host_cpus) {
 		fprintf(l->report, "%s: warning: machine.cpus is %u, but this host has %ld\n", config_where(cfg, "machine.cpus"),
 			cfg->machine.cpus, host_cpus);
@@ -489,7 +722,7 @@ int config_load(struct config *cfg, const struct config_input *in, FILE *report)
 	if (!cfg->origins) {
 		return 1;
 	}
-	set_initial(cfg);
+	set_all_initial(cfg);
 	name_from_path(cfg, in->path);
 	if (in->text) {
 		struct source src = {.path = in->path && strcmp(in->path, "-") != 0 ? in->path : "<stdin>", .dir = ""};
@@ -513,24 +746,43 @@ int config_load(struct config *cfg, const struct config_input *in, FILE *report)
 
 const char *config_where(const struct config *cfg, const char *key)
 {
-	const char *dot = strchr(key, '.');
-	const struct config_key *found = find_key(key, (size_t)(dot - key), dot + 1);
+	const char *dot = strchr(key, '.'), *name = strrchr(key, '.') + 1;
+	const struct config_list_table *list = config_find_list(key, (size_t)(dot - key));
+	const struct config_key *found = find_key(key, (size_t)(dot - key), name);
+	const char *origin = NULL;
 
-	return found && cfg->origins[found - config_keys] ? cfg->origins[found - config_keys] : "default";
+	if (found && list) {
+		struct target t = item_target((struct config *)cfg, list, (unsigned)strtoul(dot + 1, NULL, 10));
+
+		origin = t.origins[found - t.keys];
+	} else if (found) {
+		origin = cfg->origins[found - config_keys];
+	}
+	return origin ? origin : "default";
+}
+
+struct disk_options config_disk_options(const struct config_disk *d)
+{
+	return (struct disk_options){.path = d->path, .readonly = d->readonly, .ephemeral = d->ephemeral, .overlay_dir = d->overlay_dir,
+		.cache = d->cache, .discard = d->discard};
 }
 
 void config_finish(struct config *cfg)
 {
-	free(cfg->machine.name);
-	free(cfg->boot.kernel);
-	for (unsigned i = 0; i < cfg->boot.ninitrds; i++) {
-		free(cfg->boot.initrd[i]);
-	}
-	free(cfg->boot.cmdline);
-	free(cfg->console.path);
-	free(cfg->serial.path);
-	for (unsigned i = 0; cfg->origins && i < config_nkeys; i++) {
-		free(cfg->origins[i]);
+	for (unsigned i = 0; cfg->origins && i < config_nkeys;) {
+		const char *table = config_keys[i].table;
+		const struct config_list_table *list = config_find_list(table, strlen(table));
+		struct target t = plain_target(cfg, table, strlen(table));
+
+		for (unsigned n = 0; list && n < *config_count(cfg, list); n++) {
+			struct target item = item_target(cfg, list, n);
+
+			drop_item(&item);
+		}
+		if (!list) {
+			drop_item(&t);
+		}
+		i += t.nkeys;
 	}
 	free(cfg->origins);
 	*cfg = (struct config){.origins = NULL};

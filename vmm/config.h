@@ -16,13 +16,35 @@
 #include <stdio.h>
 
 #include "boot/boot.h"
+#include "devices/disk.h"
 
 #define CONFIG_NAME_MAX 63
+#define CONFIG_LIST_MAX 16 /* entries of one array of strings */
+#define CONFIG_DISKS_MAX 8
+#define CONFIG_DISK_NAME_MAX 20 /* bytes of a virtio-blk serial number */
+#define CONFIG_DISK_KEYS 9
 
 enum config_hugepages { HUGEPAGES_THP, HUGEPAGES_OFF, HUGEPAGES_2M, HUGEPAGES_1G };
 enum config_exit_port { EXIT_PORT_OFF, EXIT_PORT_CODE, EXIT_PORT_ISA_DEBUG };
 enum config_end { END_EXIT, END_RESTART }; /* on_reboot, on_panic */
+enum config_disk_format { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2 }; /* the second one only to say what to do about it */
 enum config_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE };
+
+/* An array of strings, or a single one. */
+struct config_list {
+	char *item[CONFIG_LIST_MAX];
+	unsigned n;
+};
+
+/* One [[disk]]. */
+struct config_disk {
+	char *name; /* the guest's serial number: disk0, disk1, ... unless it is said */
+	char *path, *overlay_dir;
+	enum config_disk_format format;
+	enum disk_cache cache;
+	bool readonly, ephemeral, root, discard;
+	char *origin[CONFIG_DISK_KEYS]; /* as struct config's, in the order of the table's keys */
+};
 
 struct config {
 	struct {
@@ -36,8 +58,7 @@ struct config {
 	} machine;
 	struct {
 		char *kernel; /* absolute, or relative to the working directory */
-		char *initrd[BOOT_INITRDS_MAX];
-		unsigned ninitrds;
+		struct config_list initrd; /* at most BOOT_INITRDS_MAX */
 		char *cmdline;
 		bool auto_cmdline;
 	} boot;
@@ -53,6 +74,8 @@ struct config {
 	struct {
 		bool enable;
 	} rng;
+	struct config_disk disk[CONFIG_DISKS_MAX];
+	unsigned ndisks;
 	char **origins; /* where each key's value came from, in the order of config_keys.c: "vm.toml:7:10", "--set ...", "default" */
 };
 
@@ -76,8 +99,11 @@ struct config_input {
 int config_load(struct config *cfg, const struct config_input *in, FILE *report);
 void config_finish(struct config *cfg); /* accepts zeroed memory */
 
-/* Where the value of @key ("boot.kernel") came from, for mistakes that are found later. */
+/* Where the value of @key ("boot.kernel", "disk.0.path") came from, for mistakes that are found later. */
 const char *config_where(const struct config *cfg, const char *key);
+
+/* How a disk is to be opened; without a loop yet. */
+struct disk_options config_disk_options(const struct config_disk *d);
 
 /* The effective configuration as TOML, each value followed by a comment that says where it came from. */
 void config_print(const struct config *cfg, FILE *out);

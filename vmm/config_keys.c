@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/config_keys.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -13,13 +14,19 @@
 #define MIB ((uint64_t)1 << 20)
 #define PATH_LEN_MAX 4095
 
+static_assert(CONFIG_LIST_MAX <= BOOT_INITRDS_MAX, "every initrd that can be configured can be loaded");
+
 static const char *const hugepages_values[] = {"thp", "off", "2M", "1G", NULL};
 static const char *const exit_port_values[] = {"off", "code", "isa-debug", NULL};
 static const char *const end_values[] = {"exit", "restart", NULL};
 static const char *const console_values[] = {"none", "stdio", "file", NULL};
 static const char *const serial_values[] = {"off", "stdio", "file", NULL};
 
+static const char *const format_values[] = {"raw", "qcow2", NULL};
+static const char *const cache_values[] = {"writeback", "direct", "unsafe", NULL};
+
 #define AT(member) offsetof(struct config, member)
+#define IN_DISK(member) offsetof(struct config_disk, member)
 
 const struct config_key config_keys[] = {
 	{"machine", "name", CONFIG_STRING, AT(machine.name), NULL, NULL, 1, CONFIG_NAME_MAX,
@@ -42,7 +49,7 @@ const struct config_key config_keys[] = {
 		"One file or an array of files, loaded one after another (Multiboot: the modules)."},
 	{"boot", "cmdline", CONFIG_STRING, AT(boot.cmdline), "", NULL, 0, X86_CMDLINE_MAX, "Kernel command line."},
 	{"boot", "auto_cmdline", CONFIG_BOOL, AT(boot.auto_cmdline), "true", NULL, 0, 0,
-		"Append what is missing: console= for each console, panic=-1."},
+		"Append what is missing: console= for each console, root= for the root disk, panic=-1."},
 	{"console", "type", CONFIG_ENUM, AT(console.type), "stdio", console_values, 0, 0,
 		"virtio-console (hvc0): on standard input and output, only in a file, or absent."},
 	{"console", "log", CONFIG_PATH, AT(console.path), NULL, NULL, 1, PATH_LEN_MAX, "File that gets a copy of the console's output."},
@@ -52,8 +59,82 @@ const struct config_key config_keys[] = {
 		"16550 serial port (ttyS0): for early messages; every byte costs an exit."},
 	{"serial", "log", CONFIG_PATH, AT(serial.path), NULL, NULL, 1, PATH_LEN_MAX, "File that gets a copy of the serial port's output."},
 	{"rng", "enable", CONFIG_BOOL, AT(rng.enable), "true", NULL, 0, 0, "virtio-rng: random numbers from the host."},
+	{"disk", "path", CONFIG_PATH, IN_DISK(path), NULL, NULL, 1, PATH_LEN_MAX, "Raw file or block device. Required; no other VM may write it."},
+	{"disk", "name", CONFIG_STRING, IN_DISK(name), NULL, NULL, 1, CONFIG_DISK_NAME_MAX,
+		"Serial number the guest sees (/dev/disk/by-id/virtio-NAME); default: disk0, disk1, ..."},
+	{"disk", "format", CONFIG_ENUM, IN_DISK(format), "raw", format_values, 0, 0, "Never guessed; qcow2 images are to be converted."},
+	{"disk", "readonly", CONFIG_BOOL, IN_DISK(readonly), "false", NULL, 0, 0, "The guest cannot write; any number of VMs may read."},
+	{"disk", "ephemeral", CONFIG_BOOL, IN_DISK(ephemeral), "false", NULL, 0, 0,
+		"What the guest writes is kept in memory, or in overlay_dir, and thrown away at the end."},
+	{"disk", "overlay_dir", CONFIG_PATH, IN_DISK(overlay_dir), NULL, NULL, 1, PATH_LEN_MAX,
+		"Folder for what an ephemeral disk keeps, as a file without a name; default: in memory."},
+	{"disk", "root", CONFIG_BOOL, IN_DISK(root), "false", NULL, 0, 0, "The kernel's root file system: root= on the command line; one disk only."},
+	{"disk", "cache", CONFIG_ENUM, IN_DISK(cache), "writeback", cache_values, 0, 0,
+		"Host page cache, flushed when the guest asks; direct goes around it; unsafe ignores flushes."},
+	{"disk", "discard", CONFIG_BOOL, IN_DISK(discard), "true", NULL, 0, 0, "The guest may give space back to the host."},
 };
 const unsigned config_nkeys = sizeof(config_keys) / sizeof(config_keys[0]);
+
+static const struct config_list_table lists[] = {
+	{"disk", CONFIG_DISKS_MAX, AT(disk), sizeof(struct config_disk), AT(ndisks), IN_DISK(origin), IN_DISK(name), IN_DISK(path)},
+};
+
+const struct config_list_table *config_find_list(const char *table, size_t len)
+{
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		if (strlen(lists[i].table) == len && memcmp(lists[i].table, table, len) == 0) {
+			return &lists[i];
+		}
+	}
+	return NULL;
+}
+
+void *config_item(struct config *cfg, const struct config_list_table *list, unsigned i)
+{
+	return (char *)cfg + list->items + i * list->item_size;
+}
+
+unsigned *config_count(struct config *cfg, const struct config_list_table *list)
+{
+	return (unsigned *)(void *)((char *)cfg + list->count);
+}
+
+const struct config_key *config_table_keys(const char *table, size_t len, unsigned *n)
+{
+	const struct config_key *first = NULL;
+
+	*n = 0;
+	for (unsigned i = 0; i < config_nkeys; i++) {
+		if (strlen(config_keys[i].table) == len && memcmp(config_keys[i].table, table, len) == 0) {
+			first = first ? first : &config_keys[i];
+			++*n;
+		}
+	}
+	return first;
+}
+
+static void drop_list(struct config_list *list)
+{
+	while (list->n > 0) {
+		list->n--;
+		free(list->item[list->n]);
+		list->item[list->n] = NULL;
+	}
+}
+
+void config_drop(void *base, const struct config_key *keys, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		char *p = (char *)base + keys[i].offset;
+
+		if (keys[i].type == CONFIG_STRING || keys[i].type == CONFIG_PATH) {
+			free(*(char **)(void *)p);
+			*(char **)(void *)p = NULL;
+		} else if (keys[i].type == CONFIG_PATHS) {
+			drop_list((struct config_list *)(void *)p);
+		}
+	}
+}
 
 static int __attribute__((format(printf, 3, 4))) refuse(char *err, size_t err_len, const char *fmt, ...)
 {
@@ -275,11 +356,11 @@ static const char *check_string(const struct config_key *key, const struct toml_
 	return NULL;
 }
 
-static int set_string(struct config *cfg, const struct config_key *key, const char *text, char *err, size_t err_len)
+static int set_string(char **out, const struct config_key *key, const char *text, char *err, size_t err_len)
 {
-	char **out = (char **)(void *)((char *)cfg + key->offset), *copy;
+	char *copy;
 
-	if (key->offset == AT(machine.name) && !is_name(text)) {
+	if (strcmp(key->name, "name") == 0 && !is_name(text)) {
 		return refuse(err, err_len, "\"%.40s\" is no name: want lower-case letters, digits, '.', '_' and '-', a letter or digit first", text);
 	}
 	copy = strdup(text);
@@ -291,32 +372,23 @@ static int set_string(struct config *cfg, const struct config_key *key, const ch
 	return 0;
 }
 
-static void drop_initrds(struct config *cfg)
-{
-	while (cfg->boot.ninitrds > 0) {
-		cfg->boot.ninitrds--;
-		free(cfg->boot.initrd[cfg->boot.ninitrds]);
-		cfg->boot.initrd[cfg->boot.ninitrds] = NULL;
-	}
-}
-
-static int set_initrds(struct config *cfg, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
+static int set_paths(struct config_list *out, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
 	char *err, size_t err_len)
 {
 	bool is_array = toml_type_of(value) == TOML_ARRAY;
 	size_t n = is_array ? toml_count(value) : 1;
 
-	if (n > BOOT_INITRDS_MAX) {
-		return refuse(err, err_len, "%zu initrds are too many: at most %d", n, BOOT_INITRDS_MAX);
+	if (n > CONFIG_LIST_MAX) {
+		return refuse(err, err_len, "%zu files are too many: at most %d", n, CONFIG_LIST_MAX);
 	}
-	drop_initrds(cfg);
+	drop_list(out);
 	for (size_t i = 0; i < n; i++) {
 		const char *path = check_string(key, is_array ? toml_item(value, i, NULL, NULL) : value, is_array ? NULL : text, err, err_len);
 
-		if (!path || to_path(&cfg->boot.initrd[i], path, dir, err, err_len) < 0) {
+		if (!path || to_path(&out->item[i], path, dir, err, err_len) < 0) {
 			return -EINVAL;
 		}
-		cfg->boot.ninitrds++;
+		out->n++;
 	}
 	return 0;
 }
@@ -333,10 +405,10 @@ static int set_count(unsigned *out, const struct config_key *key, const struct t
 	return 0;
 }
 
-int config_set(struct config *cfg, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
+int config_set(void *base, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
 	char *err, size_t err_len)
 {
-	void *out = (char *)cfg + key->offset;
+	void *out = (char *)base + key->offset;
 	const char *string;
 	size_t n;
 
@@ -347,9 +419,9 @@ int config_set(struct config *cfg, const struct config_key *key, const struct to
 		if (!string) {
 			return -EINVAL;
 		}
-		return key->type == CONFIG_PATH ? to_path(out, string, dir, err, err_len) : set_string(cfg, key, string, err, err_len);
+		return key->type == CONFIG_PATH ? to_path(out, string, dir, err, err_len) : set_string(out, key, string, err, err_len);
 	case CONFIG_PATHS:
-		return set_initrds(cfg, key, value, text, dir, err, err_len);
+		return set_paths(out, key, value, text, dir, err, err_len);
 	case CONFIG_COUNT:
 		return set_count(out, key, value, err, err_len);
 	case CONFIG_BOOL:

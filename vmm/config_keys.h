@@ -12,7 +12,7 @@
 enum config_type {
 	CONFIG_STRING,
 	CONFIG_PATH, /* expanded, and relative to the file that says it */
-	CONFIG_PATHS, /* one path or an array; boot.initrd */
+	CONFIG_PATHS, /* one path or an array -> struct config_list */
 	CONFIG_SIZE, /* "512M" -> uint64_t bytes */
 	CONFIG_TIME, /* "20s" -> uint64_t nanoseconds */
 	CONFIG_COUNT, /* integer -> unsigned */
@@ -24,23 +24,42 @@ enum config_type {
 struct config_key {
 	const char *table, *name;
 	enum config_type type;
-	size_t offset; /* in struct config */
+	size_t offset; /* in struct config, or in an entry of the list table */
 	const char *initial; /* what it is when nobody says anything, as --set would; NULL: nothing */
 	const char *const *values; /* CONFIG_ENUM, ended by NULL */
-	uint64_t min, max; /* CONFIG_SIZE, _COUNT; bytes a CONFIG_STRING may have */
+	uint64_t min, max; /* CONFIG_SIZE, _COUNT; bytes a string may have */
 	const char *help; /* one sentence */
 };
 
-extern const struct config_key config_keys[];
+extern const struct config_key config_keys[]; /* the keys of a table are neighbours */
 extern const unsigned config_nkeys;
+
+/* A table that may come any number of times, [[disk]]. */
+struct config_list_table {
+	const char *table;
+	unsigned max; /* entries */
+	size_t items, item_size, count; /* offsets in struct config of the array and its unsigned counter */
+	size_t origins, name, path; /* offsets in an entry: origin array, name (what merging goes by), and the one key it must have */
+};
+
+/* Return: NULL when @table is no list table. */
+const struct config_list_table *config_find_list(const char *table, size_t len);
+/* Entry @i, below the counter or the next free one. */
+void *config_item(struct config *cfg, const struct config_list_table *list, unsigned i);
+unsigned *config_count(struct config *cfg, const struct config_list_table *list);
+/* The first key of a table, and how many it has. Return: NULL when there is no such table. */
+const struct config_key *config_table_keys(const char *table, size_t len, unsigned *n);
+/* Frees what keys of @keys own in @base. */
+void config_drop(void *base, const struct config_key *keys, unsigned n);
 
 /**
  * config_set - convert a value and store it
+ * @base: what key->offset counts from
  * @dir: what paths are relative to; "" for the working directory
  * @text: what a bare word was, when the value came as text; strings take it as it is. NULL for values from a file
  * Return: 0, or -EINVAL with @err: what was expected and what there was.
  */
-int config_set(struct config *cfg, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
+int config_set(void *base, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
 	char *err, size_t err_len);
 
 #endif

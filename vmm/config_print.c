@@ -32,19 +32,19 @@ static void print_size(uint64_t bytes, FILE *out)
 	fprintf(out, "\"%" PRIu64 "%c\"", bytes, units[i]);
 }
 
-static void print_paths(const struct config *cfg, FILE *out)
+static void print_list(const struct config_list *list, FILE *out)
 {
 	fputc('[', out);
-	for (unsigned i = 0; i < cfg->boot.ninitrds; i++) {
+	for (unsigned i = 0; i < list->n; i++) {
 		fputs(i ? ", " : "", out);
-		print_string(cfg->boot.initrd[i], out);
+		print_string(list->item[i], out);
 	}
 	fputc(']', out);
 }
 
-static void print_value(const struct config *cfg, const struct config_key *key, FILE *out)
+static void print_value(const void *base, const struct config_key *key, FILE *out)
 {
-	const void *p = (const char *)cfg + key->offset;
+	const void *p = (const char *)base + key->offset;
 	uint64_t ns;
 
 	switch (key->type) {
@@ -53,7 +53,7 @@ static void print_value(const struct config *cfg, const struct config_key *key, 
 		print_string(*(char *const *)p, out);
 		break;
 	case CONFIG_PATHS:
-		print_paths(cfg, out);
+		print_list(p, out);
 		break;
 	case CONFIG_SIZE:
 		print_size(*(const uint64_t *)p, out);
@@ -81,32 +81,51 @@ static void print_value(const struct config *cfg, const struct config_key *key, 
 	}
 }
 
-static bool is_set(const struct config *cfg, const struct config_key *key)
+static bool is_set(const void *base, const struct config_key *key)
 {
 	if (key->type == CONFIG_STRING || key->type == CONFIG_PATH) {
-		return *(char *const *)(const void *)((const char *)cfg + key->offset) != NULL;
+		return *(char *const *)(const void *)((const char *)base + key->offset) != NULL;
 	}
 	return true;
 }
 
-void config_print(const struct config *cfg, FILE *out)
+static void print_table(const void *base, const struct config_key *keys, unsigned n, char *const *origins, FILE *out)
 {
-	const char *table = "";
-
-	for (unsigned i = 0; i < config_nkeys; i++) {
-		const struct config_key *key = &config_keys[i];
-
-		if (strcmp(table, key->table) != 0) {
-			fprintf(out, "%s[%s]\n", *table ? "\n" : "", key->table);
-			table = key->table;
-		}
-		if (is_set(cfg, key)) {
-			fprintf(out, "%s = ", key->name);
-			print_value(cfg, key, out);
-			fprintf(out, "  # %s\n", cfg->origins[i]);
+	for (unsigned i = 0; i < n; i++) {
+		if (is_set(base, &keys[i])) {
+			fprintf(out, "%s = ", keys[i].name);
+			print_value(base, &keys[i], out);
+			fprintf(out, "  # %s\n", origins[i]);
 		}
 	}
+}
+
+void config_print(const struct config *cfg, FILE *out)
+{
+	for (unsigned i = 0; i < config_nkeys;) {
+		const char *table = config_keys[i].table;
+		const struct config_list_table *list = config_find_list(table, strlen(table));
+		unsigned n;
+		const struct config_key *keys = config_table_keys(table, strlen(table), &n);
+
+		for (unsigned item = 0; list && item < *config_count((struct config *)cfg, list); item++) {
+			const char *base = config_item((struct config *)cfg, list, item);
+
+			fprintf(out, "\n[[%s]]\n", table);
+			print_table(base, keys, n, (char *const *)(const void *)(base + list->origins), out);
+		}
+		if (!list) {
+			fprintf(out, "%s[%s]\n", i ? "\n" : "", table);
+			print_table(cfg, keys, n, cfg->origins + i, out);
+		}
+		i += n;
+	}
 	fprintf(out, "\n# host memory: at most %" PRIu64 "M for the guest, and about 1M for tinyvmm\n", cfg->machine.memory >> 20);
+	for (unsigned i = 0; i < cfg->ndisks; i++) {
+		if (cfg->disk[i].ephemeral && !cfg->disk[i].readonly && !cfg->disk[i].overlay_dir) {
+			fprintf(out, "# and what the guest writes to disk %u, at most its size\n", i);
+		}
+	}
 }
 
 void config_print_keys(FILE *out)

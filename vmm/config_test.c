@@ -61,8 +61,8 @@ static void test_config_load_reads_every_key(void **state)
 	assert_int_equal(cfg.machine.on_panic, END_RESTART);
 	assert_int_equal(cfg.machine.stop_grace_ns, 1500 * CLOCK_NS_PER_MS);
 	assert_string_equal(cfg.boot.kernel, "/k");
-	assert_int_equal(cfg.boot.ninitrds, 2);
-	assert_string_equal(cfg.boot.initrd[1], "/b");
+	assert_int_equal(cfg.boot.initrd.n, 2);
+	assert_string_equal(cfg.boot.initrd.item[1], "/b");
 	assert_string_equal(cfg.boot.cmdline, "x y");
 	assert_false(cfg.boot.auto_cmdline);
 	assert_int_equal(cfg.console.type, CONSOLE_FILE);
@@ -171,27 +171,28 @@ static void test_config_load_names_file_line_and_column_of_200_mistakes(void **s
 	unsetenv("TINYVMM_TEST_UNSET");
 	for (unsigned i = 0; i < config_nkeys; i++) {
 		const struct config_key *key = &config_keys[i];
-		const char *values[32];
+		bool is_list = config_find_list(key->table, strlen(key->table));
+		const char *values[32], *open = is_list ? "[[" : "[", *close = is_list ? "]]" : "]";
 		unsigned n = bad_values(key, values);
 		char text[512], want[256];
 
 		for (unsigned v = 0; v < n; v++, cases++) {
-			snprintf(text, sizeof(text), "# comment\n[%s]\n\n%s = %s\n", key->table, key->name, values[v]);
+			snprintf(text, sizeof(text), "# comment\n%s%s%s\n\n%s = %s\n", open, key->table, close, key->name, values[v]);
 			snprintf(want, sizeof(want), "vm.toml:4:%zu: error: %s.%s: ", strlen(key->name) + 4, key->table, key->name);
 			assert_one_mistake(text, want);
 		}
-		snprintf(text, sizeof(text), "[%s]\nx%s = 1\n", key->table, key->name);
+		snprintf(text, sizeof(text), "%s%s%s\nx%s = 1\n", open, key->table, close, key->name);
 		snprintf(want, sizeof(want), "vm.toml:2:1: error: unknown key \"x%s\" in [%s]", key->name, key->table);
 		assert_one_mistake(text, want);
-		snprintf(text, sizeof(text), "[%s]\n%s = ''\n%s = ''\n", key->table, key->name, key->name);
+		snprintf(text, sizeof(text), "%s%s%s\n%s = ''\n%s = ''\n", open, key->table, close, key->name, key->name);
 		assert_one_mistake(text, "vm.toml:3:");
 		snprintf(text, sizeof(text), "[%sx]\n%s = ''\n", key->table, key->name);
 		snprintf(want, sizeof(want), "vm.toml:1:2: error: unknown key \"%sx\"", key->table);
 		assert_one_mistake(text, want);
 		snprintf(text, sizeof(text), "%s = 1\n", key->table);
-		snprintf(want, sizeof(want), "vm.toml:1:%zu: error: %s: expected a table", strlen(key->table) + 4, key->table);
+		snprintf(want, sizeof(want), "vm.toml:1:%zu: error: %s: expected %s", strlen(key->table) + 4, key->table, is_list ? "tables" : "a table");
 		assert_one_mistake(text, want);
-		snprintf(text, sizeof(text), "[%s]\n%s = \n", key->table, key->name);
+		snprintf(text, sizeof(text), "%s%s%s\n%s = \n", open, key->table, close, key->name);
 		assert_one_mistake(text, "vm.toml:2:");
 		cases += 5;
 	}
@@ -294,9 +295,65 @@ static void test_config_load_expands_paths(void **state)
 	assert_int_equal(load(&cfg, "[boot]\nkernel = '${TINYVMM_TEST_A}/k'\ninitrd = ['~/i', '${TINYVMM_TEST_B:-~/c}/j', 'rel']\n", NULL, 0,
 				 &report), 0);
 	assert_string_equal(cfg.boot.kernel, "/aa/k");
-	assert_string_equal(cfg.boot.initrd[0], "/home/x/i");
-	assert_string_equal(cfg.boot.initrd[1], "/home/x/c/j");
-	assert_string_equal(cfg.boot.initrd[2], "rel");
+	assert_string_equal(cfg.boot.initrd.item[0], "/home/x/i");
+	assert_string_equal(cfg.boot.initrd.item[1], "/home/x/c/j");
+	assert_string_equal(cfg.boot.initrd.item[2], "rel");
+	free(report);
+	config_finish(&cfg);
+}
+
+static void test_config_load_disks_in_their_order(void **state)
+{
+	const char *sets[] = {"disk.1.readonly=true", "disk.+.path=third", "disk.2.name=c", "disk.3.path=\"fourth\"", "disk.*.ephemeral=true"};
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\ninitrd = 'i'\n[[disk]]\npath = '/a'\ndiscard = false\n[[disk]]\npath = '/b'\n"
+				    "cache = 'direct'\nname = 'data'\nroot = true\n", sets, 5, &report), 0);
+	assert_int_equal(cfg.ndisks, 4);
+	assert_string_equal(cfg.disk[0].path, "/a");
+	assert_string_equal(cfg.disk[0].name, "disk0");
+	assert_false(cfg.disk[0].discard);
+	assert_false(cfg.disk[0].readonly);
+	assert_string_equal(cfg.disk[1].name, "data");
+	assert_int_equal(cfg.disk[1].cache, DISK_CACHE_DIRECT);
+	assert_true(cfg.disk[1].root && cfg.disk[1].readonly && cfg.disk[1].discard);
+	assert_string_equal(cfg.disk[2].path, "third");
+	assert_string_equal(cfg.disk[2].name, "c");
+	assert_string_equal(cfg.disk[3].name, "disk3");
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(cfg.disk[i].ephemeral);
+	}
+	assert_string_equal(config_where(&cfg, "disk.1.path"), "vm.toml:8:8");
+	assert_string_equal(config_where(&cfg, "disk.1.readonly"), "--set disk.1.readonly=true");
+	assert_string_equal(config_where(&cfg, "disk.1.format"), "default");
+	assert_string_equal(report, "");
+	free(report);
+	config_finish(&cfg);
+}
+
+static void test_config_load_disks_that_cannot_be(void **state)
+{
+	static const char nine[] = "[[disk]]\npath='a'\n[[disk]]\npath='b'\n[[disk]]\npath='c'\n[[disk]]\npath='d'\n[[disk]]\npath='e'\n"
+				   "[[disk]]\npath='f'\n[[disk]]\npath='g'\n[[disk]]\npath='h'\n[[disk]]\npath='i'\n";
+	const char *sets[] = {"disk.5.path=x", "disk.path=x", "disk.x.path=y", "disk.0.pth=y", "disk.-1.path=y", "disk..path=y"};
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	assert_one_mistake("[[disk]]\nreadonly = true\n", "vm.toml:1:1: error: disk: path is missing");
+	assert_one_mistake("disk = [1]\n", "vm.toml:1:9: error: disk: expected tables, [[disk]]");
+	assert_one_mistake("[disk]\npath = 'x'\n", "vm.toml:1:1: error: disk: expected tables, [[disk]]");
+	assert_one_mistake(nine, "vm.toml:17:1: error: more than 8 [[disk]]");
+	assert_one_mistake("[boot]\nkernel='k'\ninitrd='i'\n[[disk]]\npath = 'x'\nformat = 'qcow2'\n", "vm.toml:6:10: error: disk.format: qcow2");
+	assert_one_mistake("[boot]\nkernel='k'\ninitrd='i'\n[[disk]]\npath='x'\nroot=true\n[[disk]]\npath='y'\nroot=true\n",
+		"vm.toml:9:6: error: disk.root: more than one");
+	/* disk1 is what the second one is called when nobody says otherwise. */
+	assert_one_mistake("[boot]\nkernel='k'\n[[disk]]\npath='x'\nname='disk1'\n[[disk]]\npath='y'\n", "default: error: disk.name: two disks");
+	assert_int_equal(load(&cfg, good, sets, 6, &report), 6);
+	assert_non_null(strstr(report, "--set disk.5.path=x: error: there is no [[disk]] number 5"));
+	assert_non_null(strstr(report, "--set disk.0.pth=y: error: "));
 	free(report);
 	config_finish(&cfg);
 }
@@ -345,6 +402,18 @@ static void test_config_load_includes(void **state)
 	free(report);
 	config_finish(&cfg);
 
+	/* A disk of the same name takes the place of the included one, whole; another one is added. */
+	write_file(dir, "base.toml", "[boot]\nkernel = 'k'\n[[disk]]\nname = 'r'\npath = 'old'\nreadonly = true\n[[disk]]\npath = 'kept'\n");
+	write_file(dir, "vm.toml", "include = ['base.toml']\n[[disk]]\nname = 'r'\npath = 'new'\n[[disk]]\npath = 'more'\n");
+	assert_int_equal(load_file(&cfg, dir, "vm.toml", &report), 0);
+	assert_int_equal(cfg.ndisks, 3);
+	assert_non_null(strstr(cfg.disk[0].path, "/new"));
+	assert_false(cfg.disk[0].readonly);
+	assert_non_null(strstr(cfg.disk[1].path, "/kept"));
+	assert_non_null(strstr(cfg.disk[2].path, "/more"));
+	free(report);
+	config_finish(&cfg);
+
 	write_file(dir, "a.toml", "include = ['b.toml']\n");
 	write_file(dir, "b.toml", "include = ['a.toml']\n");
 	assert_int_equal(load_file(&cfg, dir, "a.toml", &report), 1);
@@ -371,7 +440,7 @@ static void test_config_print_can_be_loaded_again(void **state)
 	assert_int_equal(again.machine.memory, cfg.machine.memory);
 	assert_int_equal(again.machine.stop_grace_ns, cfg.machine.stop_grace_ns);
 	assert_int_equal(again.console.escape, cfg.console.escape);
-	assert_int_equal(again.boot.ninitrds, 2);
+	assert_int_equal(again.boot.initrd.n, 2);
 	f = open_memstream(&second, &len);
 	config_print(&again, f);
 	fclose(f);
@@ -405,13 +474,15 @@ static void test_config_keys_are_all_in_the_example(void **state)
 		char table[64], set[64], comment[64];
 		const char *section, *end, *found;
 
-		snprintf(table, sizeof(table), "\n[%s]\n", config_keys[i].table);
+		snprintf(table, sizeof(table), "[%s]", config_keys[i].table);
 		snprintf(set, sizeof(set), "\n%s = ", config_keys[i].name);
 		snprintf(comment, sizeof(comment), "\n#%s = ", config_keys[i].name);
 		section = strstr(text, table);
 		assert_non_null(section);
-		end = strstr(section + 2, "\n[");
+		end = strstr(section, "\n[");
 		found = strstr(section, set) ? strstr(section, set) : strstr(section, comment);
+		/* A list table is there as a comment, and so are its keys. */
+		end = config_find_list(config_keys[i].table, strlen(config_keys[i].table)) ? strstr(section, "\n\n") : end;
 		if (!found || (end && found > end)) {
 			fail_msg("vm.toml.example: no %s in [%s]", config_keys[i].name, config_keys[i].table);
 		}
@@ -431,6 +502,8 @@ int main(void)
 		cmocka_unit_test(test_config_load_sets_win_and_take_bare_words),
 		cmocka_unit_test(test_config_load_names_a_wrong_set),
 		cmocka_unit_test(test_config_load_expands_paths),
+		cmocka_unit_test(test_config_load_disks_in_their_order),
+		cmocka_unit_test(test_config_load_disks_that_cannot_be),
 		cmocka_unit_test(test_config_load_includes),
 		cmocka_unit_test(test_config_print_can_be_loaded_again),
 		cmocka_unit_test(test_config_keys_are_all_in_the_example),

@@ -15,6 +15,7 @@ enum option_id {
 	OPT_KERNEL,
 	OPT_INITRD,
 	OPT_KEY, /* stands for a configuration key */
+	OPT_EPHEMERAL,
 	OPT_TIMEOUT,
 	OPT_PRINT,
 	OPT_NEED,
@@ -62,6 +63,8 @@ static const struct option_info {
 } option_table[] = {
 	{OPT_KERNEL, VERB_RUN | VERB_CHECK, 0, "kernel", "PATH", "boot.kernel", "bzImage, or ELF with PVH or Multiboot"},
 	{OPT_INITRD, VERB_RUN | VERB_CHECK, 0, "initrd", "PATH", "boot.initrd", "may be repeated: one after another"},
+	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "disk", "PATH", "disk.+.path", "one more disk; may be repeated"},
+	{OPT_EPHEMERAL, VERB_RUN | VERB_CHECK, 0, "ephemeral", NULL, NULL, "throw away what the guest writes to disks"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "append", "TEXT", "boot.cmdline", "kernel command line"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "memory", "SIZE", "machine.memory", "such as 512M or 2G"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "cpus", "N", "machine.cpus", "1 to 64"},
@@ -82,6 +85,7 @@ static const struct option_info {
 struct parse {
 	struct options *o;
 	FILE *err;
+	bool ephemeral; /* for all disks, also those that options after it add */
 	bool done; /* --help or --version: the rest does not matter */
 	char *initrds; /* TOML array under construction, without the closing bracket */
 };
@@ -215,6 +219,9 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 		return add_initrd(p, value);
 	case OPT_KEY:
 		return add_key(o, opt->key, value);
+	case OPT_EPHEMERAL:
+		p->ephemeral = true;
+		return 0;
 	case OPT_TIMEOUT:
 		return set_timeout(p, value);
 	case OPT_NEED:
@@ -406,6 +413,9 @@ int options_parse(struct options *o, int argc, char *const *argv, FILE *err)
 		r = asprintf(&set, "boot.initrd=%s]", p.initrds) < 0 ? -ENOMEM : add_set(o, set);
 	}
 	free(p.initrds);
+	if (r == 0 && p.ephemeral) {
+		r = add_set(o, strdup("disk.*.ephemeral=true"));
+	}
 	if (r == 0 && !o->verb) {
 		return wrong(&p, "no verb; see tinyvmm --help");
 	}

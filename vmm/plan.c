@@ -23,14 +23,35 @@ mistake(const struct config *cfg, const char *key, FILE *report, const char *fmt
 	va_end(ap);
 }
 
+/* Opens each disk as `run` will, lock included, and lets go of it again: what is wrong with it is a mistake with a place. */
+static int check_disks(const struct config *cfg, FILE *report)
+{
+	int mistakes = 0;
+
+	for (unsigned i = 0; i < cfg->ndisks; i++) {
+		const struct disk_options o = config_disk_options(&cfg->disk[i]);
+		struct disk *disk;
+		char key[32], err[512];
+
+		if (disk_open(&disk, &o, err, sizeof(err)) < 0) {
+			snprintf(key, sizeof(key), "disk.%u.path", i);
+			mistake(cfg, key, report, "%s", err);
+			mistakes++;
+		} else {
+			disk_close(disk);
+		}
+	}
+	return mistakes;
+}
+
 int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 {
-	const char *const *initrds = (const char *const *)cfg->boot.initrd;
+	const char *const *initrds = (const char *const *)cfg->boot.initrd.item;
 	char err[512];
 	int mistakes = 0;
 
 	*plan = (struct plan){.cfg = cfg};
-	if (boot_open(&plan->image, cfg->boot.kernel, initrds, cfg->boot.ninitrds, err, sizeof(err)) < 0) {
+	if (boot_open(&plan->image, cfg->boot.kernel, initrds, cfg->boot.initrd.n, err, sizeof(err)) < 0) {
 		mistake(cfg, strncmp(err, "initrd ", 7) == 0 ? "boot.initrd" : "boot.kernel", report, "%s", err);
 		return 1;
 	}
@@ -43,7 +64,7 @@ int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 		mistakes++;
 		mistake(cfg, "boot.cmdline", report, "boot.cmdline is longer than %d bytes together with what boot.auto_cmdline adds", X86_CMDLINE_MAX);
 	}
-	return mistakes;
+	return mistakes + check_disks(cfg, report);
 }
 
 void plan_finish(struct plan *plan)
