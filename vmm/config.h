@@ -28,7 +28,7 @@ enum config_hugepages { HUGEPAGES_THP, HUGEPAGES_OFF, HUGEPAGES_2M, HUGEPAGES_1G
 enum config_exit_port { EXIT_PORT_OFF, EXIT_PORT_CODE, EXIT_PORT_ISA_DEBUG };
 enum config_end { END_EXIT, END_RESTART }; /* on_reboot, on_panic */
 enum config_disk_format { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2 }; /* the second one only to say what to do about it */
-enum config_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE };
+enum config_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_SOCKET };
 
 /* An array of strings, or a single one. */
 struct config_list {

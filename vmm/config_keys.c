@@ -19,8 +19,8 @@ static_assert(CONFIG_LIST_MAX <= BOOT_INITRDS_MAX, "every initrd that can be con
 static const char *const hugepages_values[] = {"thp", "off", "2M", "1G", NULL};
 static const char *const exit_port_values[] = {"off", "code", "isa-debug", NULL};
 static const char *const end_values[] = {"exit", "restart", NULL};
-static const char *const console_values[] = {"none", "stdio", "file", NULL};
-static const char *const serial_values[] = {"off", "stdio", "file", NULL};
+static const char *const console_values[] = {"none", "stdio", "file", "socket", NULL};
+static const char *const serial_values[] = {"off", "stdio", "file", "socket", NULL};
 
 static const char *const format_values[] = {"raw", "qcow2", NULL};
 static const char *const cache_values[] = {"writeback", "direct", "unsafe", NULL};
@@ -51,7 +51,7 @@ const struct config_key config_keys[] = {
 	{"boot", "auto_cmdline", CONFIG_BOOL, AT(boot.auto_cmdline), "true", NULL, 0, 0,
 		"Append what is missing: console= for each console, root= for the root disk, panic=-1."},
 	{"console", "type", CONFIG_ENUM, AT(console.type), "stdio", console_values, 0, 0,
-		"virtio-console (hvc0): on standard input and output, only in a file, or absent."},
+		"virtio-console (hvc0): on standard input and output, only in a file, only on the console socket, or absent."},
 	{"console", "log", CONFIG_PATH, AT(console.path), NULL, NULL, 1, PATH_LEN_MAX, "File that gets a copy of the console's output."},
 	{"console", "escape", CONFIG_CONTROL, AT(console.escape), "ctrl-a", NULL, 0, 0,
 		"Key that starts a command on a terminal: ctrl-a to ctrl-z, or ctrl- and one of \\ ] ^ _"},

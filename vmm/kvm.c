@@ -131,3 +131,19 @@ int kvm_add_ioeventfd(struct kvm *kvm, int fd, uint64_t gpa)
 
 	return vm_ioctl(kvm, KVM_IOEVENTFD, "KVM_IOEVENTFD", &ioeventfd);
 }
+
+int kvm_get_clock(struct kvm *kvm, uint64_t *ns)
+{
+	struct kvm_clock_data data = {.clock = 0};
+	int r = vm_ioctl(kvm, KVM_GET_CLOCK, "KVM_GET_CLOCK", &data);
+
+	*ns = data.clock;
+	return r;
+}
+
+int kvm_set_clock(struct kvm *kvm, uint64_t ns)
+{
+	struct kvm_clock_data data = {.clock = ns};
+
+	return vm_ioctl(kvm, KVM_SET_CLOCK, "KVM_SET_CLOCK", &data);
+}

@@ -46,4 +46,8 @@ int kvm_add_irqfd(struct kvm *kvm, int fd, uint32_t gsi);
 /* The eventfd @fd is written whenever the guest stores to @gpa, any width, any value. Return: 0 or -errno (logged). */
 int kvm_add_ioeventfd(struct kvm *kvm, int fd, uint64_t gpa);
 
+/* The guest's kvm-clock, nanoseconds. Return: 0 or -errno (logged). */
+int kvm_get_clock(struct kvm *kvm, uint64_t *ns);
+int kvm_set_clock(struct kvm *kvm, uint64_t ns);
+
 #endif

@@ -13,6 +13,8 @@
 static enum log_level log_level = LOG_WARN;
 static void (*log_before)(void);
 static void (*log_after)(void);
+static int log_file = -1;
+static size_t log_file_used;
 static void (*log_hook)(enum log_level level, const char *line);
 
 static const char *const log_prefix[] = {
@@ -36,6 +38,12 @@ void log_set_brackets(void (*before)(void), void (*after)(void))
 {
 	log_before = before;
 	log_after = after;
+}
+
+void log_set_file(int fd)
+{
+	log_file = fd;
+	log_file_used = 0;
 }
 
 void log_set_hook(void (*hook)(enum log_level level, const char *line))
@@ -66,6 +74,11 @@ static void write_line(enum log_level level, const char *text)
 	if (n >= (int)sizeof(line)) {
 		n = (int)sizeof(line) - 1;
 		line[n - 1] = '\n';
+	}
+	/* Threads may each see room for their own line: the limit is about, not exact. */
+	if (log_file >= 0 && __atomic_fetch_add(&log_file_used, (size_t)n, __ATOMIC_RELAXED) < LOG_FILE_MAX &&
+		write(log_file, line, (size_t)n) < 0) {
+		errno = 0;
 	}
 	if (log_before) {
 		log_before();

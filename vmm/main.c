@@ -1,217 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * tinyvmm: what the command line asks for, the exit code that says how it went, and starting over after a guest's reset.
- * The only file that ends the process.
- */
-#include <errno.h>
+/* tinyvmm: what the command line asks for, and the exit code that says how it went. The only file that ends the process. */
 #include <fcntl.h>
-#include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "vmm/clock.h"
+#include "vmm/client.h"
 #include "vmm/config.h"
 #include "vmm/doctor.h"
 #include "vmm/log.h"
 #include "vmm/options.h"
 #include "vmm/plan.h"
-#include "vmm/terminal.h"
-#include "vmm/vm.h"
-
-enum exit_code {
-	EXIT_OK = 0,
-	EXIT_FAILED = 1,
-	EXIT_USAGE = 2,
-	EXIT_HOST = 3,
-	EXIT_REBOOT = 10,
-	EXIT_PANIC = 11,
-	EXIT_TIMEOUT = 124,
-	EXIT_SIGNAL = 128,
-};
-
-/* What a restarted monitor must know: "DEADLINE_NS,STDIN_FD", each 0 for none. */
-#define RESTART_ENV "TINYVMM_RESTART"
-#define STDIN_MAX (1 << 20)
-
-struct restart {
-	bool restarted;
-	uint64_t deadline_ns;
-	int stdin_fd; /* a memfd with the configuration that came from standard input; 0: none */
-};
-
-static struct restart restart_read(void)
-{
-	struct restart r = {.restarted = false};
-	const char *env = getenv(RESTART_ENV);
-
-	if (env && sscanf(env, "%" SCNu64 ",%d", &r.deadline_ns, &r.stdin_fd) == 2) {
-		r.restarted = true;
-	}
-	unsetenv(RESTART_ENV);
-	return r;
-}
-
-/* Starts the program anew in this process: the guest's reset is complete, and nothing of the old VM is left. Returns only on failure. */
-static int restart_exec(const struct restart *r, char **argv)
-{
-	char env[64];
-	sigset_t none;
-	int err;
-
-	if (r->stdin_fd > 0) {
-		fcntl(r->stdin_fd, F_SETFD, 0);
-	}
-	snprintf(env, sizeof(env), "%" PRIu64 ",%d", r->deadline_ns, r->stdin_fd);
-	setenv(RESTART_ENV, env, 1);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	execv("/proc/self/exe", argv);
-	err = errno;
-	log_errno(LOG_ERR, err, "restart");
-	return EXIT_FAILED;
-}
-
-/* Standard input as text. A restart finds it again in a memfd. Return: malloc'ed, or NULL (logged). */
-static char *read_stdin(struct restart *r, size_t *len)
-{
-	int fd = r->stdin_fd > 0 ? r->stdin_fd : STDIN_FILENO;
-	char *text = malloc(STDIN_MAX + 1);
-	ssize_t n = -1;
-
-	*len = 0;
-	if (text && r->stdin_fd > 0) {
-		lseek(fd, 0, SEEK_SET);
-	}
-	while (text && *len <= STDIN_MAX && (n = read(fd, text + *len, STDIN_MAX + 1 - *len)) > 0) {
-		*len += (size_t)n;
-	}
-	if (!text || n < 0) {
-		log_errno(LOG_ERR, errno, "standard input");
-		free(text);
-		return NULL;
-	}
-	if (r->stdin_fd <= 0) {
-		r->stdin_fd = memfd_create("vm.toml", MFD_CLOEXEC);
-		if (r->stdin_fd < 0 || write(r->stdin_fd, text, *len) != (ssize_t)*len) {
-			log_errno(LOG_ERR, errno, "memfd");
-			free(text);
-			return NULL;
-		}
-	}
-	return text;
-}
-
-/* One configuration, from @path (NULL: options alone). Return: the number of mistakes. */
-static int load(struct config *cfg, const struct options *o, const char *path, struct restart *r)
-{
-	struct config_input in = {.path = path, .sets = (const char *const *)o->sets, .nsets = o->nsets};
-	char *text = NULL;
-	int mistakes;
-
-	if (path && strcmp(path, "-") == 0) {
-		text = read_stdin(r, &in.text_len);
-		if (!text) {
-			memset(cfg, 0, sizeof(*cfg));
-			return 1;
-		}
-		in.text = text;
-	}
-	mistakes = config_load(cfg, &in, stderr);
-	free(text);
-	return mistakes;
-}
-
-/* The file a verb works on when none is named. */
-static const char *default_path(const struct options *o)
-{
-	return o->nfiles ? o->files[0] : o->has_kernel ? NULL : "vm.toml";
-}
-
-static int exit_code_of(const struct vm_result *result)
-{
-	switch (result->end) {
-	case VM_END_POWEROFF:
-	case VM_END_STOPPED:
-		return EXIT_OK;
-	case VM_END_HOST:
-		return EXIT_HOST;
-	case VM_END_REBOOT:
-		return EXIT_REBOOT;
-	case VM_END_PANIC:
-		return EXIT_PANIC;
-	case VM_END_TIMEOUT:
-		return EXIT_TIMEOUT;
-	case VM_END_EXIT_PORT:
-		return result->code;
-	case VM_END_SIGNAL:
-		return EXIT_SIGNAL + result->code;
-	default:
-		return EXIT_FAILED;
-	}
-}
-
-static void say_end(const struct vm_result *result)
-{
-	static const char *const what[] = {
-		[VM_END_REBOOT] = "the guest rebooted",
-		[VM_END_PANIC] = "the guest died",
-		[VM_END_TIMEOUT] = "the guest was ended by --timeout",
-		[VM_END_SIGNAL] = "the guest was killed",
-		[VM_END_FAILED] = "the guest cannot go on",
-	};
-
-	if (result->end < sizeof(what) / sizeof(what[0]) && what[result->end]) {
-		log_msg(result->end == VM_END_REBOOT ? LOG_INFO : LOG_ERR, "%s%s%s", what[result->end], result->text[0] ? ": " : "",
-			result->text);
-	}
-}
-
-static bool wants_restart(const struct config *cfg, const struct vm_result *result)
-{
-	return (result->end == VM_END_REBOOT && cfg->machine.on_reboot == END_RESTART) ||
-		(result->end == VM_END_PANIC && cfg->machine.on_panic == END_RESTART);
-}
-
-static int do_run(const struct options *o, char **argv)
-{
-	struct restart r = restart_read();
-	struct vm_options options = {.quiet = o->verbose < 0, .restarted = r.restarted};
-	struct config cfg;
-	struct plan plan = {.cfg = NULL};
-	struct vm_result result;
-	bool again;
-
-	if (o->timeout_ns && !r.restarted) {
-		r.deadline_ns = clock_now_ns() + o->timeout_ns;
-	}
-	options.deadline_ns = r.deadline_ns;
-	if (load(&cfg, o, default_path(o), &r) > 0 || plan_make(&plan, &cfg, stderr) > 0) {
-		plan_finish(&plan);
-		config_finish(&cfg);
-		return EXIT_USAGE;
-	}
-	log_msg(LOG_INFO, "command line: %s", plan.cmdline);
-	vm_run(&plan, &options, &result);
-	again = wants_restart(&cfg, &result);
-	plan_finish(&plan);
-	config_finish(&cfg);
-	if (again) {
-		log_msg(LOG_INFO, "restarting the guest%s%s", result.text[0] ? ": " : "", result.text);
-		return restart_exec(&r, argv);
-	}
-	say_end(&result);
-	return exit_code_of(&result);
-}
+#include "vmm/result.h"
+#include "vmm/run.h"
 
 static int check_one(const struct options *o, const char *path)
 {
-	struct restart r = {.restarted = false};
 	struct config cfg;
 	struct plan plan = {.cfg = NULL};
-	int mistakes = load(&cfg, o, path, &r);
+	int mistakes = run_load(&cfg, o, path);
 
 	if (mistakes == 0) {
 		mistakes = plan_make(&plan, &cfg, stderr);
@@ -229,7 +35,7 @@ static int do_check(const struct options *o)
 	int mistakes = 0;
 
 	if (o->nfiles == 0) {
-		mistakes = check_one(o, default_path(o));
+		mistakes = check_one(o, run_default_path(o));
 	}
 	for (unsigned i = 0; i < o->nfiles; i++) {
 		mistakes += check_one(o, o->files[i]);
@@ -272,7 +78,7 @@ static int run_verb(const struct options *o, char **argv)
 	}
 	switch (o->verb) {
 	case VERB_RUN:
-		return do_run(o, argv);
+		return run_vm(o, argv);
 	case VERB_CHECK:
 		return do_check(o);
 	case VERB_DOCTOR:
@@ -282,6 +88,24 @@ static int run_verb(const struct options *o, char **argv)
 		return EXIT_OK;
 	case VERB_VERSION:
 		return do_version();
+	case VERB_LIST:
+		return client_list(o);
+	case VERB_STOP:
+		return client_stop(o);
+	case VERB_PAUSE:
+		return client_simple(o, "pause");
+	case VERB_RESUME:
+		return client_simple(o, "resume");
+	case VERB_RESET:
+		return client_simple(o, "reset");
+	case VERB_WAIT:
+		return client_wait(o);
+	case VERB_CONSOLE:
+		return client_console(o);
+	case VERB_CTL:
+		return client_ctl(o);
+	case VERB_TEST:
+		break;
 	}
 	return EXIT_USAGE;
 }

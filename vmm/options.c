@@ -17,6 +17,14 @@ enum option_id {
 	OPT_KEY, /* stands for a configuration key */
 	OPT_EPHEMERAL,
 	OPT_TIMEOUT,
+	OPT_DETACH,
+	OPT_PAUSED,
+	OPT_GRACE,
+	OPT_KILL,
+	OPT_ALL,
+	OPT_FOR,
+	OPT_LOG,
+	OPT_EVENTS,
 	OPT_PRINT,
 	OPT_NEED,
 	OPT_JSON,
@@ -26,11 +34,15 @@ enum option_id {
 	OPT_VERSION,
 };
 
-#define ALL_VERBS 0xffu
+#define ALL_VERBS 0xffffu
+
+#define ANY_NUMBER 1000000u
 
 static const struct verb_info {
 	enum verb verb;
 	const char *name, *args, *summary, *text, *example;
+	unsigned min, max; /* words after the verb */
+	const char *word; /* what such a word is */
 } verbs[] = {
 	{VERB_RUN, "run", "[OPTIONS] [FILE]", "start a VM and stay until it ends",
 		"FILE is a vm.toml (default: ./vm.toml; - is standard input). Without a file,\n"
@@ -39,17 +51,41 @@ static const struct verb_info {
 		"Ctrl-A x ends it, Ctrl-A h lists the other keys.\n"
 		"\n"
 		"Exit code: 0 powered off, 1 tinyvmm failed, 2 usage or configuration,\n"
-		"3 host, 10 reboot, 11 panic, 124 timeout, 128+n killed by signal n.",
-		"tinyvmm run --set machine.memory=2G --timeout 60s vm.toml"},
+		"3 host, 4 name in use, 10 reboot, 11 panic, 124 timeout, 128+n killed by\n"
+		"signal n.",
+		"tinyvmm run --set machine.memory=2G --timeout 60s vm.toml", 0, 1, "file"},
 	{VERB_CHECK, "check", "[OPTIONS] [FILE]...", "find every mistake in configuration files",
 		"Does everything `run` does before it opens /dev/kvm, and reports all mistakes\n"
 		"in one pass. Exit code: 0 none, 2 some.",
-		"tinyvmm check --print vm.toml"},
+		"tinyvmm check --print vm.toml", 0, ANY_NUMBER, "file"},
 	{VERB_DOCTOR, "doctor", "[OPTIONS] [FILE]", "what this host lacks, and the remedy",
 		"One line for each check: ok, warn or FAIL. With FILE, what that VM needs.\n"
 		"Exit code: 0, or 3 when a FAIL remains.",
-		"tinyvmm doctor --need kvm"},
-	{VERB_HELP, "help", "[VERB]", "this text, or more about one verb", "", "tinyvmm help run"},
+		"tinyvmm doctor --need kvm", 0, 1, "file"},
+	{VERB_LIST, "list", "[--json]", "the VMs that run", "What a killed VM left behind is cleaned up on the way.", "tinyvmm list", 0, 0, NULL},
+	{VERB_STOP, "stop", "[OPTIONS] VM...", "press the power button, and wait until the VM is gone",
+		"A guest that has not powered off after the grace is killed.\n"
+		"Exit code: 0, 4 no such VM.",
+		"tinyvmm stop --grace 5s web", 0, ANY_NUMBER, "VM"},
+	{VERB_PAUSE, "pause", "VM...", "stop the guest's processors and clock", "Done when the last one has stopped. Pausing twice is no error.",
+		"tinyvmm pause web", 1, ANY_NUMBER, "VM"},
+	{VERB_RESUME, "resume", "VM...", "let a paused guest go on", "", "tinyvmm resume web", 1, ANY_NUMBER, "VM"},
+	{VERB_RESET, "reset", "VM...", "start the guest anew, as its reset button would", "Nothing is told to the guest first.",
+		"tinyvmm reset web", 1, ANY_NUMBER, "VM"},
+	{VERB_WAIT, "wait", "[OPTIONS] VM", "wait until a VM runs, ends, or says something",
+		"Text is looked for in the console's last 8 KiB first, then in each new line.\n"
+		"Exit code: 0 it happened, with --for exit the VM's own; 4 no such VM,\n"
+		"124 timeout.",
+		"tinyvmm wait --for text=login: --timeout 60s web", 1, 1, "VM"},
+	{VERB_CONSOLE, "console", "[--log] VM", "this terminal becomes the guest's console",
+		"Ctrl-A x leaves it; the VM goes on. The first who is attached may type, the\n"
+		"others read. --log prints what the console has said in the VM's last run.",
+		"tinyvmm console web", 1, 1, "VM"},
+	{VERB_CTL, "ctl", "[--events] VM [JSON]", "send one request to the control socket, print the answer",
+		"The protocol: tinyvmm-control(7). --events prints what happens until the VM\n"
+		"ends.",
+		"tinyvmm ctl web '{\"do\":\"status\"}'", 1, 2, "VM"},
+	{VERB_HELP, "help", "[VERB]", "this text, or more about one verb", "", "tinyvmm help run", 0, 1, "verb"},
 };
 
 static const struct option_info {
@@ -70,10 +106,18 @@ static const struct option_info {
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "cpus", "N", "machine.cpus", "1 to 64"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "name", "NAME", "machine.name", "what the VM is called"},
 	{OPT_SET, VERB_RUN | VERB_CHECK, 0, "set", "KEY=VALUE", NULL, "any key of vm.toml; KEY=@FILE reads a file"},
-	{OPT_TIMEOUT, VERB_RUN, 0, "timeout", "TIME", NULL, "end the VM after 500ms, 60s, 2m ..."},
+	{OPT_TIMEOUT, VERB_RUN | VERB_WAIT, 0, "timeout", "TIME", NULL, "no longer than 500ms, 60s, 2m ..."},
+	{OPT_DETACH, VERB_RUN, 'd', "detach", NULL, NULL, "return when the VM runs; it goes on by itself"},
+	{OPT_PAUSED, VERB_RUN, 0, "paused", NULL, NULL, "wait for resume before the first instruction"},
+	{OPT_GRACE, VERB_STOP, 0, "grace", "TIME", NULL, "how long the guest may take; 0s kills at once"},
+	{OPT_KILL, VERB_STOP, 0, "kill", NULL, NULL, "no power button"},
+	{OPT_ALL, VERB_STOP, 0, "all", NULL, NULL, "every VM that runs"},
+	{OPT_FOR, VERB_WAIT, 0, "for", "WHAT", NULL, "running, exit (default) or text=REGEX"},
+	{OPT_LOG, VERB_CONSOLE, 0, "log", NULL, NULL, "what was said, instead"},
+	{OPT_EVENTS, VERB_CTL, 0, "events", NULL, NULL, "one JSON object for each thing that happens"},
 	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
 	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
-	{OPT_JSON, VERB_DOCTOR, 0, "json", NULL, NULL, "one JSON object a line"},
+	{OPT_JSON, VERB_DOCTOR | VERB_LIST, 0, "json", NULL, NULL, "one JSON object a line"},
 	{OPT_VERBOSE, ALL_VERBS, 'v', "verbose", NULL, NULL, "say more; -vv still more"},
 	{OPT_QUIET, ALL_VERBS, 'q', "quiet", NULL, NULL, "only errors"},
 	{OPT_HELP, ALL_VERBS, 'h', "help", NULL, NULL, "this text"},
@@ -168,7 +212,8 @@ static int add_initrd(struct parse *p, const char *path)
 	return 0;
 }
 
-static int set_timeout(const struct parse *p, const char *value)
+/* @zero: "0s" is a time too. */
+static int set_time(const struct parse *p, const struct option_info *opt, const char *value, bool zero, uint64_t *out)
 {
 	static const struct {
 		const char *unit;
@@ -182,12 +227,22 @@ static int set_timeout(const struct parse *p, const char *value)
 		n = strtoull(value, &end, 10);
 	}
 	for (size_t i = 0; end && errno == 0 && i < COUNT(units); i++) {
-		if (strcmp(end, units[i].unit) == 0 && n > 0 && n <= UINT64_MAX / 4 / units[i].ns) {
-			p->o->timeout_ns = n * units[i].ns;
+		/* In milliseconds it fits an int wherever it goes: 24 days. */
+		if (strcmp(end, units[i].unit) == 0 && (n > 0 || zero) && n <= INT32_MAX * (uint64_t)CLOCK_NS_PER_MS / units[i].ns) {
+			*out = n * units[i].ns;
 			return 0;
 		}
 	}
-	return wrong(p, "--timeout: expected a time such as \"500ms\", \"60s\" or \"2m\", got \"%s\"", value);
+	return wrong(p, "--%s: expected a time such as \"500ms\", \"60s\" or \"2m\", got \"%s\"", opt->name, value);
+}
+
+static int set_wait_for(const struct parse *p, const char *value)
+{
+	if (strcmp(value, "running") != 0 && strcmp(value, "exit") != 0 && (strncmp(value, "text=", 5) != 0 || !value[5])) {
+		return wrong(p, "--for: expected running, exit or text=REGEX, got \"%s\"", value);
+	}
+	p->o->wait_for = value;
+	return 0;
 }
 
 static int set_need(const struct parse *p, const char *value)
@@ -223,7 +278,30 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 		p->ephemeral = true;
 		return 0;
 	case OPT_TIMEOUT:
-		return set_timeout(p, value);
+		return set_time(p, opt, value, false, &o->timeout_ns);
+	case OPT_GRACE:
+		o->has_grace = true;
+		return set_time(p, opt, value, true, &o->grace_ns);
+	case OPT_FOR:
+		return set_wait_for(p, value);
+	case OPT_DETACH:
+		o->detach = true;
+		return 0;
+	case OPT_PAUSED:
+		o->paused = true;
+		return 0;
+	case OPT_KILL:
+		o->kill = true;
+		return 0;
+	case OPT_ALL:
+		o->all = true;
+		return 0;
+	case OPT_LOG:
+		o->log = true;
+		return 0;
+	case OPT_EVENTS:
+		o->events = true;
+		return 0;
 	case OPT_NEED:
 		return set_need(p, value);
 	case OPT_PRINT:
@@ -261,14 +339,21 @@ static const struct verb_info *find_verb(const char *name)
 	return NULL;
 }
 
-static const char *verb_name(enum verb verb)
+static const struct verb_info *verb_of(enum verb verb)
 {
 	for (size_t i = 0; i < COUNT(verbs); i++) {
 		if (verbs[i].verb == verb) {
-			return verbs[i].name;
+			return &verbs[i];
 		}
 	}
-	return "";
+	return NULL;
+}
+
+static const char *verb_name(enum verb verb)
+{
+	const struct verb_info *v = verb_of(verb);
+
+	return v ? v->name : "";
 }
 
 static int unknown_verb(const struct parse *p, const char *name)
@@ -339,7 +424,7 @@ static int parse_letters(struct parse *p, const char *arg)
 				opt = &option_table[i];
 			}
 		}
-		if (!opt) {
+		if (!opt || (p->o->verb && !(opt->verbs & p->o->verb))) {
 			return wrong(p, "unknown option -%c; see tinyvmm --help", *c);
 		}
 		r = apply(p, opt, NULL);
@@ -365,8 +450,12 @@ static int parse_word(struct parse *p, const char *arg)
 		o->verb = verb ? verb->verb : 0;
 		return verb ? 0 : unknown_verb(p, arg);
 	}
-	if (o->nfiles == 1 && o->verb != VERB_CHECK) {
-		return wrong(p, "%s takes one file, got \"%s\" and \"%s\"", verb_name(o->verb), o->files[0], arg);
+	verb = verb_of(o->verb);
+	if (o->nfiles == verb->max && verb->max == 0) {
+		return wrong(p, "%s takes no more words, got \"%s\"", verb->name, arg);
+	}
+	if (o->nfiles == verb->max) {
+		return wrong(p, "%s takes one %s, got \"%s\" and \"%s\"", verb->name, verb->word, o->files[0], arg);
 	}
 	o->files[o->nfiles++] = arg;
 	return 0;
@@ -400,6 +489,24 @@ static int parse_all(struct parse *p, int argc, char *const *argv)
 	return 0;
 }
 
+/* What only the whole command line tells. */
+static int check_words(const struct parse *p)
+{
+	const struct options *o = p->o;
+	const struct verb_info *verb = verb_of(o->verb);
+
+	if (verb && o->nfiles < verb->min) {
+		return wrong(p, "%s: which %s? see tinyvmm help %s", verb->name, verb->word, verb->name);
+	}
+	if (o->verb == VERB_STOP && o->all == (o->nfiles > 0)) {
+		return wrong(p, o->all ? "stop: either --all or names" : "stop: which VM? see tinyvmm help stop");
+	}
+	if (o->verb == VERB_CTL && o->events == (o->nfiles > 1)) {
+		return wrong(p, o->events ? "ctl: either --events or a request" : "ctl: which request? see tinyvmm help ctl");
+	}
+	return 0;
+}
+
 int options_parse(struct options *o, int argc, char *const *argv, FILE *err)
 {
 	struct parse p = {.o = o, .err = err};
@@ -418,6 +525,9 @@ int options_parse(struct options *o, int argc, char *const *argv, FILE *err)
 	}
 	if (r == 0 && !o->verb) {
 		return wrong(&p, "no verb; see tinyvmm --help");
+	}
+	if (r == 0 && !p.done) {
+		r = check_words(&p);
 	}
 	return r == -ENOMEM ? (wrong(&p, "out of memory"), r) : r;
 }
@@ -461,7 +571,7 @@ void options_print_help(enum verb verb, FILE *out)
 	if (verb) {
 		return;
 	}
-	fputs("usage: tinyvmm VERB [OPTIONS] [FILE]\n\nA minimal KVM virtual machine monitor.\n\n", out);
+	fputs("usage: tinyvmm VERB [OPTIONS] [FILE|VM]...\n\nA minimal KVM virtual machine monitor.\n\n", out);
 	for (size_t i = 0; i < COUNT(verbs); i++) {
 		fprintf(out, "  %-10s %s\n%12s example: %s\n", verbs[i].name, verbs[i].summary, "", verbs[i].example);
 	}

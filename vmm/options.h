@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The command line: `tinyvmm VERB [OPTIONS] [FILE]`.
+ * The command line: `tinyvmm VERB [OPTIONS] [FILE|VM]...`.
  *
  * Two tables in options.c, of verbs and of options, feed the parser and --help. An option that does not exist yet is not in them.
  *
@@ -19,12 +19,21 @@ enum verb {
 	VERB_DOCTOR = 0x4,
 	VERB_HELP = 0x8,
 	VERB_VERSION = 0x10,
+	VERB_LIST = 0x20,
+	VERB_STOP = 0x40,
+	VERB_PAUSE = 0x80,
+	VERB_RESUME = 0x100,
+	VERB_RESET = 0x200,
+	VERB_WAIT = 0x400,
+	VERB_CONSOLE = 0x800,
+	VERB_CTL = 0x1000,
+	VERB_TEST = 0x2000,
 };
 
 struct options {
 	enum verb verb;
 	enum verb help_for; /* with VERB_HELP: one verb, or 0 for the overview */
-	const char **files; /* nfiles of them, borrowed from argv; "-" is standard input */
+	const char **files; /* nfiles of them, or names of VMs, borrowed from argv; "-" is standard input */
 	unsigned nfiles;
 	char **sets; /* nsets times "key=value", in order: --set, and options that stand for a key */
 	unsigned nsets;
@@ -33,6 +42,12 @@ struct options {
 	int verbose; /* -v: 1, -vv: 2, -q: -1 */
 	bool print, json;
 	unsigned need; /* DOCTOR_NEED_*, 0: everything */
+	bool detach, paused; /* run */
+	bool has_grace, kill, all; /* stop */
+	uint64_t grace_ns;
+	const char *wait_for; /* wait: "running", "exit" or "text=RE"; NULL: exit */
+	bool log; /* console */
+	bool events; /* ctl */
 };
 
 /**

@@ -23,7 +23,18 @@ static size_t file_room(struct stream_sink *k)
 
 static void file_write(struct stream_sink *k, const uint8_t *buf, size_t len)
 {
-	outfd_write(&file_from(k)->out, buf, len);
+	static const char full[] = "\n[tinyvmm: this log is full]\n";
+	struct stream_file *f = file_from(k);
+
+	if (len < f->left) {
+		outfd_write(&f->out, buf, len);
+		f->left -= len;
+	} else if (f->left > 0) {
+		f->left = 0;
+		if (outfd_room(&f->out) >= sizeof(full) - 1) {
+			outfd_write(&f->out, (const uint8_t *)full, sizeof(full) - 1);
+		}
+	}
 }
 
 static void on_room(struct outfd *o)
@@ -37,7 +48,8 @@ static void on_room(struct outfd *o)
 static const struct stream_sink_ops file_ops = {.room = file_room, .write = file_write};
 
 int stream_file_open(
-	struct stream_file *f, struct loop *loop, struct stream *s, const char *path, bool keep)
+	struct stream_file *f, struct loop *loop, struct stream *s, const char *path, bool keep,
+	uint64_t limit)
 {
 	int fd = open(path,
 		O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
@@ -56,6 +68,7 @@ int stream_file_open(
 		return -err;
 	}
 	f->sink = (struct stream_sink){0};
+	f->left = limit;
 	outfd_init_own(&f->out, loop, fd, path, on_room);
 	stream_attach(s, &f->sink, &file_ops);
 	return 0;

@@ -18,17 +18,20 @@
 struct stream_file {
 	struct stream_sink sink;
 	struct outfd out;
+	uint64_t left; /* bytes it may still write */
 };
 
 /**
  * stream_file_open - open the file and attach it
  * @path: borrowed until stream_file_close; created with mode 0600 if missing
  * @keep: append to what is there (restart of a VM) instead of emptying it
+ * @limit: bytes this run may write, UINT64_MAX for a file somebody asked for; the rest is dropped, and a last line says so
  *
  * Return: 0 or -errno (logged with the path).
  */
 int stream_file_open(
-	struct stream_file *f, struct loop *loop, struct stream *s, const char *path, bool keep);
+	struct stream_file *f, struct loop *loop, struct stream *s, const char *path, bool keep,
+	uint64_t limit);
 /* Waits at most @timeout_ms for a reader. Accepts zeroed memory. */
 void stream_file_close(struct stream_file *f, unsigned timeout_ms);
 

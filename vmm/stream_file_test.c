@@ -91,29 +91,29 @@ static void test_stream_file_is_emptied_or_kept(void **state)
 	struct stat st;
 
 	(void)state;
-	assert_int_equal(stream_file_open(&f, &loop, &s, path, false), 0);
+	assert_int_equal(stream_file_open(&f, &loop, &s, path, false, UINT64_MAX), 0);
 	assert_int_equal(put("first\n"), 6);
 	assert_file("first\n");
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 077, 0);
 	stream_file_close(&f, 0);
-	assert_int_equal(stream_file_open(&f, &loop, &s, path, true), 0);
+	assert_int_equal(stream_file_open(&f, &loop, &s, path, true, UINT64_MAX), 0);
 	put("second\n");
 	assert_file("first\nsecond\n");
 	stream_file_close(&f, 0);
-	assert_int_equal(stream_file_open(&f, &loop, &s, path, false), 0);
+	assert_int_equal(stream_file_open(&f, &loop, &s, path, false, UINT64_MAX), 0);
 	assert_file("");
 }
 
 static void test_stream_file_failures_name_the_path(void **state)
 {
 	(void)state;
-	assert_int_equal(stream_file_open(&f, &loop, &s, dir, false), -EISDIR);
+	assert_int_equal(stream_file_open(&f, &loop, &s, dir, false, UINT64_MAX), -EISDIR);
 	assert_non_null(strstr(logged, dir));
-	assert_int_equal(stream_file_open(&f, &loop, &s, "/nowhere/at/all", false), -ENOENT);
+	assert_int_equal(stream_file_open(&f, &loop, &s, "/nowhere/at/all", false, UINT64_MAX), -ENOENT);
 	assert_non_null(strstr(logged, "/nowhere/at/all"));
 	mkfifo(path, 0600);
-	assert_int_equal(stream_file_open(&f, &loop, &s, path, false), -ENXIO);
+	assert_int_equal(stream_file_open(&f, &loop, &s, path, false, UINT64_MAX), -ENXIO);
 	assert_non_null(strstr(logged, "nobody reads this FIFO"));
 }
 
@@ -125,7 +125,7 @@ static void test_stream_file_fifo_reader_that_stops_holds_the_guest_up(void **st
 	(void)state;
 	mkfifo(path, 0600);
 	fd = open(path, O_RDONLY | O_NONBLOCK);
-	assert_int_equal(stream_file_open(&f, &loop, &s, path, false), 0);
+	assert_int_equal(stream_file_open(&f, &loop, &s, path, false, UINT64_MAX), 0);
 	while (stream_write(&s, big, sizeof(big)) > 0) {
 	}
 	loop_run_once(&loop, 1);
@@ -140,7 +140,7 @@ static void test_stream_file_fifo_reader_that_stops_holds_the_guest_up(void **st
 static void test_stream_file_full_disk_ends_the_file_not_the_guest(void **state)
 {
 	(void)state;
-	assert_int_equal(stream_file_open(&f, &loop, &s, "/dev/full", false), 0);
+	assert_int_equal(stream_file_open(&f, &loop, &s, "/dev/full", false, UINT64_MAX), 0);
 	assert_int_equal(put("lost"), 4);
 	assert_non_null(strstr(logged, "/dev/full"));
 	logged[0] = '\0';

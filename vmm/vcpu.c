@@ -146,18 +146,25 @@ static bool is_stopped(const struct vcpu *vcpu)
 	return __atomic_load_n(&vcpu->stop, __ATOMIC_ACQUIRE);
 }
 
-static void wait_for_stop(struct vcpu *vcpu)
+static bool is_paused(const struct vcpu *vcpu)
+{
+	return __atomic_load_n(&vcpu->pause, __ATOMIC_ACQUIRE);
+}
+
+/* Waits out of the guest until the VM ends, or, when it was only paused, until it goes on. */
+static void wait_outside(struct vcpu *vcpu, bool only_paused)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, VCPU_SIGNAL);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	while (!is_stopped(vcpu)) {
+	while (!is_stopped(vcpu) && (!only_paused || is_paused(vcpu))) {
 		int sig;
 
 		sigwait(&set, &sig);
 	}
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* True while the vCPU can go on. */
@@ -182,9 +189,14 @@ static bool do_exit(struct vcpu *vcpu)
 static void run_guest(struct vcpu *vcpu)
 {
 	while (!is_stopped(vcpu)) {
+		if (is_paused(vcpu)) {
+			vcpu->bus->parked(vcpu->bus->ctx);
+			wait_outside(vcpu, true);
+			continue;
+		}
 		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
 			if (!do_exit(vcpu)) {
-				wait_for_stop(vcpu);
+				wait_outside(vcpu, false);
 			}
 			continue;
 		}
@@ -193,7 +205,7 @@ static void run_guest(struct vcpu *vcpu)
 		}
 		if (errno != EINTR) {
 			report_fault(vcpu, errno);
-			wait_for_stop(vcpu);
+			wait_outside(vcpu, false);
 			continue;
 		}
 		__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
@@ -251,6 +263,18 @@ void vcpu_join(struct vcpu *vcpu)
 		pthread_join(vcpu->thread, NULL);
 		vcpu->started = false;
 	}
+}
+
+void vcpu_pause(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->pause, true, __ATOMIC_RELEASE);
+	kick(vcpu);
+}
+
+void vcpu_resume(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->pause, false, __ATOMIC_RELEASE);
+	kick(vcpu);
 }
 
 void vcpu_dump(struct vcpu *vcpu)

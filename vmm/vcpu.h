@@ -36,6 +36,8 @@ struct vcpu_bus {
 	void (*mmio_write)(void *ctx, uint64_t gpa, const void *src, uint32_t len);
 	/* The guest cannot go on; @text says what and where. The vCPU waits for vcpu_stop afterwards. */
 	void (*fault)(void *ctx, enum vcpu_fault fault, const char *text);
+	/* vcpu_pause was heard: the thread is out of the guest and stays out until vcpu_resume or vcpu_stop. */
+	void (*parked)(void *ctx);
 	/* The thread's last act. */
 	void (*gone)(void *ctx);
 	void *ctx;
@@ -50,7 +52,7 @@ struct vcpu {
 	pthread_t thread;
 	bool started;
 	/* Requests to the thread, set from any other one, looked at when KVM_RUN returns early. */
-	bool stop, dump;
+	bool stop, pause, dump;
 };
 
 /* Signal that makes a vCPU leave KVM_RUN; blocked in every other thread. */
@@ -69,6 +71,11 @@ int vcpu_start(struct vcpu *vcpu);
 /* Asks the thread to leave KVM_RUN and end; bus->gone follows. Thread: any; idempotent. */
 void vcpu_stop(struct vcpu *vcpu);
 void vcpu_join(struct vcpu *vcpu);
+
+/* Asks the thread to leave KVM_RUN and wait; bus->parked follows. A thread that has met a fault never parks: its VM is ending.
+ * Thread: any; idempotent. */
+void vcpu_pause(struct vcpu *vcpu);
+void vcpu_resume(struct vcpu *vcpu);
 
 /* Asks the thread to log its registers. Thread: any. */
 void vcpu_dump(struct vcpu *vcpu);

@@ -16,62 +16,20 @@
 #include <unistd.h>
 
 #include "boot/x86_acpi.h"
-#include "devices/console.h"
-#include "devices/rng.h"
 #include "vmm/clock.h"
-#include "vmm/kvm.h"
 #include "vmm/log.h"
-#include "vmm/loop.h"
-#include "vmm/ram.h"
-#include "vmm/stream_file.h"
-#include "vmm/terminal.h"
-#include "vmm/vcpu.h"
-#include "vmm/virtio_bus.h"
-#include "vmm/x86_ports.h"
-#include "vmm/x86_vcpu.h"
+#include "vmm/notify.h"
+#include "vmm/result.h"
+#include "vmm/vm_priv.h"
 
+/* Of each log that is kept for every VM. */
+#define LOG_LIMIT (16u << 20)
 /* A guest that shuts down in answer to the power button usually needs less. */
 #define BUTTON_PATIENCE_NS (3 * CLOCK_NS_PER_S)
 /* How long the end waits for whoever reads the guest's last words. */
 #define FLUSH_PATIENCE_MS 2000
 
-struct vm {
-	const struct config *cfg;
-	struct plan *plan;
-	const struct vm_options *options;
-
-	struct kvm kvm;
-	struct ram ram;
-	struct gmem mem;
-	struct virtio_bus virtio;
-	struct x86_ports ports;
-	struct x86_cpu_model model;
-	struct boot_entry entry;
-	struct vcpu_bus bus;
-	struct vcpu vcpu[X86_CPUS_MAX];
-	unsigned nvcpus; /* made */
-	unsigned vcpus_running; /* atomic */
-
-	struct loop loop;
-	struct loop_source signals;
-	struct loop_timer deadline, grace, patience;
-	int power_button_fd, serial_irq_fd;
-	int stop_signal; /* the first one that asked the VM to end; 0: none */
-
-	struct terminal terminal;
-	struct stream_file serial_file, console_file;
-	struct serial serial;
-	struct exit_port exit_port;
-	struct pvpanic pvpanic;
-	struct rng rng;
-	struct console console;
-
-	pthread_mutex_t end_lock;
-	struct vm_result *result; /* guarded by end_lock while vCPUs run */
-};
-
-/* Ends the VM; the first reason counts. Thread: any. */
-static void __attribute__((format(printf, 4, 5))) vm_end(struct vm *vm, enum vm_end end, int code, const char *fmt, ...)
+void vm_end(struct vm *vm, enum vm_end end, int code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -158,6 +116,11 @@ static void on_vcpu_fault(void *ctx, enum vcpu_fault fault, const char *text)
 	vm_end(ctx, end[fault], 0, "%s", text);
 }
 
+static void on_vcpu_parked(void *ctx)
+{
+	vm_control_parked(ctx);
+}
+
 static void on_vcpu_gone(void *ctx)
 {
 	struct vm *vm = ctx;
@@ -211,15 +174,26 @@ static void on_deadline(struct loop_timer *timer)
 	vm_end(vm, VM_END_TIMEOUT, 0, "timeout");
 }
 
-static void on_stop_signal(struct vm *vm, int signo)
+void vm_stop_gently(struct vm *vm, int signo, uint64_t grace_ns)
 {
-	if (vm->stop_signal || vm->cfg->machine.stop_grace_ns == 0) {
+	if (grace_ns == 0) {
 		vm_end(vm, VM_END_SIGNAL, signo, "%s", strsignal(signo));
 		return;
 	}
 	vm->stop_signal = signo;
+	notify("STOPPING=1\nSTATUS=power button pressed");
+	vm_resume(vm);
 	press_power_button(vm);
-	loop_timer_set(&vm->grace, clock_now_ns() + vm->cfg->machine.stop_grace_ns);
+	loop_timer_set(&vm->grace, clock_now_ns() + grace_ns);
+}
+
+static void on_stop_signal(struct vm *vm, int signo)
+{
+	if (vm->stop_signal) {
+		vm_end(vm, VM_END_SIGNAL, signo, "%s", strsignal(signo));
+	} else {
+		vm_stop_gently(vm, signo, vm->cfg->machine.stop_grace_ns);
+	}
 }
 
 static void dump_state(struct vm *vm)
@@ -396,6 +370,28 @@ static int setup_ports(struct vm *vm)
 	return setup_serial(vm);
 }
 
+static int setup_disk(struct vm *vm, const struct config_disk *config, struct blk *blk)
+{
+	struct disk_options o = config_disk_options(config);
+	struct disk *disk;
+	char err[512];
+	int r;
+
+	o.loop = &vm->loop;
+	r = disk_open(&disk, &o, err, sizeof(err));
+	if (r < 0) {
+		log_msg(LOG_ERR, "%s", err);
+		return r;
+	}
+	r = blk_init(blk, config->name, disk, &vm->loop, &vm->mem);
+	if (r < 0) {
+		disk_close(disk);
+		return r;
+	}
+	vm->nblks++;
+	return virtio_bus_add(&vm->virtio, &blk->base);
+}
+
 static int setup_virtio(struct vm *vm)
 {
 	int r = virtio_bus_init(&vm->virtio, &vm->kvm);
@@ -407,6 +403,9 @@ static int setup_virtio(struct vm *vm)
 	if (r == 0 && vm->cfg->rng.enable) {
 		rng_init(&vm->rng, &vm->loop, &vm->mem);
 		r = virtio_bus_add(&vm->virtio, &vm->rng.base);
+	}
+	for (unsigned i = 0; r == 0 && i < vm->cfg->ndisks; i++) {
+		r = setup_disk(vm, &vm->cfg->disk[i], &vm->blk[i]);
 	}
 	return r;
 }
@@ -428,7 +427,7 @@ static int setup_boot(struct vm *vm)
 static int setup_vcpus(struct vm *vm)
 {
 	vm->bus = (struct vcpu_bus){.port_in = on_port_in, .port_out = on_port_out, .mmio_read = on_mmio_read,
-		.mmio_write = on_mmio_write, .fault = on_vcpu_fault, .gone = on_vcpu_gone, .ctx = vm};
+		.mmio_write = on_mmio_write, .fault = on_vcpu_fault, .parked = on_vcpu_parked, .gone = on_vcpu_gone, .ctx = vm};
 	for (unsigned i = 0; i < vm->cfg->machine.cpus; i++) {
 		int r = vcpu_init(&vm->vcpu[i], &vm->kvm, i, &vm->bus);
 
@@ -444,6 +443,16 @@ static int setup_vcpus(struct vm *vm)
 	return 0;
 }
 
+/* The file somebody asked for, and the log that is kept for every VM. */
+static int setup_logs(struct vm *vm, struct stream *stream, struct stream_file *file, const char *path, struct stream_file *log,
+	const char *log_path)
+{
+	bool keep = vm->options->restarted;
+	int r = path ? stream_file_open(file, &vm->loop, stream, path, keep, UINT64_MAX) : 0;
+
+	return r == 0 && log_path ? stream_file_open(log, &vm->loop, stream, log_path, keep, LOG_LIMIT) : r;
+}
+
 /* Whoever uses the terminal: the last one attached that the guest has opened is shown. */
 static int setup_streams(struct vm *vm)
 {
@@ -452,11 +461,11 @@ static int setup_streams(struct vm *vm)
 		.hint = !vm->options->quiet && !vm->options->restarted, .on_kill = on_terminal_kill, .on_power_button = on_terminal_power_button, .ctx = vm};
 	int r = 0;
 
-	if (cfg->serial.path && cfg->serial.type != CONSOLE_NONE) {
-		r = stream_file_open(&vm->serial_file, &vm->loop, &vm->serial.stream, cfg->serial.path, vm->options->restarted);
+	if (cfg->serial.type != CONSOLE_NONE) {
+		r = setup_logs(vm, &vm->serial.stream, &vm->serial_file, cfg->serial.path, &vm->serial_log, vm->options->serial_log);
 	}
-	if (r == 0 && cfg->console.path && cfg->console.type != CONSOLE_NONE) {
-		r = stream_file_open(&vm->console_file, &vm->loop, &vm->console.stream, cfg->console.path, vm->options->restarted);
+	if (r == 0 && cfg->console.type != CONSOLE_NONE) {
+		r = setup_logs(vm, &vm->console.stream, &vm->console_file, cfg->console.path, &vm->console_log, vm->options->console_log);
 	}
 	if (r < 0 || (cfg->serial.type != CONSOLE_STDIO && cfg->console.type != CONSOLE_STDIO)) {
 		return r;
@@ -524,7 +533,7 @@ static void print_tail(struct vm *vm)
 	const struct stream *s = vm->console.stream.tail_total ? &vm->console.stream : &vm->serial.stream;
 	bool is_good = vm->result->end == VM_END_POWEROFF || vm->result->end == VM_END_STOPPED ||
 		(vm->result->end == VM_END_EXIT_PORT && vm->result->code == 0) ||
-		(vm->result->end == VM_END_REBOOT && vm->cfg->machine.on_reboot == END_RESTART);
+		vm->result->end == VM_END_PASSED || result_wants_restart(vm->result, vm->cfg);
 
 	if (!is_good && !vm->options->quiet && s->tail_total) {
 		fprintf(stderr, "tinyvmm: the last lines of the %s:\n", s->name);
@@ -572,10 +581,16 @@ static void vm_stop(struct vm *vm)
 	terminal_close(&vm->terminal);
 	stream_file_close(&vm->console_file, FLUSH_PATIENCE_MS);
 	stream_file_close(&vm->serial_file, FLUSH_PATIENCE_MS);
+	stream_file_close(&vm->console_log, FLUSH_PATIENCE_MS);
+	stream_file_close(&vm->serial_log, FLUSH_PATIENCE_MS);
 	find_panic(vm);
 	print_tail(vm);
+	vm_control_finish(vm);
 
 	virtio_bus_finish(&vm->virtio);
+	for (unsigned i = 0; i < vm->nblks; i++) {
+		blk_finish(&vm->blk[i]);
+	}
 	rng_finish(&vm->rng);
 	console_finish(&vm->console);
 	serial_finish(&vm->serial);
@@ -602,6 +617,7 @@ void vm_run(struct plan *plan, const struct vm_options *options, struct vm_resul
 {
 	static int (*const steps[])(struct vm *vm) = {
 		setup_signals, setup_timers, setup_kvm, setup_memory, setup_ports, setup_virtio, setup_boot, setup_vcpus, setup_streams,
+		vm_control_init,
 	};
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int r;
@@ -622,13 +638,19 @@ void vm_run(struct plan *plan, const struct vm_options *options, struct vm_resul
 	for (size_t i = 0; r == 0 && i < sizeof(steps) / sizeof(steps[0]); i++) {
 		r = steps[i](vm);
 	}
+	if (r == 0 && options->paused) {
+		vm_pause(vm);
+	}
 	if (r == 0) {
 		r = start_vcpus(vm);
 	}
 	if (r < 0) {
 		vm_end(vm, VM_END_HOST, 0, "%s", "");
+	} else {
+		vm_control_started(vm);
 	}
 	loop_run(&vm->loop);
+	result->run_ns = clock_now_ns() - vm->ctl.started_ns;
 	vm_stop(vm);
 	pthread_mutex_destroy(&vm->end_lock);
 	free(vm);

@@ -16,10 +16,14 @@ enum vm_end {
 	VM_END_POWEROFF, /* the guest powered off, also after the power button */
 	VM_END_STOPPED, /* the user ended it from the terminal */
 	VM_END_REBOOT, /* the guest asked for a reset */
+	VM_END_RESET, /* the user did */
 	VM_END_PANIC, /* panic, triple fault, or a guest the processor cannot run */
 	VM_END_TIMEOUT,
+	VM_END_HANG, /* a timeout, and nothing had happened for long */
 	VM_END_EXIT_PORT, /* code: what the guest wants the exit code to be */
 	VM_END_SIGNAL, /* code: the signal that killed it */
+	VM_END_PASSED, /* everything expected was seen */
+	VM_END_EXPECT, /* it was not, or something that must not be was */
 	VM_END_HOST, /* the host lacks something: nothing ran */
 	VM_END_FAILED, /* tinyvmm failed while the guest ran */
 };
@@ -28,12 +32,20 @@ struct vm_result {
 	enum vm_end end;
 	int code;
 	char text[256]; /* one line for people, empty where the end speaks for itself */
+	uint64_t run_ns; /* from the first instruction to the end */
+	uint64_t boot_ns; /* from there until the guest was ready; 0: nobody said what ready is, or it never was */
 };
 
 struct vm_options {
 	uint64_t deadline_ns; /* clock_now_ns() time at which the VM is killed; 0: never */
 	bool quiet; /* no hint line, no console tail */
 	bool restarted; /* the guest has been reset: log files go on */
+	bool paused; /* made, and not running until somebody says resume */
+	const char *config_path; /* for `list`: where the configuration is from */
+	int control_fd, console_fd; /* listening sockets, which stay the caller's; 0: none */
+	const char *console_log, *serial_log; /* kept for every VM; NULL: none */
+	void (*on_started)(void *ctx); /* the vCPUs run. Main thread. NULL: nobody waits */
+	void *ctx;
 };
 
 /* Runs @plan to its end and fills @result. Failures are logged where they happen; end is VM_END_HOST or _FAILED then. */

@@ -340,3 +340,39 @@ void x86_vcpu_dump(const struct vcpu *vcpu)
 	log_msg(LOG_WARN, "vCPU %u: cr0 %08llx cr2 %016llx cr3 %016llx cr4 %08llx efer %04llx", vcpu->index, s.cr0, s.cr2,
 		s.cr3, s.cr4, s.efer);
 }
+
+#define MSR_IA32_TSC 0x10u
+
+struct one_msr {
+	struct kvm_msrs head;
+	struct kvm_msr_entry entry;
+};
+
+static int tsc_ioctl(const struct vcpu *vcpu, unsigned long request, struct one_msr *msr)
+{
+	/* The number of registers done, so 1. */
+	int r = ioctl(vcpu->fd, request, msr);
+
+	if (r != 1) {
+		r = r < 0 ? -errno : -EINVAL;
+		log_errno(LOG_ERR, r, "vCPU %u: time stamp counter", vcpu->index);
+		return r;
+	}
+	return 0;
+}
+
+int x86_vcpu_get_tsc(const struct vcpu *vcpu, uint64_t *tsc)
+{
+	struct one_msr msr = {.head.nmsrs = 1, .entry.index = MSR_IA32_TSC};
+	int r = tsc_ioctl(vcpu, KVM_GET_MSRS, &msr);
+
+	*tsc = msr.entry.data;
+	return r;
+}
+
+int x86_vcpu_set_tsc(const struct vcpu *vcpu, uint64_t tsc)
+{
+	struct one_msr msr = {.head.nmsrs = 1, .entry = {.index = MSR_IA32_TSC, .data = tsc}};
+
+	return tsc_ioctl(vcpu, KVM_SET_MSRS, &msr);
+}

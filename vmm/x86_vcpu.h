@@ -40,6 +40,10 @@ int x86_vcpu_setup(struct vcpu *vcpu, const struct x86_cpu_model *model, const s
 #define X86_CPUID_MAX 160
 void x86_cpuid_for(struct kvm_cpuid2 *out, const struct x86_cpu_model *model, unsigned index, uint32_t tsc_khz);
 
+/* The guest's time stamp counter, so that it does not see a pause. While the vCPU is parked. Return: 0 or -errno (logged). Thread: main. */
+int x86_vcpu_get_tsc(const struct vcpu *vcpu, uint64_t *tsc);
+int x86_vcpu_set_tsc(const struct vcpu *vcpu, uint64_t tsc);
+
 /* ", rip 0x... cr3 0x...": for the line that reports a fault. Thread: the vCPU's. */
 void x86_vcpu_where(const struct vcpu *vcpu, char *buf, size_t len);
 /* Logs the registers. Thread: the vCPU's. */

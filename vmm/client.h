@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The verbs that speak to a running VM over its control socket: list, stop, pause, resume, reset, wait, console, ctl.
+ * Results go to standard output, one line for what went wrong to standard error. Each returns an exit code (result.h).
+ *
+ * Thread: the main thread.
+ */
+#ifndef VMM_CLIENT_H
+#define VMM_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/options.h"
+
+int client_list(const struct options *o);
+/* Every VM named, or with --all every one that runs; done when their processes are gone. */
+int client_stop(const struct options *o);
+/* pause, resume, reset: @verb as the protocol has it. */
+int client_simple(const struct options *o, const char *verb);
+int client_wait(const struct options *o);
+/* Standard input and output become the guest's console; the escape key and x leave it. */
+int client_console(const struct options *o);
+/* Passes one request on and prints the answer; with --events everything that happens. */
+int client_ctl(const struct options *o);
+
+#endif

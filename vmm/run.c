@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vmm/clock.h"
+#include "vmm/control.h"
+#include "vmm/log.h"
+#include "vmm/plan.h"
+#include "vmm/result.h"
+#include "vmm/rundir.h"
+#include "vmm/terminal.h"
+#include "vmm/vm.h"
+
+/* What a restarted monitor must know: "DEADLINE_NS,STDIN_FD,LOCK_FD,CONTROL_FD,CONSOLE_FD,NAME", each 0 for none. */
+#define RESTART_ENV "TINYVMM_RESTART"
+#define STDIN_MAX (1 << 20)
+/* Names tried for a VM that nobody has named. */
+#define NAMES_MAX 100
+
+struct restart {
+	bool restarted;
+	uint64_t deadline_ns;
+	int stdin_fd; /* a memfd with the configuration that came from standard input; 0: none */
+	int lock_fd, control_fd, console_fd;
+	char name[CONFIG_NAME_MAX + 8];
+};
+
+static struct restart restart_read(void)
+{
+	struct restart r = {.restarted = false};
+	const char *env = getenv(RESTART_ENV);
+
+	if (env && sscanf(env, "%" SCNu64 ",%d,%d,%d,%d,%70s", &r.deadline_ns, &r.stdin_fd, &r.lock_fd, &r.control_fd, &r.console_fd, r.name) == 6) {
+		r.restarted = true;
+	}
+	unsetenv(RESTART_ENV);
+	return r;
+}
+
+static void keep_over_exec(int fd)
+{
+	if (fd > 0) {
+		fcntl(fd, F_SETFD, 0);
+	}
+}
+
+/* Starts the program anew in this process: the guest's reset is complete, and nothing of the old VM is left. Returns only on failure. */
+static int restart_exec(const struct restart *r, char **argv)
+{
+	char env[200];
+	sigset_t none;
+	int err;
+
+	keep_over_exec(r->stdin_fd);
+	keep_over_exec(r->lock_fd);
+	keep_over_exec(r->control_fd);
+	keep_over_exec(r->console_fd);
+	snprintf(env, sizeof(env), "%" PRIu64 ",%d,%d,%d,%d,%s", r->deadline_ns, r->stdin_fd, r->lock_fd, r->control_fd, r->console_fd, r->name);
+	setenv(RESTART_ENV, env, 1);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv("/proc/self/exe", argv);
+	err = errno;
+	log_errno(LOG_ERR, err, "restart");
+	return EXIT_FAILED;
+}
+
+/* Standard input as text. A restart finds it again in a memfd. Return: malloc'ed, or NULL (logged). */
+static char *read_stdin(struct restart *r, size_t *len)
+{
+	int fd = r->stdin_fd > 0 ? r->stdin_fd : STDIN_FILENO;
+	char *text = malloc(STDIN_MAX + 1);
+	ssize_t n = -1;
+
+	*len = 0;
+	if (text && r->stdin_fd > 0) {
+		lseek(fd, 0, SEEK_SET);
+	}
+	while (text && *len <= STDIN_MAX && (n = read(fd, text + *len, STDIN_MAX + 1 - *len)) > 0) {
+		*len += (size_t)n;
+	}
+	if (!text || n < 0) {
+		log_errno(LOG_ERR, errno, "standard input");
+		free(text);
+		return NULL;
+	}
+	if (r->stdin_fd <= 0) {
+		r->stdin_fd = memfd_create("vm.toml", MFD_CLOEXEC);
+		if (r->stdin_fd < 0 || write(r->stdin_fd, text, *len) != (ssize_t)*len) {
+			log_errno(LOG_ERR, errno, "memfd");
+			free(text);
+			return NULL;
+		}
+	}
+	return text;
+}
+
+static int load(struct config *cfg, const struct options *o, const char *path, struct restart *r)
+{
+	struct config_input in = {.path = path, .sets = (const char *const *)o->sets, .nsets = o->nsets};
+	char *text = NULL;
+	int mistakes;
+
+	if (path && strcmp(path, "-") == 0) {
+		text = read_stdin(r, &in.text_len);
+		if (!text) {
+			memset(cfg, 0, sizeof(*cfg));
+			return 1;
+		}
+		in.text = text;
+	}
+	mistakes = config_load(cfg, &in, stderr);
+	free(text);
+	return mistakes;
+}
+
+int run_load(struct config *cfg, const struct options *o, const char *path)
+{
+	struct restart r = {.restarted = false};
+
+	return load(cfg, o, path, &r);
+}
+
+const char *run_default_path(const struct options *o)
+{
+	return o->nfiles ? o->files[0] : o->has_kernel ? NULL : "vm.toml";
+}
+
+static void say_end(const struct vm_result *result)
+{
+	static const char *const what[] = {
+		[VM_END_REBOOT] = "the guest rebooted",
+		[VM_END_PANIC] = "the guest died",
+		[VM_END_TIMEOUT] = "the guest was ended by --timeout",
+		[VM_END_HANG] = "the guest hangs",
+		[VM_END_EXPECT] = "not as expected",
+		[VM_END_SIGNAL] = "the guest was killed",
+		[VM_END_FAILED] = "the guest cannot go on",
+	};
+
+	if (result->end < sizeof(what) / sizeof(what[0]) && what[result->end]) {
+		log_msg(result->end == VM_END_REBOOT ? LOG_INFO : LOG_ERR, "%s%s%s", what[result->end], result->text[0] ? ": " : "",
+			result->text);
+	}
+}
+
+/*
+ * Name, folders, sockets.
+ */
+
+struct session {
+	const struct options *o;
+	struct restart *restart;
+	struct config *cfg;
+	struct rundir dir;
+	int log_fd; /* tinyvmm.log; 0: none */
+	int started_fd; /* --detach: written when the VM runs; 0: nobody waits */
+	char console_log[4200], serial_log[4200];
+};
+
+static int rename_vm(struct config *cfg, const char *name)
+{
+	char *copy = strdup(name);
+
+	if (!copy) {
+		return -ENOMEM;
+	}
+	free(cfg->machine.name);
+	cfg->machine.name = copy;
+	return 0;
+}
+
+/* A VM from options alone has no name of its own: the first free one of vm, vm-2, vm-3, ... Return: an exit code. */
+static int take_name(struct session *s)
+{
+	bool may_change = !s->o->nfiles && s->o->has_kernel && strcmp(config_where(s->cfg, "machine.name"), "default") == 0;
+	char name[CONFIG_NAME_MAX + 8];
+	pid_t holder;
+	int r;
+
+	snprintf(name, sizeof(name), "%s", s->restart->restarted ? s->restart->name : s->cfg->machine.name);
+	for (unsigned n = 2;; n++) {
+		r = rundir_take(&s->dir, name, s->restart->lock_fd, &holder);
+		if (r != -EBUSY || !may_change || n > NAMES_MAX) {
+			break;
+		}
+		snprintf(name, sizeof(name), "%s-%u", s->cfg->machine.name, n);
+	}
+	if (r == -EBUSY) {
+		log_msg(LOG_ERR, "a VM called \"%s\" runs already, process %d: choose another --name, or tinyvmm stop %s", name, holder, name);
+		return EXIT_NO_VM;
+	}
+	return r < 0 || rename_vm(s->cfg, name) < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+/* systemd's socket activation, sd_listen_fds(3): a listening socket that was made for us. Return: 0 when there is none called @name. */
+static int inherited_socket(const char *name)
+{
+	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
+
+	if (!pid || !count || !names || strtol(pid, NULL, 10) != getpid()) {
+		return 0;
+	}
+	for (int fd = 3; fd < 3 + atoi(count); fd++) {
+		size_t len = strcspn(names, ":");
+
+		if (strlen(name) == len && memcmp(names, name, len) == 0) {
+			fcntl(fd, F_SETFD, FD_CLOEXEC);
+			return fd;
+		}
+		names += len + (names[len] == ':');
+	}
+	return 0;
+}
+
+/* Return: a descriptor or -errno (logged). */
+static int open_socket(const struct session *s, const char *file, const char *activation_name)
+{
+	char path[RUNDIR_PATH_MAX + 16];
+	int fd = inherited_socket(activation_name);
+
+	rundir_file(&s->dir, file, path, sizeof(path));
+	return fd > 0 ? fd : control_listen(path);
+}
+
+static int open_sockets(struct session *s)
+{
+	struct restart *r = s->restart;
+
+	if (r->restarted) {
+		return EXIT_OK;
+	}
+	r->lock_fd = s->dir.lock_fd;
+	snprintf(r->name, sizeof(r->name), "%s", s->cfg->machine.name);
+	r->control_fd = open_socket(s, "control.sock", "control");
+	r->console_fd = r->control_fd < 0 ? -1 : open_socket(s, "console.sock", "console");
+	return r->console_fd < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+/* Logs that are kept for every VM. No folder for them is no reason not to run. */
+static void open_logs(struct session *s)
+{
+	char path[4200];
+
+	if (rundir_state_file(&s->dir, "tinyvmm.log", path, sizeof(path))) {
+		int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+		if (fd > 0) {
+			s->log_fd = fd;
+			log_set_file(fd);
+		}
+	}
+	rundir_state_file(&s->dir, "console.log", s->console_log, sizeof(s->console_log));
+	rundir_state_file(&s->dir, "serial.log", s->serial_log, sizeof(s->serial_log));
+}
+
+static void write_result(const struct session *s, const struct vm_result *result)
+{
+	char path[4200];
+	int r;
+
+	if (rundir_state_file(&s->dir, "result.json", path, sizeof(path))) {
+		r = result_write(result, s->cfg, path);
+		if (r < 0) {
+			log_errno(LOG_WARN, r, "%s", path);
+		}
+	}
+}
+
+static void close_session(struct session *s)
+{
+	log_set_file(-1);
+	if (s->log_fd > 0) {
+		close(s->log_fd);
+	}
+	rundir_release(&s->dir);
+}
+
+/*
+ * --detach
+ */
+
+/* The VM runs, and whoever started it has been told: from here on nobody looks at our output. */
+static void on_started(void *ctx)
+{
+	struct session *s = ctx;
+	int null;
+
+	if (s->started_fd <= 0) {
+		return;
+	}
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	close(null);
+	if (write(s->started_fd, "", 1) != 1) {
+		log_errno(LOG_WARN, errno, "--detach");
+	}
+	close(s->started_fd);
+	s->started_fd = 0;
+}
+
+/* Return: 0 in the new process; in the old one, when the VM runs or has failed, an exit code and *@is_done. */
+static int detach(int *started_fd, bool *is_done)
+{
+	int fd[2], status = 0, null;
+	pid_t child;
+	char byte;
+
+	if (pipe2(fd, O_CLOEXEC) < 0) {
+		log_errno(LOG_ERR, errno, "--detach");
+		*is_done = true;
+		return EXIT_FAILED;
+	}
+	child = fork();
+	if (child == 0) {
+		close(fd[0]);
+		setsid();
+		null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		dup2(null, STDIN_FILENO);
+		close(null);
+		*started_fd = fd[1];
+		return EXIT_OK;
+	}
+	close(fd[1]);
+	*is_done = true;
+	if (child < 0) {
+		log_errno(LOG_ERR, errno, "--detach");
+		close(fd[0]);
+		return EXIT_FAILED;
+	}
+	if (read(fd[0], &byte, 1) == 1) {
+		close(fd[0]);
+		return EXIT_OK;
+	}
+	close(fd[0]);
+	waitpid(child, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+}
+
+static void detach_console(struct config *cfg)
+{
+	if (cfg->console.type == CONSOLE_STDIO) {
+		cfg->console.type = CONSOLE_SOCKET;
+	}
+	if (cfg->serial.type == CONSOLE_STDIO) {
+		cfg->serial.type = CONSOLE_SOCKET;
+	}
+}
+
+/* From the plan to the end. Return: an exit code, or what restart_exec returns. */
+static int run_plan(struct session *s, struct plan *plan, char **argv)
+{
+	struct restart *r = s->restart;
+	const struct options *o = s->o;
+	struct vm_options options = {.quiet = o->verbose < 0, .restarted = r->restarted, .deadline_ns = r->deadline_ns, .paused = o->paused && !r->restarted,
+		.config_path = run_default_path(o) ? run_default_path(o) : "", .on_started = on_started, .ctx = s};
+	struct vm_result result = {.end = VM_END_FAILED};
+	int code = take_name(s);
+
+	if (code == EXIT_OK) {
+		code = open_sockets(s);
+	}
+	if (code != EXIT_OK) {
+		close_session(s);
+		return code;
+	}
+	open_logs(s);
+	log_msg(LOG_INFO, "command line: %s", plan->cmdline);
+	options.control_fd = r->control_fd;
+	options.console_fd = r->console_fd;
+	options.console_log = s->console_log[0] ? s->console_log : NULL;
+	options.serial_log = s->serial_log[0] ? s->serial_log : NULL;
+	vm_run(plan, &options, &result);
+	if (result_wants_restart(&result, s->cfg)) {
+		log_msg(LOG_INFO, "restarting the guest%s%s", result.text[0] ? ": " : "", result.text);
+		plan_finish(plan);
+		return restart_exec(r, argv);
+	}
+	say_end(&result);
+	write_result(s, &result);
+	close_session(s);
+	return result_exit_code(&result);
+}
+
+int run_vm(const struct options *o, char **argv)
+{
+	struct restart r = restart_read();
+	struct plan plan = {.cfg = NULL};
+	struct config cfg;
+	struct session s = {.o = o, .restart = &r, .cfg = &cfg, .dir.dir_fd = -1};
+	bool is_done = false;
+	int code;
+
+	if (o->timeout_ns && !r.restarted) {
+		r.deadline_ns = clock_now_ns() + o->timeout_ns;
+	}
+	if (load(&cfg, o, run_default_path(o), &r) > 0 || plan_make(&plan, &cfg, stderr) > 0) {
+		plan_finish(&plan);
+		config_finish(&cfg);
+		return EXIT_USAGE;
+	}
+	code = EXIT_OK;
+	if (o->detach) {
+		detach_console(&cfg);
+		code = r.restarted ? EXIT_OK : detach(&s.started_fd, &is_done);
+	}
+	if (!is_done) {
+		code = run_plan(&s, &plan, argv);
+	}
+	plan_finish(&plan);
+	config_finish(&cfg);
+	return code;
+}

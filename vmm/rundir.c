@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/rundir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/log.h"
+
+static const char *const run_files[] = {"control.sock", "console.sock", "viewer.sock", "pid"};
+static const char *const logs[] = {"console.log", "tinyvmm.log", "result.json"};
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* mkdir -p, private. Return: 0 or -errno. */
+static int make_dirs(const char *path)
+{
+	char part[4096];
+
+	for (const char *p = path + 1;; p++) {
+		if (*p != '/' && *p != '\0') {
+			continue;
+		}
+		if ((size_t)(p - path) >= sizeof(part)) {
+			return -ENAMETOOLONG;
+		}
+		memcpy(part, path, (size_t)(p - path));
+		part[p - path] = '\0';
+		if (mkdir(part, 0700) < 0 && errno != EEXIST && !(errno == EROFS && *p)) {
+			return -errno;
+		}
+		if (!*p) {
+			return 0;
+		}
+	}
+}
+
+/* A folder that is ours alone: not a link, our own, closed to others. Return: its descriptor or -errno. */
+static int open_private(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
+	struct stat st;
+
+	if (fd < 0) {
+		return -errno;
+	}
+	r = fstat(fd, &st) < 0 ? -errno : st.st_uid != geteuid() || (st.st_mode & 077) ? -EPERM : 0;
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+/* Where run folders are. Return: 0 or -ENAMETOOLONG. */
+static int base_path(char *buf, size_t len)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	int n = runtime && *runtime == '/' ? snprintf(buf, len, "%s/tinyvmm", runtime) : snprintf(buf, len, "/tmp/tinyvmm-%u", geteuid());
+
+	return (size_t)n < len ? 0 : -ENAMETOOLONG;
+}
+
+static void state_path(char *buf, size_t len, const char *name)
+{
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	int n = 0;
+
+	if (state && *state == '/') {
+		n = snprintf(buf, len, "%s/tinyvmm/%s", state, name);
+	} else if (home && *home == '/') {
+		n = snprintf(buf, len, "%s/.local/state/tinyvmm/%s", home, name);
+	}
+	if (n <= 0 || (size_t)n >= len) {
+		buf[0] = '\0';
+	}
+}
+
+/* Return: 0, or -ENAMETOOLONG when a socket's path would not fit. */
+static int name_paths(struct rundir *rd, const char *name)
+{
+	char base[RUNDIR_PATH_MAX];
+	int r = base_path(base, sizeof(base)), n;
+
+	*rd = (struct rundir){.dir_fd = -1};
+	if (r < 0) {
+		return r;
+	}
+	n = snprintf(rd->path, sizeof(rd->path), "%s/%s", base, name);
+	state_path(rd->state, sizeof(rd->state), name);
+	/* What will be appended: "/console.sock", into the 108 bytes of sun_path. */
+	return n < (int)(sizeof(rd->path) - sizeof("/console.sock")) ? 0 : -ENAMETOOLONG;
+}
+
+static pid_t read_pid(const struct rundir *rd)
+{
+	int fd = openat(rd->dir_fd, "pid", O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	char text[32] = "";
+	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+
+	if (fd >= 0) {
+		close(fd);
+	}
+	return n > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+}
+
+static int write_pid(const struct rundir *rd)
+{
+	int fd = openat(rd->dir_fd, "pid", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600), r = 0;
+
+	if (fd < 0 || dprintf(fd, "%d\n", getpid()) < 0) {
+		r = -errno;
+	}
+	if (fd >= 0) {
+		close(fd);
+	}
+	return r;
+}
+
+/* The lock file may be removed between open and flock by the one who had it: then it is another file's turn. */
+static int take_lock(struct rundir *rd)
+{
+	for (;;) {
+		int fd = openat(rd->dir_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		struct stat ours, there;
+
+		if (fd < 0) {
+			return -errno;
+		}
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+			int r = errno == EWOULDBLOCK ? -EBUSY : -errno;
+
+			close(fd);
+			return r;
+		}
+		if (fstat(fd, &ours) == 0 && fstatat(rd->dir_fd, "lock", &there, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_ino == there.st_ino) {
+			rd->lock_fd = fd;
+			return 0;
+		}
+		close(fd);
+	}
+}
+
+static void close_run(struct rundir *rd)
+{
+	if (rd->dir_fd >= 0) {
+		close(rd->dir_fd);
+	}
+	rd->dir_fd = -1;
+}
+
+/* console.log -> console.log.1 -> ... Return: 0, or -errno where no log can be kept. */
+static int rotate(const char *dir)
+{
+	int fd, r = make_dirs(dir);
+
+	fd = r < 0 ? r : open_private(dir);
+	if (fd < 0) {
+		return fd;
+	}
+	for (size_t i = 0; i < COUNT(logs); i++) {
+		for (int n = RUNDIR_RUNS - 1; n > 0; n--) {
+			char from[64], to[64];
+
+			snprintf(from, sizeof(from), n == 1 ? "%s" : "%s.%d", logs[i], n - 1);
+			snprintf(to, sizeof(to), "%s.%d", logs[i], n);
+			renameat(fd, from, fd, to);
+		}
+	}
+	r = faccessat(fd, ".", W_OK, 0) < 0 ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+static int open_run(struct rundir *rd)
+{
+	char base[RUNDIR_PATH_MAX];
+	int r;
+
+	base_path(base, sizeof(base));
+	r = make_dirs(base);
+	if (r == 0) {
+		/* Everybody may write to /tmp: what lies there under our name need not be ours. */
+		r = open_private(base);
+		if (r >= 0) {
+			close(r);
+			r = make_dirs(rd->path);
+		}
+	}
+	rd->dir_fd = r < 0 ? r : open_private(rd->path);
+	return rd->dir_fd < 0 ? rd->dir_fd : 0;
+}
+
+int rundir_take(struct rundir *rd, const char *name, int lock_fd, pid_t *holder)
+{
+	int r = name_paths(rd, name);
+
+	*holder = 0;
+	for (int tries = 0; r == 0; tries++) {
+		r = open_run(rd);
+		if (r == 0 && lock_fd > 0) {
+			rd->lock_fd = lock_fd;
+			fcntl(lock_fd, F_SETFD, FD_CLOEXEC);
+			return 0;
+		}
+		if (r == 0) {
+			r = take_lock(rd);
+		}
+		/* The one before removed the folder under our hands. */
+		if (r != -ENOENT || tries == 100) {
+			break;
+		}
+		close_run(rd);
+		r = 0;
+	}
+	if (r == -EBUSY) {
+		*holder = read_pid(rd);
+		close_run(rd);
+		return r;
+	}
+	if (r == 0) {
+		for (size_t i = 0; i < COUNT(run_files); i++) {
+			unlinkat(rd->dir_fd, run_files[i], 0);
+		}
+		r = write_pid(rd);
+	}
+	if (r < 0) {
+		log_errno(LOG_ERR, r, "%s", rd->path);
+		rundir_release(rd);
+		return r;
+	}
+	r = rd->state[0] ? rotate(rd->state) : 0;
+	if (r < 0) {
+		log_errno(LOG_INFO, r, "%s: no logs are kept", rd->state);
+		rd->state[0] = '\0';
+	}
+	return 0;
+}
+
+void rundir_release(struct rundir *rd)
+{
+	if (rd->lock_fd > 0) {
+		for (size_t i = 0; i < COUNT(run_files); i++) {
+			unlinkat(rd->dir_fd, run_files[i], 0);
+		}
+		unlinkat(rd->dir_fd, "lock", 0);
+		rmdir(rd->path);
+		close(rd->lock_fd);
+	}
+	if (rd->dir_fd > 0) {
+		close(rd->dir_fd);
+	}
+	*rd = (struct rundir){.dir_fd = -1};
+}
+
+static bool join(char *buf, size_t len, const char *dir, const char *file)
+{
+	return dir[0] && (size_t)snprintf(buf, len, "%s/%s", dir, file) < len;
+}
+
+bool rundir_file(const struct rundir *rd, const char *file, char *buf, size_t len)
+{
+	return join(buf, len, rd->path, file);
+}
+
+bool rundir_state_file(const struct rundir *rd, const char *file, char *buf, size_t len)
+{
+	return join(buf, len, rd->state, file);
+}
+
+int rundir_find(struct rundir *rd, const char *name, char *err, size_t err_len)
+{
+	int r = strchr(name, '/') || name[0] == '.' ? -EINVAL : name_paths(rd, name);
+
+	if (r == 0) {
+		rd->dir_fd = open_private(rd->path);
+		r = rd->dir_fd < 0 ? rd->dir_fd : 0;
+	}
+	if (r < 0) {
+		snprintf(err, err_len, r == -ENOENT || r == -EINVAL ? "no VM is called \"%s\"; see tinyvmm list" : "%s: %s",
+			r == -ENOENT || r == -EINVAL ? name : rd->path, strerror(-r));
+	}
+	return r;
+}
+
+bool rundir_is_alive(const struct rundir *rd, pid_t *pid)
+{
+	int fd = openat(rd->dir_fd, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	bool alive = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+
+	if (fd >= 0) {
+		close(fd);
+	}
+	*pid = alive ? read_pid(rd) : 0;
+	return alive;
+}
+
+/* Removes what a killed process left, unless somebody just takes the name. */
+static void remove_dead(const struct rundir *dead)
+{
+	struct rundir rd = *dead;
+
+	rd.dir_fd = dup(dead->dir_fd);
+	rd.lock_fd = 0;
+	if (rd.dir_fd >= 0 && take_lock(&rd) == 0) {
+		rundir_release(&rd);
+	} else if (rd.dir_fd >= 0) {
+		close(rd.dir_fd);
+	}
+}
+
+static int not_dots(const struct dirent *e)
+{
+	return e->d_name[0] != '.';
+}
+
+int rundir_each(void (*fn)(const struct rundir *rd, const char *name, pid_t pid, void *ctx), void *ctx, char *err, size_t err_len)
+{
+	char base[RUNDIR_PATH_MAX];
+	struct dirent **names;
+	int n, r = base_path(base, sizeof(base)), fd = r < 0 ? r : open_private(base);
+
+	if (fd < 0) {
+		if (fd == -ENOENT) {
+			return 0;
+		}
+		snprintf(err, err_len, "%s: %s", base, strerror(-fd));
+		return fd;
+	}
+	close(fd);
+	n = scandir(base, &names, not_dots, alphasort);
+	for (int i = 0; i < n; i++) {
+		struct rundir rd;
+		pid_t pid;
+
+		if (rundir_find(&rd, names[i]->d_name, err, err_len) == 0) {
+			if (rundir_is_alive(&rd, &pid)) {
+				fn(&rd, names[i]->d_name, pid, ctx);
+			} else {
+				remove_dead(&rd);
+			}
+			close_run(&rd);
+		}
+		free(names[i]);
+	}
+	if (n >= 0) {
+		free(names);
+	}
+	return 0;
+}

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: MIT */
+/* What people ask of a running VM over its control socket. The verbs are documented in docs/tinyvmm-control.7.scd. */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vmm/clock.h"
+#include "vmm/log.h"
+#include "vmm/notify.h"
+#include "vmm/result.h"
+#include "vmm/vm_priv.h"
+
+/* How long answers to those who still wait have to leave. */
+#define LAST_ANSWERS_MS 500
+
+static const char *state_name(const struct vm *vm)
+{
+	return vm->ctl.state == VM_PAUSED ? "paused" : vm->ctl.state == VM_PAUSING ? "pausing" : vm->stop_signal ? "stopping" : "running";
+}
+
+/*
+ * Waiting.
+ */
+
+static void end_wait(struct vm_wait *w)
+{
+	loop_timer_stop(&w->timeout);
+	if (w->what == WAIT_TEXT) {
+		regfree(&w->regex);
+	}
+	w->what = WAIT_NOTHING;
+	w->conn = NULL;
+}
+
+static void answer_wait(struct vm_wait *w, json_t *fields)
+{
+	struct control_conn *conn = w->conn;
+
+	end_wait(w);
+	control_ok(conn, fields);
+}
+
+static void answer_all(struct vm *vm, int what)
+{
+	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
+		if ((int)vm->ctl.wait[i].what == what) {
+			answer_wait(&vm->ctl.wait[i], NULL);
+		}
+	}
+}
+
+static void on_wait_timeout(struct loop_timer *timer)
+{
+	struct vm_wait *w = (struct vm_wait *)((char *)timer - offsetof(struct vm_wait, timeout));
+	struct control_conn *conn = w->conn;
+
+	end_wait(w);
+	control_error(conn, "timeout", "it did not happen in time");
+}
+
+static struct vm_wait *begin_wait(struct vm *vm, struct control_conn *conn, int what, json_int_t timeout_ms)
+{
+	struct vm_wait *w = &vm->ctl.wait[control_conn_index(conn)];
+
+	w->what = what;
+	w->conn = conn;
+	loop_timer_init(&w->timeout, &vm->loop, on_wait_timeout);
+	if (timeout_ms > 0) {
+		loop_timer_set(&w->timeout, clock_now_ns() + (uint64_t)timeout_ms * (uint64_t)CLOCK_NS_PER_MS);
+	}
+	return w;
+}
+
+static void on_line(void *ctx, const char *line, bool done)
+{
+	struct vm *vm = ctx;
+
+	(void)done;
+	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
+		struct vm_wait *w = &vm->ctl.wait[i];
+
+		if (w->what == WAIT_TEXT && regexec(&w->regex, line, 0, NULL, 0) == 0) {
+			answer_wait(w, json_pack("{s:o}", "line", json_stringn_nocheck(line, strnlen(line, 1024))));
+		}
+	}
+	if (done && vm->ctl.control.loop) {
+		control_event(&vm->ctl.control, "text", json_pack("{s:o}", "line", json_stringn_nocheck(line, strnlen(line, 1024))));
+	}
+}
+
+/* What was said before anybody asked. Return: whether @regex is in it. */
+static bool is_in_tail(const struct stream *s, const regex_t *regex)
+{
+	char *text = NULL, *line, *rest;
+	bool found = false;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f) {
+		return false;
+	}
+	if (s->tail_total) {
+		stream_print_tail(s, f, UINT_MAX);
+	}
+	fclose(f);
+	for (line = text ? strtok_r(text, "\n", &rest) : NULL; line && !found; line = strtok_r(NULL, "\n", &rest)) {
+		found = regexec(regex, line, 0, NULL, 0) == 0;
+	}
+	free(text);
+	return found;
+}
+
+/*
+ * Pausing.
+ */
+
+void vm_control_parked(struct vm *vm)
+{
+	__atomic_add_fetch(&vm->ctl.parked, 1, __ATOMIC_RELEASE);
+	eventfd_write(vm->ctl.parked_source.fd, 1);
+}
+
+/* The guest's clocks stand still while it does not run. */
+static void hold_clocks(struct vm *vm)
+{
+	kvm_get_clock(&vm->kvm, &vm->ctl.held_clock_ns);
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		x86_vcpu_get_tsc(&vm->vcpu[i], &vm->ctl.held_tsc[i]);
+	}
+}
+
+static void release_clocks(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		x86_vcpu_set_tsc(&vm->vcpu[i], vm->ctl.held_tsc[i]);
+	}
+	kvm_set_clock(&vm->kvm, vm->ctl.held_clock_ns);
+}
+
+static void on_parked(struct loop_source *src, uint32_t events)
+{
+	struct vm *vm = (struct vm *)((char *)src - offsetof(struct vm, ctl.parked_source));
+	eventfd_t n;
+
+	(void)events;
+	eventfd_read(src->fd, &n);
+	if (vm->ctl.state != VM_PAUSING || __atomic_load_n(&vm->ctl.parked, __ATOMIC_ACQUIRE) != vm->nvcpus) {
+		return;
+	}
+	hold_clocks(vm);
+	vm->ctl.state = VM_PAUSED;
+	notify("STATUS=paused");
+	control_event(&vm->ctl.control, "paused", NULL);
+	answer_all(vm, WAIT_PAUSED);
+}
+
+void vm_pause(struct vm *vm)
+{
+	if (vm->ctl.state != VM_RUNNING) {
+		return;
+	}
+	vm->ctl.state = VM_PAUSING;
+	__atomic_store_n(&vm->ctl.parked, 0, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		vcpu_pause(&vm->vcpu[i]);
+	}
+}
+
+void vm_resume(struct vm *vm)
+{
+	if (vm->ctl.state == VM_RUNNING) {
+		return;
+	}
+	if (vm->ctl.state == VM_PAUSED) {
+		release_clocks(vm);
+	}
+	vm->ctl.state = VM_RUNNING;
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		vcpu_resume(&vm->vcpu[i]);
+	}
+	notify("STATUS=running");
+	control_event(&vm->ctl.control, "running", NULL);
+	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
+		struct vm_wait *w = &vm->ctl.wait[i];
+
+		if (w->what == WAIT_PAUSED) {
+			struct control_conn *conn = w->conn;
+
+			end_wait(w);
+			control_error(conn, "resumed", "resumed by another request");
+		}
+	}
+	answer_all(vm, WAIT_RUNNING);
+}
+
+/*
+ * The verbs. Each checks its fields with one format: an unknown one is an error.
+ */
+
+struct verb_call {
+	struct vm *vm;
+	struct control_conn *conn;
+	json_t *request;
+};
+
+#define COMMON "s:s, s?o"
+
+static bool unpack_failed(const struct verb_call *c, int r, const json_error_t *err)
+{
+	if (r != 0) {
+		control_error(c->conn, "field", "%s", err->text);
+	}
+	return r != 0;
+}
+
+/* For verbs without fields of their own. */
+static bool takes_nothing(const struct verb_call *c)
+{
+	json_error_t err;
+	const char *verb;
+	json_t *id;
+
+	return !unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON "}", "do", &verb, "id", &id), &err);
+}
+
+static void do_version(const struct verb_call *c)
+{
+	if (takes_nothing(c)) {
+		control_ok(c->conn, json_pack("{s:s, s:i}", "version", TINYVMM_VERSION, "protocol", 1));
+	}
+}
+
+static void do_status(const struct verb_call *c)
+{
+	const struct vm *vm = c->vm;
+
+	if (takes_nothing(c)) {
+		control_ok(c->conn, json_pack("{s:s, s:i, s:s, s:I, s:i, s:I, s:s}", "name", vm->cfg->machine.name, "pid", getpid(), "state",
+			state_name(vm), "uptime_ms", (json_int_t)((clock_now_ns() - vm->ctl.started_ns) / (uint64_t)CLOCK_NS_PER_MS), "cpus",
+			(int)vm->cfg->machine.cpus, "memory", (json_int_t)vm->cfg->machine.memory, "config", vm->options->config_path));
+	}
+}
+
+static void do_config(const struct verb_call *c)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f;
+
+	if (!takes_nothing(c)) {
+		return;
+	}
+	f = open_memstream(&text, &len);
+	if (f) {
+		config_print(c->vm->cfg, f);
+		fclose(f);
+	}
+	control_ok(c->conn, json_pack("{s:s}", "toml", text ? text : ""));
+	free(text);
+}
+
+static void do_stop(const struct verb_call *c)
+{
+	json_int_t grace_ms = -1;
+	json_error_t err;
+	const char *verb;
+	int kill = 0;
+	json_t *id;
+
+	if (unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s?I, s?b}", "do", &verb, "id", &id, "grace_ms",
+		&grace_ms, "kill", &kill), &err)) {
+		return;
+	}
+	if (grace_ms < -1 || grace_ms > INT_MAX) {
+		control_error(c->conn, "field", "grace_ms: expected 0..%d", INT_MAX);
+		return;
+	}
+	control_ok(c->conn, NULL);
+	if (kill) {
+		vm_end(c->vm, VM_END_STOPPED, 0, "%s", "");
+		return;
+	}
+	vm_stop_gently(c->vm, SIGTERM,
+		grace_ms < 0 ? c->vm->cfg->machine.stop_grace_ns : (uint64_t)grace_ms * (uint64_t)CLOCK_NS_PER_MS);
+}
+
+static void do_pause(const struct verb_call *c)
+{
+	if (!takes_nothing(c)) {
+		return;
+	}
+	if (c->vm->ctl.state == VM_PAUSED) {
+		control_ok(c->conn, NULL);
+		return;
+	}
+	begin_wait(c->vm, c->conn, WAIT_PAUSED, 0);
+	vm_pause(c->vm);
+}
+
+static void do_resume(const struct verb_call *c)
+{
+	if (takes_nothing(c)) {
+		vm_resume(c->vm);
+		control_ok(c->conn, NULL);
+	}
+}
+
+static void do_reset(const struct verb_call *c)
+{
+	if (takes_nothing(c)) {
+		control_event(&c->vm->ctl.control, "reset", NULL);
+		control_ok(c->conn, NULL);
+		vm_end(c->vm, VM_END_RESET, 0, "%s", "");
+	}
+}
+
+static void wait_for_text(const struct verb_call *c, const char *text, json_int_t timeout_ms)
+{
+	char why[160];
+	struct vm_wait *w;
+	regex_t regex;
+	int r = text ? regcomp(&regex, text, REG_EXTENDED | REG_NOSUB) : REG_BADPAT;
+
+	if (r != 0) {
+		if (text) {
+			regerror(r, &regex, why, sizeof(why));
+		}
+		control_error(c->conn, "field", "text: %s", text ? why : "expected an extended regular expression");
+		return;
+	}
+	if (is_in_tail(&c->vm->console.stream, &regex) || is_in_tail(&c->vm->serial.stream, &regex)) {
+		regfree(&regex);
+		control_ok(c->conn, NULL);
+		return;
+	}
+	w = begin_wait(c->vm, c->conn, WAIT_TEXT, timeout_ms);
+	w->regex = regex;
+}
+
+static void do_wait(const struct verb_call *c)
+{
+	const char *verb, *what, *text = NULL;
+	json_int_t timeout_ms = 0;
+	json_error_t err;
+	json_t *id;
+
+	if (unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s:s, s?s, s?I}", "do", &verb, "id", &id, "for", &what,
+		"text", &text, "timeout_ms", &timeout_ms), &err)) {
+		return;
+	}
+	if (timeout_ms < 0 || timeout_ms > INT_MAX) {
+		control_error(c->conn, "field", "timeout_ms: expected 0..%d", INT_MAX);
+	} else if (strcmp(what, "running") == 0) {
+		if (c->vm->ctl.state == VM_RUNNING) {
+			control_ok(c->conn, NULL);
+		} else {
+			begin_wait(c->vm, c->conn, WAIT_RUNNING, timeout_ms);
+		}
+	} else if (strcmp(what, "exit") == 0) {
+		begin_wait(c->vm, c->conn, WAIT_EXIT, timeout_ms);
+	} else if (strcmp(what, "text") == 0) {
+		wait_for_text(c, text, timeout_ms);
+	} else {
+		control_error(c->conn, "field", "for: expected \"running\", \"exit\" or \"text\"");
+	}
+}
+
+static void do_subscribe(const struct verb_call *c)
+{
+	if (takes_nothing(c)) {
+		c->conn->subscribed = true;
+		control_ok(c->conn, NULL);
+	}
+}
+
+static void on_request(void *ctx, struct control_conn *conn, const char *verb, json_t *request)
+{
+	static const struct {
+		const char *name;
+		void (*fn)(const struct verb_call *c);
+	} verbs[] = {
+		{"version", do_version}, {"status", do_status}, {"config", do_config}, {"stop", do_stop}, {"pause", do_pause},
+		{"resume", do_resume}, {"reset", do_reset}, {"wait", do_wait}, {"subscribe", do_subscribe},
+	};
+	const struct verb_call c = {.vm = ctx, .conn = conn, .request = request};
+
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(verbs[i].name, verb) == 0) {
+			verbs[i].fn(&c);
+			return;
+		}
+	}
+	control_error(conn, "verb", "unknown verb \"%.64s\"", verb);
+}
+
+static void on_gone(void *ctx, struct control_conn *conn)
+{
+	struct vm *vm = ctx;
+
+	end_wait(&vm->ctl.wait[control_conn_index(conn)]);
+}
+
+static const struct control_ops control_ops = {.request = on_request, .gone = on_gone};
+
+/*
+ * Beginning and end.
+ */
+
+int vm_control_init(struct vm *vm)
+{
+	struct vm_control *ctl = &vm->ctl;
+	struct stream *shown = vm->cfg->console.type != CONSOLE_NONE ? &vm->console.stream : vm->ports.serial ? &vm->serial.stream : NULL;
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), r;
+
+	ctl->started_ns = clock_now_ns();
+	ctl->parked_source = (struct loop_source){.fd = fd, .events = EPOLLIN, .fn = on_parked};
+	r = fd < 0 ? -errno : loop_add(&vm->loop, &ctl->parked_source);
+	if (r < 0) {
+		log_errno(LOG_ERR, r, "control");
+		return r;
+	}
+	if (vm->cfg->console.type != CONSOLE_NONE) {
+		line_watch_attach(&ctl->console_watch, &vm->loop, &vm->console.stream, on_line, vm);
+	}
+	if (vm->ports.serial) {
+		line_watch_attach(&ctl->serial_watch, &vm->loop, &vm->serial.stream, on_line, vm);
+	}
+	if (vm->options->control_fd > 0) {
+		r = control_init(&ctl->control, &vm->loop, vm->options->control_fd, &control_ops, vm);
+	}
+	if (r == 0 && vm->options->console_fd > 0 && shown) {
+		r = console_sock_init(&ctl->console_sock, &vm->loop, vm->options->console_fd, shown);
+	}
+	return r;
+}
+
+void vm_control_started(struct vm *vm)
+{
+	notify("READY=1\nSTATUS=running");
+	if (vm->options->on_started) {
+		vm->options->on_started(vm->options->ctx);
+	}
+}
+
+void vm_control_finish(struct vm *vm)
+{
+	struct vm_control *ctl = &vm->ctl;
+	bool restarts = result_wants_restart(vm->result, vm->cfg);
+
+	line_watch_detach(&ctl->console_watch);
+	line_watch_detach(&ctl->serial_watch);
+	for (unsigned i = 0; ctl->control.loop && i < CONTROL_CONNS_MAX; i++) {
+		struct vm_wait *w = &ctl->wait[i];
+
+		if (w->what == WAIT_EXIT && restarts) {
+			/* Nothing has ended: who waits connects again. */
+			end_wait(w);
+		} else if (w->what == WAIT_EXIT) {
+			answer_wait(w, json_pack("{s:s, s:i}", "reason", result_reason(vm->result), "exit", result_exit_code(vm->result)));
+		} else if (w->what != WAIT_NOTHING) {
+			struct control_conn *conn = w->conn;
+
+			end_wait(w);
+			control_error(conn, "ended", "the VM has ended: %s", result_reason(vm->result));
+		}
+	}
+	if (ctl->control.loop && !restarts) {
+		control_event(&ctl->control, "exit", json_pack("{s:s, s:i}", "reason", result_reason(vm->result), "exit", result_exit_code(vm->result)));
+	}
+	control_finish(&ctl->control, LAST_ANSWERS_MS, true);
+	console_sock_finish(&ctl->console_sock, LAST_ANSWERS_MS, true);
+	loop_remove(&ctl->parked_source);
+	if (ctl->parked_source.fd > 0) {
+		close(ctl->parked_source.fd);
+	}
+}

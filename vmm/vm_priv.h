@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A VM's parts, for vm.c (making it and taking it apart) and vm_control.c (what people ask of it while it runs). Not for anyone else.
+ * Thread: the main thread, except where a member says otherwise.
+ */
+#ifndef VMM_VM_PRIV_H
+#define VMM_VM_PRIV_H
+
+#include <pthread.h>
+#include <regex.h>
+
+#include "boot/boot.h"
+#include "devices/blk.h"
+#include "devices/console.h"
+#include "devices/exit_port.h"
+#include "devices/pvpanic.h"
+#include "devices/rng.h"
+#include "devices/serial.h"
+#include "vmm/console_sock.h"
+#include "vmm/control.h"
+#include "vmm/kvm.h"
+#include "vmm/line_watch.h"
+#include "vmm/loop.h"
+#include "vmm/ram.h"
+#include "vmm/stream_file.h"
+#include "vmm/terminal.h"
+#include "vmm/vcpu.h"
+#include "vmm/virtio_bus.h"
+#include "vmm/vm.h"
+#include "vmm/x86_ports.h"
+#include "vmm/x86_vcpu.h"
+
+/* What a connection of the control socket waits for. */
+struct vm_wait {
+	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT } what;
+	struct control_conn *conn;
+	regex_t regex; /* WAIT_TEXT */
+	struct loop_timer timeout;
+};
+
+struct vm_control {
+	struct control control;
+	struct console_sock console_sock;
+	struct line_watch console_watch, serial_watch;
+	struct vm_wait wait[CONTROL_CONNS_MAX];
+	uint64_t started_ns;
+	enum { VM_RUNNING, VM_PAUSING, VM_PAUSED } state;
+	struct loop_source parked_source; /* an eventfd that parked vCPUs write */
+	unsigned parked; /* atomic */
+	uint64_t held_clock_ns, held_tsc[X86_CPUS_MAX];
+};
+
+struct vm {
+	const struct config *cfg;
+	struct plan *plan;
+	const struct vm_options *options;
+
+	struct kvm kvm;
+	struct ram ram;
+	struct gmem mem;
+	struct virtio_bus virtio;
+	struct x86_ports ports;
+	struct x86_cpu_model model;
+	struct boot_entry entry;
+	struct vcpu_bus bus;
+	struct vcpu vcpu[X86_CPUS_MAX];
+	unsigned nvcpus; /* made */
+	unsigned vcpus_running; /* atomic */
+
+	struct loop loop;
+	struct loop_source signals;
+	struct loop_timer deadline, grace, patience;
+	int power_button_fd, serial_irq_fd;
+	int stop_signal; /* the first one that asked the VM to end; 0: none */
+
+	struct terminal terminal;
+	struct stream_file serial_file, console_file, console_log, serial_log;
+	struct serial serial;
+	struct exit_port exit_port;
+	struct pvpanic pvpanic;
+	struct rng rng;
+	struct console console;
+	struct blk blk[CONFIG_DISKS_MAX];
+	unsigned nblks; /* made */
+	struct vm_control ctl;
+
+	pthread_mutex_t end_lock;
+	struct vm_result *result; /* guarded by end_lock while vCPUs run */
+};
+
+/* Ends the VM; the first reason counts. Thread: any. */
+void vm_end(struct vm *vm, enum vm_end end, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* The power button, and machine.stop_grace until it is over. A paused guest goes on, to hear it. */
+void vm_stop_gently(struct vm *vm, int signo, uint64_t grace_ns);
+
+/* vm_control.c. Steps of making and ending, each accepts what has not been made. */
+int vm_control_init(struct vm *vm);
+void vm_control_started(struct vm *vm); /* the vCPUs run */
+void vm_control_finish(struct vm *vm);
+/* A vCPU has left the guest because of a pause. Thread: vCPU. */
+void vm_control_parked(struct vm *vm);
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+
+#endif
