@@ -343,12 +343,16 @@ void x86_vcpu_dump(const struct vcpu *vcpu)
 
 #define MSR_IA32_TSC 0x10u
 
-struct one_msr {
+/* One register with its header: the header ends in an array of no length. */
+union one_msr {
 	struct kvm_msrs head;
-	struct kvm_msr_entry entry;
+	struct {
+		uint8_t room[sizeof(struct kvm_msrs)];
+		struct kvm_msr_entry entry;
+	} at;
 };
 
-static int tsc_ioctl(const struct vcpu *vcpu, unsigned long request, struct one_msr *msr)
+static int tsc_ioctl(const struct vcpu *vcpu, unsigned long request, union one_msr *msr)
 {
 	/* The number of registers done, so 1. */
 	int r = ioctl(vcpu->fd, request, msr);
@@ -363,16 +367,20 @@ static int tsc_ioctl(const struct vcpu *vcpu, unsigned long request, struct one_
 
 int x86_vcpu_get_tsc(const struct vcpu *vcpu, uint64_t *tsc)
 {
-	struct one_msr msr = {.head.nmsrs = 1, .entry.index = MSR_IA32_TSC};
-	int r = tsc_ioctl(vcpu, KVM_GET_MSRS, &msr);
+	union one_msr msr = {.at.entry.index = MSR_IA32_TSC};
+	int r;
 
-	*tsc = msr.entry.data;
+	msr.head.nmsrs = 1;
+	r = tsc_ioctl(vcpu, KVM_GET_MSRS, &msr);
+
+	*tsc = msr.at.entry.data;
 	return r;
 }
 
 int x86_vcpu_set_tsc(const struct vcpu *vcpu, uint64_t tsc)
 {
-	struct one_msr msr = {.head.nmsrs = 1, .entry = {.index = MSR_IA32_TSC, .data = tsc}};
+	union one_msr msr = {.at.entry = {.index = MSR_IA32_TSC, .data = tsc}};
 
+	msr.head.nmsrs = 1;
 	return tsc_ioctl(vcpu, KVM_SET_MSRS, &msr);
 }
