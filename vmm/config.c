@@ -702,6 +702,10 @@ static void check_whole(struct load *l, const char *path)
 	if (cfg->serial.type == CONSOLE_FILE && !cfg->serial.path) {
 		whole_mistake(l, config_where(cfg, "serial.type"), "serial.type is \"file\", but serial.log names no file");
 	}
+	/* The guest's own exit code needs a way out. */
+	if (cfg->expect.exit == EXPECT_EXIT_GUEST && cfg->machine.exit_port == EXIT_PORT_OFF) {
+		cfg->machine.exit_port = EXIT_PORT_CODE;
+	}
 	if (sysinfo(&si) == 0 && cfg->machine.memory > (uint64_t)si.totalram * si.mem_unit) {
 		whole_mistake(l, config_where(cfg, "machine.memory"), "machine.memory: this host has %" PRIu64 "M",
 			(uint64_t)si.totalram * si.mem_unit >> 20);

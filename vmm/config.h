@@ -26,6 +26,7 @@
 
 enum config_hugepages { HUGEPAGES_THP, HUGEPAGES_OFF, HUGEPAGES_2M, HUGEPAGES_1G };
 enum config_exit_port { EXIT_PORT_OFF, EXIT_PORT_CODE, EXIT_PORT_ISA_DEBUG };
+enum config_expect_exit { EXPECT_EXIT_STOP, EXPECT_EXIT_POWEROFF, EXPECT_EXIT_GUEST };
 enum config_end { END_EXIT, END_RESTART }; /* on_reboot, on_panic */
 enum config_disk_format { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2 }; /* the second one only to say what to do about it */
 enum config_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_SOCKET };
@@ -74,6 +75,13 @@ struct config {
 	struct {
 		bool enable;
 	} rng;
+	struct {
+		uint64_t timeout_ns;
+		struct config_list console, fail; /* extended regular expressions that compile */
+		char *ready;
+		bool builtin_fail;
+		enum config_expect_exit exit;
+	} expect;
 	struct config_disk disk[CONFIG_DISKS_MAX];
 	unsigned ndisks;
 	char **origins; /* where each key's value came from, in the order of config_keys.c: "vm.toml:7:10", "--set ...", "default" */

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <regex.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #define MIB ((uint64_t)1 << 20)
 #define PATH_LEN_MAX 4095
+#define REGEX_LEN_MAX 1023
 
 static_assert(CONFIG_LIST_MAX <= BOOT_INITRDS_MAX, "every initrd that can be configured can be loaded");
 
@@ -24,6 +26,8 @@ static const char *const serial_values[] = {"off", "stdio", "file", "socket", NU
 
 static const char *const format_values[] = {"raw", "qcow2", NULL};
 static const char *const cache_values[] = {"writeback", "direct", "unsafe", NULL};
+
+static const char *const expect_exit_values[] = {"stop", "poweroff", "guest", NULL};
 
 #define AT(member) offsetof(struct config, member)
 #define IN_DISK(member) offsetof(struct config_disk, member)
@@ -59,6 +63,15 @@ const struct config_key config_keys[] = {
 		"16550 serial port (ttyS0): for early messages; every byte costs an exit."},
 	{"serial", "log", CONFIG_PATH, AT(serial.path), NULL, NULL, 1, PATH_LEN_MAX, "File that gets a copy of the serial port's output."},
 	{"rng", "enable", CONFIG_BOOL, AT(rng.enable), "true", NULL, 0, 0, "virtio-rng: random numbers from the host."},
+	{"expect", "timeout", CONFIG_TIME, AT(expect.timeout_ns), "60s", NULL, 0, 0, "How long a test may take."},
+	{"expect", "console", CONFIG_REGEXES, AT(expect.console), NULL, NULL, 1, REGEX_LEN_MAX,
+		"What the consoles must say, in this order: extended regular expressions, one or an array."},
+	{"expect", "fail", CONFIG_REGEXES, AT(expect.fail), NULL, NULL, 1, REGEX_LEN_MAX, "What they must not say."},
+	{"expect", "builtin_fail", CONFIG_BOOL, AT(expect.builtin_fail), "true", NULL, 0, 0,
+		"Nor what no healthy Linux says: a panic, an oops, a stall, a root file system that is not found, emergency mode."},
+	{"expect", "ready", CONFIG_REGEX, AT(expect.ready), NULL, NULL, 1, REGEX_LEN_MAX, "The line that says that the guest has booted."},
+	{"expect", "exit", CONFIG_ENUM, AT(expect.exit), "stop", expect_exit_values, 0, 0,
+		"When everything was said: the VM is stopped, must power off, or must write its exit code to the exit port."},
 	{"disk", "path", CONFIG_PATH, IN_DISK(path), NULL, NULL, 1, PATH_LEN_MAX, "Raw file or block device. Required; no other VM may write it."},
 	{"disk", "name", CONFIG_STRING, IN_DISK(name), NULL, NULL, 1, CONFIG_DISK_NAME_MAX,
 		"Serial number the guest sees (/dev/disk/by-id/virtio-NAME); default: disk0, disk1, ..."},
@@ -127,10 +140,10 @@ void config_drop(void *base, const struct config_key *keys, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		char *p = (char *)base + keys[i].offset;
 
-		if (keys[i].type == CONFIG_STRING || keys[i].type == CONFIG_PATH) {
+		if (keys[i].type == CONFIG_STRING || keys[i].type == CONFIG_PATH || keys[i].type == CONFIG_REGEX) {
 			free(*(char **)(void *)p);
 			*(char **)(void *)p = NULL;
-		} else if (keys[i].type == CONFIG_PATHS) {
+		} else if (keys[i].type == CONFIG_PATHS || keys[i].type == CONFIG_REGEXES) {
 			drop_list((struct config_list *)(void *)p);
 		}
 	}
@@ -372,20 +385,42 @@ static int set_string(char **out, const struct config_key *key, const char *text
 	return 0;
 }
 
-static int set_paths(struct config_list *out, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
+/* A copy of an expression that compiles. Return: 0 or -EINVAL with @err. */
+static int to_regex(char **out, const char *text, char *err, size_t err_len)
+{
+	char why[128], *copy;
+	regex_t regex;
+	int r = regcomp(&regex, text, REG_EXTENDED | REG_NOSUB);
+
+	if (r != 0) {
+		regerror(r, &regex, why, sizeof(why));
+		return refuse(err, err_len, "\"%.60s\" is no extended regular expression: %s", text, why);
+	}
+	regfree(&regex);
+	copy = strdup(text);
+	if (!copy) {
+		return refuse(err, err_len, "out of memory");
+	}
+	free(*out);
+	*out = copy;
+	return 0;
+}
+
+static int set_list(struct config_list *out, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
 	char *err, size_t err_len)
 {
 	bool is_array = toml_type_of(value) == TOML_ARRAY;
 	size_t n = is_array ? toml_count(value) : 1;
 
 	if (n > CONFIG_LIST_MAX) {
-		return refuse(err, err_len, "%zu files are too many: at most %d", n, CONFIG_LIST_MAX);
+		return refuse(err, err_len, "%zu are too many: at most %d", n, CONFIG_LIST_MAX);
 	}
 	drop_list(out);
 	for (size_t i = 0; i < n; i++) {
-		const char *path = check_string(key, is_array ? toml_item(value, i, NULL, NULL) : value, is_array ? NULL : text, err, err_len);
+		const char *string = check_string(key, is_array ? toml_item(value, i, NULL, NULL) : value, is_array ? NULL : text, err, err_len);
 
-		if (!path || to_path(&out->item[i], path, dir, err, err_len) < 0) {
+		if (!string || (key->type == CONFIG_PATHS ? to_path(&out->item[i], string, dir, err, err_len)
+							   : to_regex(&out->item[i], string, err, err_len)) < 0) {
 			return -EINVAL;
 		}
 		out->n++;
@@ -420,8 +455,12 @@ int config_set(void *base, const struct config_key *key, const struct toml_node 
 			return -EINVAL;
 		}
 		return key->type == CONFIG_PATH ? to_path(out, string, dir, err, err_len) : set_string(out, key, string, err, err_len);
+	case CONFIG_REGEX:
+		string = check_string(key, value, text, err, err_len);
+		return string ? to_regex(out, string, err, err_len) : -EINVAL;
 	case CONFIG_PATHS:
-		return set_paths(out, key, value, text, dir, err, err_len);
+	case CONFIG_REGEXES:
+		return set_list(out, key, value, text, dir, err, err_len);
 	case CONFIG_COUNT:
 		return set_count(out, key, value, err, err_len);
 	case CONFIG_BOOL:

@@ -50,9 +50,11 @@ static void print_value(const void *base, const struct config_key *key, FILE *ou
 	switch (key->type) {
 	case CONFIG_STRING:
 	case CONFIG_PATH:
+	case CONFIG_REGEX:
 		print_string(*(char *const *)p, out);
 		break;
 	case CONFIG_PATHS:
+	case CONFIG_REGEXES:
 		print_list(p, out);
 		break;
 	case CONFIG_SIZE:
@@ -83,7 +85,7 @@ static void print_value(const void *base, const struct config_key *key, FILE *ou
 
 static bool is_set(const void *base, const struct config_key *key)
 {
-	if (key->type == CONFIG_STRING || key->type == CONFIG_PATH) {
+	if (key->type == CONFIG_STRING || key->type == CONFIG_PATH || key->type == CONFIG_REGEX) {
 		return *(char *const *)(const void *)((const char *)base + key->offset) != NULL;
 	}
 	return true;

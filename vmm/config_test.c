@@ -106,7 +106,7 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 	values[n++] = "{ a = 1 }";
 	values[n++] = "1979-05-27";
 	values[n++] = "2.5";
-	if (key->type != CONFIG_PATHS) {
+	if (key->type != CONFIG_PATHS && key->type != CONFIG_REGEXES) {
 		values[n++] = "[1]";
 		values[n++] = "[\"x\"]";
 	}
@@ -152,6 +152,12 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 		values[n++] = "\"${TINYVMM_TEST_UNSET}/x\"";
 		values[n++] = "\"${\"";
 		values[n++] = "\"a\\u0000b\"";
+		break;
+	case CONFIG_REGEX:
+	case CONFIG_REGEXES:
+		values[n++] = "\"\"";
+		values[n++] = "\"a(\"";
+		values[n++] = "\"[\"";
 		break;
 	case CONFIG_STRING:
 		values[n++] = "\"a\\u0000b\"";

@@ -67,7 +67,9 @@ static void write_line(enum log_level level, const char *text)
 	int n;
 
 	if (log_hook) {
-		log_hook(level, text);
+		if (level <= log_level) {
+			log_hook(level, text);
+		}
 		return;
 	}
 	n = snprintf(line, sizeof(line), "tinyvmm: %s%s\n", log_prefix[level], text);
@@ -76,9 +78,12 @@ static void write_line(enum log_level level, const char *text)
 		line[n - 1] = '\n';
 	}
 	/* Threads may each see room for their own line: the limit is about, not exact. */
-	if (log_file >= 0 && __atomic_fetch_add(&log_file_used, (size_t)n, __ATOMIC_RELAXED) < LOG_FILE_MAX &&
+	if (log_file >= 0 && level <= LOG_INFO && __atomic_fetch_add(&log_file_used, (size_t)n, __ATOMIC_RELAXED) < LOG_FILE_MAX &&
 		write(log_file, line, (size_t)n) < 0) {
 		errno = 0;
+	}
+	if (level > log_level) {
+		return;
 	}
 	if (log_before) {
 		log_before();
@@ -98,7 +103,7 @@ vlog(enum log_level level, int err, const char *who, const char *fmt, va_list ap
 	char text[1024];
 	size_t used = 0;
 
-	if (level > log_level) {
+	if (level > log_level && (log_file < 0 || level > LOG_INFO)) {
 		return;
 	}
 	if (who) {

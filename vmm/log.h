@@ -22,7 +22,7 @@ enum log_level log_get_level(void);
  * before and after each line is written. NULL removes them. */
 void log_set_brackets(void (*before)(void), void (*after)(void));
 
-/* Every line goes to this descriptor too, up to LOG_FILE_MAX bytes of them; -1: nowhere else. It stays the caller's. */
+/* Every line of LOG_INFO and above, whatever the level is, goes to this descriptor too, up to LOG_FILE_MAX bytes of them; -1: nowhere else. It stays the caller's. */
 #define LOG_FILE_MAX (1u << 20)
 void log_set_file(int fd);
 

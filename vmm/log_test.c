@@ -143,6 +143,47 @@ static void test_log_writes_to_standard_error(void **state)
 	assert_string_equal(got, "<tinyvmm: warning: w\n>tinyvmm: error: e\n");
 }
 
+/* The log file has more than the terminal, and an end. */
+static void test_log_file_gets_what_quiet_hides(void **state)
+{
+	char got[128] = "";
+	int pipe_fd[2];
+
+	(void)state;
+	assert_int_equal(pipe(pipe_fd), 0);
+	log_set_hook(NULL);
+	log_set_level(LOG_ERR);
+	log_set_file(pipe_fd[1]);
+	log_msg(LOG_INFO, "kept");
+	log_msg(LOG_DEBUG, "not kept");
+	log_set_file(-1);
+	log_msg(LOG_INFO, "nowhere");
+	assert_true(read(pipe_fd[0], got, sizeof(got) - 1) > 0);
+	assert_string_equal(got, "tinyvmm: kept\n");
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+}
+
+static void test_log_file_does_not_grow_for_ever(void **state)
+{
+	char path[] = "/tmp/log_test.XXXXXX", text[1000];
+	int fd = mkstemp(path);
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	log_set_hook(NULL);
+	log_set_level(LOG_ERR);
+	log_set_file(fd);
+	for (int i = 0; i < 3000; i++) {
+		log_msg(LOG_WARN, "%s", text);
+	}
+	log_set_file(-1);
+	assert_in_range(lseek(fd, 0, SEEK_END), LOG_FILE_MAX / 2, LOG_FILE_MAX + 2000);
+	close(fd);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -151,6 +192,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_log_nothing_for_a_terminal_leaves, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_log_long_message_is_one_line, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_log_guest_cannot_flood, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_log_file_gets_what_quiet_hides, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_log_file_does_not_grow_for_ever, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_log_writes_to_standard_error, set_up, tear_down),
 	};
 

@@ -12,6 +12,7 @@
 #include "vmm/plan.h"
 #include "vmm/result.h"
 #include "vmm/run.h"
+#include "vmm/testing.h"
 
 static int check_one(const struct options *o, const char *path)
 {
@@ -105,7 +106,7 @@ static int run_verb(const struct options *o, char **argv)
 	case VERB_CTL:
 		return client_ctl(o);
 	case VERB_TEST:
-		break;
+		return testing_run(o);
 	}
 	return EXIT_USAGE;
 }

@@ -19,6 +19,12 @@ enum option_id {
 	OPT_TIMEOUT,
 	OPT_DETACH,
 	OPT_PAUSED,
+	OPT_EXPECT,
+	OPT_ARTIFACTS,
+	OPT_JUNIT,
+	OPT_TAP,
+	OPT_SKIP_NO_KVM,
+	OPT_JOBS,
 	OPT_GRACE,
 	OPT_KILL,
 	OPT_ALL,
@@ -37,6 +43,7 @@ enum option_id {
 #define ALL_VERBS 0xffffu
 
 #define ANY_NUMBER 1000000u
+#define JOBS_MAX 256u
 
 static const struct verb_info {
 	enum verb verb;
@@ -62,6 +69,13 @@ static const struct verb_info {
 		"One line for each check: ok, warn or FAIL. With FILE, what that VM needs.\n"
 		"Exit code: 0, or 3 when a FAIL remains.",
 		"tinyvmm doctor --need kvm", 0, 1, "file"},
+	{VERB_TEST, "test", "[OPTIONS] FILE...", "boot each VM and see whether it does what its [expect] says",
+		"Each file is a test, in a process of its own. On standard output one line for\n"
+		"each, or TAP. With --artifacts DIR logs and result.json of each go to\n"
+		"DIR/NAME/. The serial port is on unless the file says otherwise, so that\n"
+		"nothing a kernel says is missed.\n"
+		"Exit code: 0 all passed, 12 some failed, 3 no KVM, 143 interrupted.",
+		"tinyvmm test -j 2 --junit boot.xml --artifacts out tests/*.toml", 1, ANY_NUMBER, "file"},
 	{VERB_LIST, "list", "[--json]", "the VMs that run", "What a killed VM left behind is cleaned up on the way.", "tinyvmm list", 0, 0, NULL},
 	{VERB_STOP, "stop", "[OPTIONS] VM...", "press the power button, and wait until the VM is gone",
 		"A guest that has not powered off after the grace is killed.\n"
@@ -105,10 +119,16 @@ static const struct option_info {
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "memory", "SIZE", "machine.memory", "such as 512M or 2G"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "cpus", "N", "machine.cpus", "1 to 64"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "name", "NAME", "machine.name", "what the VM is called"},
-	{OPT_SET, VERB_RUN | VERB_CHECK, 0, "set", "KEY=VALUE", NULL, "any key of vm.toml; KEY=@FILE reads a file"},
-	{OPT_TIMEOUT, VERB_RUN | VERB_WAIT, 0, "timeout", "TIME", NULL, "no longer than 500ms, 60s, 2m ..."},
+	{OPT_SET, VERB_RUN | VERB_CHECK | VERB_TEST, 0, "set", "KEY=VALUE", NULL, "any key of vm.toml; KEY=@FILE reads a file"},
+	{OPT_TIMEOUT, VERB_RUN | VERB_WAIT | VERB_TEST, 0, "timeout", "TIME", NULL, "no longer than 500ms, 60s, 2m ..."},
 	{OPT_DETACH, VERB_RUN, 'd', "detach", NULL, NULL, "return when the VM runs; it goes on by itself"},
 	{OPT_PAUSED, VERB_RUN, 0, "paused", NULL, NULL, "wait for resume before the first instruction"},
+	{OPT_EXPECT, VERB_RUN, 0, "expect", NULL, NULL, "end as [expect] says: 0 or 12"},
+	{OPT_ARTIFACTS, VERB_RUN | VERB_TEST, 0, "artifacts", "DIR", NULL, "logs and results go there"},
+	{OPT_JOBS, VERB_TEST, 'j', "jobs", "N", NULL, "at once; default: one per processor"},
+	{OPT_JUNIT, VERB_TEST, 0, "junit", "FILE", NULL, "write a JUnit report too"},
+	{OPT_TAP, VERB_TEST, 0, "tap", NULL, NULL, "TAP on standard output"},
+	{OPT_SKIP_NO_KVM, VERB_TEST, 0, "skip-no-kvm", NULL, NULL, "no KVM: skip everything instead of failing"},
 	{OPT_GRACE, VERB_STOP, 0, "grace", "TIME", NULL, "how long the guest may take; 0s kills at once"},
 	{OPT_KILL, VERB_STOP, 0, "kill", NULL, NULL, "no power button"},
 	{OPT_ALL, VERB_STOP, 0, "all", NULL, NULL, "every VM that runs"},
@@ -236,6 +256,18 @@ static int set_time(const struct parse *p, const struct option_info *opt, const 
 	return wrong(p, "--%s: expected a time such as \"500ms\", \"60s\" or \"2m\", got \"%s\"", opt->name, value);
 }
 
+static int set_jobs(const struct parse *p, const char *value)
+{
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || n == 0 || n > JOBS_MAX) {
+		return wrong(p, "--jobs: expected 1..%u, got \"%s\"", JOBS_MAX, value);
+	}
+	p->o->jobs = (unsigned)n;
+	return 0;
+}
+
 static int set_wait_for(const struct parse *p, const char *value)
 {
 	if (strcmp(value, "running") != 0 && strcmp(value, "exit") != 0 && (strncmp(value, "text=", 5) != 0 || !value[5])) {
@@ -284,6 +316,23 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 		return set_time(p, opt, value, true, &o->grace_ns);
 	case OPT_FOR:
 		return set_wait_for(p, value);
+	case OPT_EXPECT:
+		o->expect = true;
+		return 0;
+	case OPT_ARTIFACTS:
+		o->artifacts = value;
+		return 0;
+	case OPT_JUNIT:
+		o->junit = value;
+		return 0;
+	case OPT_TAP:
+		o->tap = true;
+		return 0;
+	case OPT_SKIP_NO_KVM:
+		o->skip_no_kvm = true;
+		return 0;
+	case OPT_JOBS:
+		return set_jobs(p, value);
 	case OPT_DETACH:
 		o->detach = true;
 		return 0;
@@ -413,7 +462,7 @@ static int parse_long(struct parse *p, const char *arg, const char *next, int *u
 	return unknown_option(p, name, len);
 }
 
-static int parse_letters(struct parse *p, const char *arg)
+static int parse_letters(struct parse *p, const char *arg, const char *next, int *used)
 {
 	for (const char *c = arg + 1; *c; c++) {
 		const struct option_info *opt = NULL;
@@ -426,6 +475,14 @@ static int parse_letters(struct parse *p, const char *arg)
 		}
 		if (!opt || (p->o->verb && !(opt->verbs & p->o->verb))) {
 			return wrong(p, "unknown option -%c; see tinyvmm --help", *c);
+		}
+		if (opt->arg) {
+			/* -j4 or -j 4: the rest of the word, or the next one. */
+			if (!c[1] && !next) {
+				return wrong(p, "-%c: expected %s after it", *c, opt->arg);
+			}
+			*used += !c[1];
+			return apply(p, opt, c[1] ? c + 1 : next);
 		}
 		r = apply(p, opt, NULL);
 		if (r < 0) {
@@ -475,7 +532,7 @@ static int parse_all(struct parse *p, int argc, char *const *argv)
 			only_words = true;
 			r = 0;
 		} else if (arg[1] != '-') {
-			r = parse_letters(p, arg);
+			r = parse_letters(p, arg, argv[i + 1], &used);
 		} else if (!p->o->verb && strcmp(arg, "--help") != 0 && strcmp(arg, "--version") != 0) {
 			r = wrong(p, "%s: name a verb first; see tinyvmm --help", arg);
 		} else {

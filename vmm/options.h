@@ -42,7 +42,11 @@ struct options {
 	int verbose; /* -v: 1, -vv: 2, -q: -1 */
 	bool print, json;
 	unsigned need; /* DOCTOR_NEED_*, 0: everything */
-	bool detach, paused; /* run */
+	bool detach, paused, expect; /* run */
+	const char *artifacts; /* run, test: folder for logs and results; NULL: the usual one */
+	const char *junit; /* test */
+	bool tap, skip_no_kvm;
+	unsigned jobs; /* 0: as many as processors */
 	bool has_grace, kill, all; /* stop */
 	uint64_t grace_ns;
 	const char *wait_for; /* wait: "running", "exit" or "text=RE"; NULL: exit */

@@ -179,17 +179,17 @@ static int rename_vm(struct config *cfg, const char *name)
 	return 0;
 }
 
-/* A VM from options alone has no name of its own: the first free one of vm, vm-2, vm-3, ... Return: an exit code. */
+/* A VM from options alone, or a test, has no name of its own: the first free one of vm, vm-2, vm-3, ... Return: an exit code. */
 static int take_name(struct session *s)
 {
-	bool may_change = !s->o->nfiles && s->o->has_kernel && strcmp(config_where(s->cfg, "machine.name"), "default") == 0;
+	bool may_change = ((!s->o->nfiles && s->o->has_kernel) || s->o->expect) && strcmp(config_where(s->cfg, "machine.name"), "default") == 0;
 	char name[CONFIG_NAME_MAX + 8];
 	pid_t holder;
 	int r;
 
 	snprintf(name, sizeof(name), "%s", s->restart->restarted ? s->restart->name : s->cfg->machine.name);
 	for (unsigned n = 2;; n++) {
-		r = rundir_take(&s->dir, name, s->restart->lock_fd, &holder);
+		r = rundir_take(&s->dir, name, s->restart->lock_fd, s->o->artifacts, &holder);
 		if (r != -EBUSY || !may_change || n > NAMES_MAX) {
 			break;
 		}
@@ -362,7 +362,7 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 {
 	struct restart *r = s->restart;
 	const struct options *o = s->o;
-	struct vm_options options = {.quiet = o->verbose < 0, .restarted = r->restarted, .deadline_ns = r->deadline_ns, .paused = o->paused && !r->restarted,
+	struct vm_options options = {.quiet = o->verbose < 0, .restarted = r->restarted, .deadline_ns = r->deadline_ns, .paused = o->paused && !r->restarted, .expect = o->expect,
 		.config_path = run_default_path(o) ? run_default_path(o) : "", .on_started = on_started, .ctx = s};
 	struct vm_result result = {.end = VM_END_FAILED};
 	int code = take_name(s);
@@ -408,6 +408,9 @@ int run_vm(const struct options *o, char **argv)
 		plan_finish(&plan);
 		config_finish(&cfg);
 		return EXIT_USAGE;
+	}
+	if (o->expect && r.deadline_ns == 0) {
+		r.deadline_ns = clock_now_ns() + cfg.expect.timeout_ns;
 	}
 	code = EXIT_OK;
 	if (o->detach) {

@@ -196,11 +196,14 @@ static int open_run(struct rundir *rd)
 	return rd->dir_fd < 0 ? rd->dir_fd : 0;
 }
 
-int rundir_take(struct rundir *rd, const char *name, int lock_fd, pid_t *holder)
+int rundir_take(struct rundir *rd, const char *name, int lock_fd, const char *state, pid_t *holder)
 {
 	int r = name_paths(rd, name);
 
 	*holder = 0;
+	if (state) {
+		snprintf(rd->state, sizeof(rd->state), "%s", state);
+	}
 	for (int tries = 0; r == 0; tries++) {
 		r = open_run(rd);
 		if (r == 0 && lock_fd > 0) {
@@ -234,7 +237,7 @@ int rundir_take(struct rundir *rd, const char *name, int lock_fd, pid_t *holder)
 		rundir_release(rd);
 		return r;
 	}
-	r = rd->state[0] ? rotate(rd->state) : 0;
+	r = state ? make_dirs(state) : rd->state[0] ? rotate(rd->state) : 0;
 	if (r < 0) {
 		log_errno(LOG_INFO, r, "%s: no logs are kept", rd->state);
 		rd->state[0] = '\0';

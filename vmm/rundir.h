@@ -33,11 +33,12 @@ struct rundir {
 /**
  * rundir_take - make the folders of VM @name and lock it
  * @lock_fd: the lock inherited from the program before a restart, or 0
+ * @state: the folder for logs, made when missing, nothing in it is numbered; NULL: the usual one
  * @holder: set to the process that has the name, with -EBUSY; 0 when it cannot be told
  *
- * Makes room for a new run in the state folder: older logs are numbered .1, .2, ... Return: 0, -EBUSY, or another -errno (logged).
+ * Makes room for a new run in the usual state folder: older logs are numbered .1, .2, ... Return: 0, -EBUSY, or another -errno (logged).
  */
-int rundir_take(struct rundir *rd, const char *name, int lock_fd, pid_t *holder);
+int rundir_take(struct rundir *rd, const char *name, int lock_fd, const char *state, pid_t *holder);
 
 /* Removes everything in the run folder. Accepts zeroed memory. */
 void rundir_release(struct rundir *rd);

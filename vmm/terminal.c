@@ -96,12 +96,12 @@ static void show_help(const struct terminal *t)
 
 	escape_name(&t->escape, key, sizeof(key));
 	snprintf(text, sizeof(text),
-		"%s x  end the VM at once\r\n"
+		"%s x  %s\r\n"
 		"%s s  press the power button\r\n"
 		"%s b  send a break (Linux: the next key is a system request)\r\n"
 		"%s h  this list\r\n"
 		"%s %s  send %s\r\n",
-		key, key, key, key, key, key, key);
+		key, t->config.is_client ? "leave; the VM goes on" : "end the VM at once", key, key, key, key, key, key);
 	tty_message(text);
 }
 
@@ -111,9 +111,9 @@ static void show_hint(const struct terminal *t)
 
 	escape_name(&t->escape, key, sizeof(key));
 	snprintf(text, sizeof(text),
-		"tinyvmm: %s x ends the VM, %s s presses its power button, %s h lists more "
+		"tinyvmm: %s x %s, %s s presses its power button, %s h lists more "
 		"keys\r\n",
-		key, key, key);
+		key, t->config.is_client ? "leaves" : "ends the VM", key, key);
 	tty_message(text);
 }
 

@@ -48,6 +48,7 @@ struct terminal_config {
 	int in_fd, out_fd, message_fd; /* 0, 1, 2; tests have others */
 	uint8_t escape;                /* console.escape: a control character */
 	bool hint;                  /* say once at start, on a raw terminal, which keys there are */
+	bool is_client; /* x leaves the console, the VM goes on */
 	void (*on_kill)(void *ctx); /* called on the loop, by a key; may come more than once */
 	void (*on_power_button)(void *ctx);
 	void *ctx;

@@ -221,6 +221,7 @@ static void *vcpu_thread(void *arg)
 	sigset_t set;
 
 	this_run = vcpu->run;
+	__atomic_store_n(&vcpu->tid, gettid(), __ATOMIC_RELEASE);
 	sigemptyset(&set);
 	sigaddset(&set, VCPU_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
@@ -281,4 +282,22 @@ void vcpu_dump(struct vcpu *vcpu)
 {
 	__atomic_store_n(&vcpu->dump, true, __ATOMIC_RELEASE);
 	kick(vcpu);
+}
+
+uint64_t vcpu_busy_ns(const struct vcpu *vcpu)
+{
+	unsigned long long ran = 0, waited = 0;
+	char path[64];
+	FILE *f;
+
+	/* Time on the run queue counts: on a busy host a guest that spins may get little of a processor. */
+	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", __atomic_load_n(&vcpu->tid, __ATOMIC_ACQUIRE));
+	f = fopen(path, "re");
+	if (f) {
+		if (fscanf(f, "%llu %llu", &ran, &waited) != 2) {
+			ran = waited = 0;
+		}
+		fclose(f);
+	}
+	return ran + waited;
 }

@@ -50,6 +50,7 @@ struct vcpu {
 	size_t run_len;
 	const struct vcpu_bus *bus;
 	pthread_t thread;
+	pid_t tid; /* of the thread, 0 before it runs (atomic) */
 	bool started;
 	/* Requests to the thread, set from any other one, looked at when KVM_RUN returns early. */
 	bool stop, pause, dump;
@@ -76,6 +77,9 @@ void vcpu_join(struct vcpu *vcpu);
  * Thread: any; idempotent. */
 void vcpu_pause(struct vcpu *vcpu);
 void vcpu_resume(struct vcpu *vcpu);
+
+/* Nanoseconds the thread has worked or wanted to, in the guest and outside; 0 when the kernel does not tell. Thread: any. */
+uint64_t vcpu_busy_ns(const struct vcpu *vcpu);
 
 /* Asks the thread to log its registers. Thread: any. */
 void vcpu_dump(struct vcpu *vcpu);

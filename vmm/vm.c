@@ -171,7 +171,11 @@ static void on_deadline(struct loop_timer *timer)
 {
 	struct vm *vm = (struct vm *)((char *)timer - offsetof(struct vm, deadline));
 
-	vm_end(vm, VM_END_TIMEOUT, 0, "timeout");
+	if (vm->options->expect) {
+		vm_control_timeout(vm);
+	} else {
+		vm_end(vm, VM_END_TIMEOUT, 0, "timeout");
+	}
 }
 
 void vm_stop_gently(struct vm *vm, int signo, uint64_t grace_ns)
@@ -583,7 +587,11 @@ static void vm_stop(struct vm *vm)
 	stream_file_close(&vm->serial_file, FLUSH_PATIENCE_MS);
 	stream_file_close(&vm->console_log, FLUSH_PATIENCE_MS);
 	stream_file_close(&vm->serial_log, FLUSH_PATIENCE_MS);
+	/* The last half line is looked at too. */
+	line_watch_detach(&vm->ctl.console_watch);
+	line_watch_detach(&vm->ctl.serial_watch);
 	find_panic(vm);
+	vm_control_judge(vm);
 	print_tail(vm);
 	vm_control_finish(vm);
 

@@ -40,6 +40,7 @@ struct vm_options {
 	uint64_t deadline_ns; /* clock_now_ns() time at which the VM is killed; 0: never */
 	bool quiet; /* no hint line, no console tail */
 	bool restarted; /* the guest has been reset: log files go on */
+	bool expect; /* end as [expect] says */
 	bool paused; /* made, and not running until somebody says resume */
 	const char *config_path; /* for `list`: where the configuration is from */
 	int control_fd, console_fd; /* listening sockets, which stay the caller's; 0: none */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What people ask of a running VM over its control socket. The verbs are documented in docs/tinyvmm-control.7.scd. */
+/* What people ask of a running VM over its control socket, and what [expect] asks of it. The verbs are documented in docs/tinyvmm-control.7.scd. */
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -80,7 +80,7 @@ static void on_line(void *ctx, const char *line, bool done)
 {
 	struct vm *vm = ctx;
 
-	(void)done;
+	expect_line(&vm->ctl.expect, line, done);
 	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
 		struct vm_wait *w = &vm->ctl.wait[i];
 
@@ -408,6 +408,105 @@ static void on_gone(void *ctx, struct control_conn *conn)
 static const struct control_ops control_ops = {.request = on_request, .gone = on_gone};
 
 /*
+ * [expect].
+ */
+
+static void on_expect(void *ctx, enum expect_verdict verdict, const char *line)
+{
+	struct vm *vm = ctx;
+
+	if (verdict == EXPECT_READY) {
+		vm->result->boot_ns = clock_now_ns() - vm->ctl.started_ns;
+		notify("READY=1\nSTATUS=ready");
+		control_event(&vm->ctl.control, "ready", NULL);
+		return;
+	}
+	if (!vm->options->expect) {
+		return;
+	}
+	switch (verdict) {
+	case EXPECT_PASSED:
+		if (vm->cfg->expect.exit == EXPECT_EXIT_STOP) {
+			vm_end(vm, VM_END_PASSED, 0, "%s", "");
+		}
+		break;
+	case EXPECT_FAILED:
+		vm_end(vm, VM_END_EXPECT, 0, "the guest says: %s", line);
+		break;
+	case EXPECT_PANICKED:
+		vm_end(vm, VM_END_PANIC, 0, "%s", line);
+		break;
+	default:
+		log_msg(LOG_WARN, "the guest says: %s", line);
+		break;
+	}
+}
+
+static uint64_t busy_ns(const struct vm *vm)
+{
+	uint64_t most = 0;
+
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		uint64_t busy = vcpu_busy_ns(&vm->vcpu[i]);
+
+		most = busy > most ? busy : most;
+	}
+	return most;
+}
+
+static uint64_t bytes_said(const struct vm *vm)
+{
+	return vm->console.stream.tail_total + vm->serial.stream.tail_total;
+}
+
+static void on_sample(struct loop_timer *timer)
+{
+	struct vm *vm = (struct vm *)((char *)timer - offsetof(struct vm, ctl.sample));
+
+	vm->ctl.sample_ns = clock_now_ns();
+	vm->ctl.sample_bytes = bytes_said(vm);
+	vm->ctl.sample_busy_ns = busy_ns(vm);
+}
+
+/* A guest that waits for something is idle. One that has said nothing at all, or nothing for a third of its time while a processor
+ * was busy for more than half of that, hangs. */
+void vm_control_timeout(struct vm *vm)
+{
+	const struct vm_control *ctl = &vm->ctl;
+	const char *missing = expect_missing(&ctl->expect);
+	uint64_t silent_ns = clock_now_ns() - ctl->sample_ns;
+	bool hangs = bytes_said(vm) == 0 ||
+		(ctl->sample_ns && bytes_said(vm) == ctl->sample_bytes && busy_ns(vm) - ctl->sample_busy_ns > silent_ns / 2);
+
+	if (hangs) {
+		for (unsigned i = 0; i < vm->nvcpus; i++) {
+			vcpu_dump(&vm->vcpu[i]);
+		}
+	}
+	vm_end(vm, hangs ? VM_END_HANG : VM_END_TIMEOUT, 0, missing ? "\"%s\" was not seen in time" : "timeout", missing);
+}
+
+void vm_control_judge(struct vm *vm)
+{
+	const char *missing = expect_missing(&vm->ctl.expect);
+	struct vm_result *result = vm->result;
+	bool is_end = result->end == VM_END_POWEROFF || (result->end == VM_END_EXIT_PORT && result->code == 0);
+
+	if (!vm->options->expect || !is_end) {
+		return;
+	}
+	if (missing) {
+		result->end = VM_END_EXPECT;
+		snprintf(result->text, sizeof(result->text), "the guest ended before \"%.200s\" was seen", missing);
+	} else if (result->end == VM_END_POWEROFF && vm->cfg->expect.exit == EXPECT_EXIT_GUEST) {
+		result->end = VM_END_EXPECT;
+		snprintf(result->text, sizeof(result->text), "the guest powered off without writing its exit code");
+	} else if (result->end == VM_END_POWEROFF) {
+		result->end = VM_END_PASSED;
+	}
+}
+
+/*
  * Beginning and end.
  */
 
@@ -423,6 +522,16 @@ int vm_control_init(struct vm *vm)
 	if (r < 0) {
 		log_errno(LOG_ERR, r, "control");
 		return r;
+	}
+	if (vm->options->expect || vm->cfg->expect.ready) {
+		r = expect_init(&ctl->expect, vm->cfg, &vm->loop, on_expect, vm);
+		if (r < 0) {
+			return r;
+		}
+	}
+	loop_timer_init(&ctl->sample, &vm->loop, on_sample);
+	if (vm->options->expect && vm->options->deadline_ns > ctl->started_ns) {
+		loop_timer_set(&ctl->sample, ctl->started_ns + (vm->options->deadline_ns - ctl->started_ns) / 3 * 2);
 	}
 	if (vm->cfg->console.type != CONSOLE_NONE) {
 		line_watch_attach(&ctl->console_watch, &vm->loop, &vm->console.stream, on_line, vm);
@@ -441,7 +550,7 @@ int vm_control_init(struct vm *vm)
 
 void vm_control_started(struct vm *vm)
 {
-	notify("READY=1\nSTATUS=running");
+	notify(vm->cfg->expect.ready ? "STATUS=booting" : "READY=1\nSTATUS=running");
 	if (vm->options->on_started) {
 		vm->options->on_started(vm->options->ctx);
 	}
@@ -452,8 +561,8 @@ void vm_control_finish(struct vm *vm)
 	struct vm_control *ctl = &vm->ctl;
 	bool restarts = result_wants_restart(vm->result, vm->cfg);
 
-	line_watch_detach(&ctl->console_watch);
-	line_watch_detach(&ctl->serial_watch);
+	loop_timer_stop(&ctl->sample);
+	expect_finish(&ctl->expect);
 	for (unsigned i = 0; ctl->control.loop && i < CONTROL_CONNS_MAX; i++) {
 		struct vm_wait *w = &ctl->wait[i];
 

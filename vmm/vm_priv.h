@@ -18,6 +18,7 @@
 #include "devices/serial.h"
 #include "vmm/console_sock.h"
 #include "vmm/control.h"
+#include "vmm/expect.h"
 #include "vmm/kvm.h"
 #include "vmm/line_watch.h"
 #include "vmm/loop.h"
@@ -47,6 +48,9 @@ struct vm_control {
 	enum { VM_RUNNING, VM_PAUSING, VM_PAUSED } state;
 	struct loop_source parked_source; /* an eventfd that parked vCPUs write */
 	unsigned parked; /* atomic */
+	struct expect expect;
+	struct loop_timer sample; /* two thirds of the time are over: what has happened until then */
+	uint64_t sample_bytes, sample_busy_ns, sample_ns;
 	uint64_t held_clock_ns, held_tsc[X86_CPUS_MAX];
 };
 
@@ -99,6 +103,9 @@ void vm_control_started(struct vm *vm); /* the vCPUs run */
 void vm_control_finish(struct vm *vm);
 /* A vCPU has left the guest because of a pause. Thread: vCPU. */
 void vm_control_parked(struct vm *vm);
+/* What the end means where something was expected; registers of a guest that hangs go to the log. The vCPUs still run at a timeout. */
+void vm_control_timeout(struct vm *vm);
+void vm_control_judge(struct vm *vm);
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 
