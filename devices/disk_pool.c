@@ -68,7 +68,10 @@ static void *run(void *arg)
 		first = !p->done.head;
 		disk_list_add(&p->done, r);
 		if (first) {
+			/* The loop wakes up for the lock: it had better be free. */
+			pthread_mutex_unlock(&p->lock);
 			eventfd_write(p->d->source.fd, 1);
+			pthread_mutex_lock(&p->lock);
 		}
 	}
 	pthread_mutex_unlock(&p->lock);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of the disk module share: disk.c turns requests into steps (one host call each),
- * disk_open.c opens, locks and measures, disk_uring.c and disk_pool.c let the host do the steps.
+ * What the files of the disk module share: disk.c takes requests and answers them, disk_step.c
+ * makes steps of them (one host call each), disk_open.c opens, locks and measures, disk_uring.c and
+ * disk_pool.c let the host do the steps.
  *
  * A request is on one list at a time: ready (its next step waits for the engine), the engine's, or
  * finished (to be answered).
@@ -69,6 +70,8 @@ struct disk {
 void disk_list_add(struct disk_list *l, struct disk_request *r);
 struct disk_request *disk_list_take(struct disk_list *l); /* NULL when empty */
 
+/* Puts the next step of a request on ready, or the request on finished. */
+void disk_plan(struct disk *d, struct disk_request *r);
 /* A step is done with r->step.result: bytes or -errno. Plans the next one or finishes. Thread:
  * loop. */
 void disk_step_done(struct disk *d, struct disk_request *r);

@@ -13,8 +13,8 @@
 
 /* The kernel copies at once what is in its cache: beyond these it uses a thread of its own instead,
  * so that one turn of the loop stays short. */
-#define INLINE_STEP_MAX 131072u
-#define INLINE_TURN_MAX 1048576u
+#define INLINE_STEP_MAX 65536u
+#define INLINE_TURN_MAX 262144u
 
 #define AGAIN_NS (5 * CLOCK_NS_PER_MS)
 
