@@ -120,7 +120,7 @@ headers:
 		$$cc $(CFLAGS) -Werror -Wno-unused-function -fsyntax-only -x c $$h; done; done
 
 deps:
-	$(Q)tools/deps.sh build guest test
+	$(Q)tools/deps.sh build guest test images
 
 # Modes are built one after another: each uses all processors.
 JOBS := -j$(shell nproc)
@@ -136,9 +136,9 @@ check-unit: check-unit-build
 	$(Q)rm -f build/counts
 	$(Q)tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS)
 
-SYSTEM_TESTS := $(sort $(filter-out %.sh %.md,$(wildcard tests/system/*)))
+SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md,$(wildcard tests/system/*)))
 check: check-unit-build
-	$(Q)tools/deps.sh guest && guest-images/build
+	$(Q)tools/deps.sh guest images && guest-images/rootfs
 	$(Q)rm -rf build/counts build/hostvm && mkdir -p build/hostvm; failed=0; \
 	tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS) || failed=1; \
 	tests/run --junit build/hostvm.xml --counts build/counts tests/hostvm_test tests/make_run_test || failed=1; \

@@ -75,7 +75,7 @@ static const struct verb_info {
 		"DIR/NAME/. The serial port is on unless the file says otherwise, so that\n"
 		"nothing a kernel says is missed.\n"
 		"Exit code: 0 all passed, 12 some failed, 3 no KVM, 143 interrupted.",
-		"tinyvmm test -j 2 --junit boot.xml --artifacts out tests/*.toml", 1, ANY_NUMBER, "file"},
+		"tinyvmm test -j 2 --junit boot.xml tests/*.toml", 1, ANY_NUMBER, "file"},
 	{VERB_LIST, "list", "[--json]", "the VMs that run", "What a killed VM left behind is cleaned up on the way.", "tinyvmm list", 0, 0, NULL},
 	{VERB_STOP, "stop", "[OPTIONS] VM...", "press the power button, and wait until the VM is gone",
 		"A guest that has not powered off after the grace is killed.\n"

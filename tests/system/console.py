@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""A Debian guest for tests: started with `tinyvmm run --detach`, driven by typing on its console socket. And TAP."""
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+TINYVMM = os.path.abspath("build/tinyvmm")
+GUEST = subprocess.check_output(["guest-images/build", "--print-dir"], text=True).strip()
+ROOTFS = subprocess.check_output(["guest-images/rootfs", "--print-dir"], text=True).strip()
+# In memory where there is some: the tests are about disks, not about the machine's own.
+WORK = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+os.environ["XDG_RUNTIME_DIR"] = WORK
+os.environ["XDG_STATE_HOME"] = os.path.join(WORK, "state")
+os.environ.pop("TINYVMM_RESTART", None)
+
+count = 0
+last = ""
+
+
+def check(name, good):
+    global count
+    count += 1
+    print(f"{'' if good else 'not '}ok {count} - {name}", flush=True)
+    if not good:
+        for line in last.splitlines()[-30:]:
+            print("# " + line.encode("ascii", "replace").decode(), flush=True)
+    return good
+
+
+def finish():
+    tinyvmm("stop", "--all", "--kill")
+    shutil.rmtree(WORK, ignore_errors=True)
+    print(f"1..{count}")
+    sys.exit(0)
+
+
+def tinyvmm(*args, timeout=60):
+    """Runs a verb. Returns (exit code, output of both kinds)."""
+    global last
+    done = subprocess.run([TINYVMM, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False)
+    last = done.stdout.decode(errors="replace")
+    return done.returncode, last
+
+
+class Gone(Exception):
+    """The guest ended, or said nothing that was waited for."""
+
+
+class Guest:
+    def __init__(self, name, *args, root="ext4", user=True):
+        """@args: more for `run`. The root disk is vda, thrown away at the end; the next one is vdb."""
+        self.name, self.text, self.sock, self.marks = name, "", None, 0
+        command = ["run", "--detach", "--name", name, "--kernel", f"{GUEST}/vmlinux", "--initrd", f"{GUEST}/initramfs.cpio",
+                   "--initrd", f"{ROOTFS}/disk.cpio", "--append", "quiet systemd.show_status=0", "--disk", f"{ROOTFS}/root.{root}",
+                   "--set", "disk.0.root=true", "--set", "disk.0.readonly=true" if root == "erofs" else "disk.0.ephemeral=true", *args]
+        code, said = tinyvmm(*command)
+        if code != 0:
+            raise Gone(f"run ended with {code}: {said}")
+        if user:
+            self.login()
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(os.path.join(WORK, "tinyvmm", self.name, "console.sock"))
+
+    def login(self, timeout=90):
+        self.connect()
+        self.wait(r"login: $", timeout)
+        self.type("root\n")
+        self.wait(r"# $", 30)
+        self.run("stty -echo; dmesg -n 1; PS1=; export PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+
+    def wait(self, pattern, timeout):
+        """Text up to the pattern and with it is consumed."""
+        global last
+        end = time.monotonic() + timeout
+        while True:
+            found = re.search(pattern, self.text, re.MULTILINE)
+            if found:
+                got, self.text = self.text[: found.end()], self.text[found.end():]
+                return got
+            self.sock.settimeout(max(0.01, end - time.monotonic()))
+            try:
+                data = self.sock.recv(65536)
+            except TimeoutError:
+                data = b""
+            last = self.text
+            if not data:
+                raise Gone(f"{self.name}: no {pattern!r}")
+            self.text = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", self.text + data.decode(errors="replace").replace("\r", ""))
+
+    def type(self, text):
+        self.sock.sendall(text.encode())
+
+    def run(self, command, timeout=120):
+        """A shell command in the guest. Returns (exit status, output)."""
+        self.start(command)
+        return self.result(timeout)
+
+    def start(self, command):
+        self.marks += 1
+        self.type(f"{command}; echo \"<<\"{self.marks}:$?\">>\"\n")
+
+    def result(self, timeout=120):
+        got = self.wait(rf"<<{self.marks}:\d+>>\n", timeout)
+        status = int(re.search(rf"<<{self.marks}:(\d+)>>", got)[1])
+        return status, got[: got.rindex("<<")]
+
+    def pid(self):
+        with open(os.path.join(WORK, "tinyvmm", self.name, "pid"), encoding="ascii") as f:
+            return int(f.read())
+
+    def end(self):
+        if self.sock:
+            self.sock.close()
+        return tinyvmm("stop", "--kill", self.name)[0]
