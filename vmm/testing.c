@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -101,21 +102,28 @@ static bool check_case(const struct tests *t, struct test_case *c, bool *serial)
 	return mistakes == 0;
 }
 
-/* In the new process: only what async-signal-safe functions do. */
-static void __attribute__((noreturn)) exec_case(const char *const *argv, const char *log_path)
+/* Return: 0 or an errno. */
+static int spawn_case(pid_t *pid, const char *const *argv, const char *log_path)
 {
-	int null = open("/dev/null", O_RDWR), log = open(log_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attr;
 	sigset_t none;
+	int r;
 
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	dup2(log >= 0 ? log : null, STDERR_FILENO);
 	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* An interrupted run is ended by its parent, case by case. */
-	setpgid(0, 0);
-	execv("/proc/self/exe", (char *const *)argv);
-	_exit(EXIT_FAILED);
+	posix_spawn_file_actions_init(&files);
+	posix_spawnattr_init(&attr);
+	posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_addopen(&files, STDERR_FILENO, log_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	posix_spawnattr_setsigmask(&attr, &none);
+	/* A group of its own: Ctrl-C reaches this process, which ends the run case by case. */
+	posix_spawnattr_setpgroup(&attr, 0);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+	r = posix_spawn(pid, "/proc/self/exe", &files, &attr, (char *const *)argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&files);
+	return r;
 }
 
 static void start_case(struct tests *t, struct test_case *c)
@@ -125,6 +133,7 @@ static void start_case(struct tests *t, struct test_case *c)
 	char artifacts[PATH_MAX + 160], log_path[PATH_MAX + 200], timeout[32];
 	unsigned n = 10;
 	bool serial;
+	int r;
 
 	c->started_ns = clock_now_ns();
 	if (!check_case(t, c, &serial)) {
@@ -153,13 +162,10 @@ static void start_case(struct tests *t, struct test_case *c)
 	}
 	argv[n++] = "--";
 	argv[n] = c->file;
-	c->pid = fork();
-	if (c->pid == 0) {
-		exec_case(argv, log_path);
-	}
-	c->pid_fd = c->pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, c->pid, 0);
+	r = spawn_case(&c->pid, argv, log_path);
+	c->pid_fd = r ? -1 : (int)syscall(SYS_pidfd_open, c->pid, 0);
 	if (c->pid_fd < 0) {
-		fail_case(c, "failed", strerror(errno));
+		fail_case(c, "failed", strerror(r ? r : errno));
 		return;
 	}
 	c->state = TEST_RUNNING;

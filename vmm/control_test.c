@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+/* The protocol over a real socket: who asks what, when answers come, and what a peer that misbehaves can do to others. */
+#include "vmm/control.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static char dir[] = "/tmp/control_test.XXXXXX", path[64];
+static struct loop loop;
+static struct control control;
+static struct control_conn *pending; /* asked to "wait", not answered */
+static unsigned gone;
+
+/* "echo": answered with its field; "wait": answered by the test; "subscribe"; "big": an answer that does not fit. */
+static void on_request(void *ctx, struct control_conn *conn, const char *verb, json_t *request)
+{
+	(void)ctx;
+	if (strcmp(verb, "echo") == 0) {
+		control_ok(conn, json_pack("{s:O?}", "text", json_object_get(request, "text")));
+	} else if (strcmp(verb, "wait") == 0) {
+		pending = conn;
+	} else if (strcmp(verb, "subscribe") == 0) {
+		conn->subscribed = true;
+		control_ok(conn, NULL);
+	} else if (strcmp(verb, "big") == 0) {
+		static char text[CONTROL_ANSWER_MAX + 1];
+
+		memset(text, 'x', sizeof(text) - 1);
+		control_ok(conn, json_pack("{s:s}", "text", text));
+	} else {
+		control_error(conn, "verb", "unknown verb \"%s\"", verb);
+	}
+}
+
+static void on_gone(void *ctx, struct control_conn *conn)
+{
+	(void)ctx;
+	gone++;
+	if (pending == conn) {
+		pending = NULL;
+	}
+}
+
+static const struct control_ops ops = {.request = on_request, .gone = on_gone};
+
+static int set_up(void **state)
+{
+	(void)state;
+	pending = NULL;
+	gone = 0;
+	snprintf(path, sizeof(path), "%s/s", dir);
+	unlink(path);
+	assert_int_equal(loop_init(&loop), 0);
+	return control_init(&control, &loop, control_listen(path), &ops, NULL);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	control_finish(&control, 100, false);
+	loop_finish(&loop);
+	return 0;
+}
+
+static void serve(void)
+{
+	for (int i = 0; i < 50; i++) {
+		loop_run_once(&loop, 0);
+	}
+}
+
+static int connect_peer(void)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, path);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+	serve();
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+	serve();
+}
+
+/* Everything that has come, at most a buffer full. */
+static const char *hear(int fd)
+{
+	static char buf[1 << 20];
+	ssize_t n;
+	size_t len = 0;
+
+	do {
+		serve();
+		n = recv(fd, buf + len, sizeof(buf) - 1 - len, MSG_DONTWAIT);
+		len += n > 0 ? (size_t)n : 0;
+	} while (n > 0);
+	buf[len] = '\0';
+	return buf;
+}
+
+static bool hears_end(int fd)
+{
+	char byte;
+
+	serve();
+	return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void test_control_answers_in_order_with_ids(void **state)
+{
+	int fd = connect_peer();
+
+	(void)state;
+	say(fd, "{\"do\":\"echo\",\"id\":1,\"text\":\"a\"}\n\n{\"do\":\"echo\",\"id\":\"two\"}\n{\"do\":\"nonsense\"}\n");
+	assert_string_equal(hear(fd), "{\"ok\":true,\"text\":\"a\",\"id\":1}\n{\"ok\":true,\"text\":null,\"id\":\"two\"}\n"
+				      "{\"ok\":false,\"error\":{\"code\":\"verb\",\"text\":\"unknown verb \\\"nonsense\\\"\"}}\n");
+	close(fd);
+}
+
+static void test_control_pieces_make_a_line(void **state)
+{
+	static const char line[] = "{\"do\":\"echo\",\"text\":\"x\"}\n";
+	int fd = connect_peer();
+
+	(void)state;
+	for (size_t i = 0; line[i]; i++) {
+		assert_string_equal(hear(fd), "");
+		say(fd, (char[]){line[i], '\0'});
+	}
+	assert_string_equal(hear(fd), "{\"ok\":true,\"text\":\"x\"}\n");
+	close(fd);
+}
+
+static void test_control_what_is_no_request(void **state)
+{
+	static const struct {
+		const char *line, *code;
+	} bad[] = {{"garbage\n", "json"}, {"[]\n", "field"}, {"{}\n", "field"}, {"{\"do\":1}\n", "field"}, {"{\"do\":\"echo\",\"do\":\"echo\"}\n", "json"},
+		{"{\"do\":\"echo\",\"id\":{}}\n", "field"}, {"{\"do\":\"echo\"\n", "json"}, {"\x01\xff\n", "json"}, {"null\n", "json"}};
+	int fd = connect_peer();
+	char nul[] = "{\"do\":\"echo\0\"}\n", deep[5000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		const char *got;
+
+		say(fd, bad[i].line);
+		got = hear(fd);
+		if (!strstr(got, "\"ok\":false") || strcspn(got, "\n") + 1 != strlen(got)) {
+			fail_msg("%s gave %s", bad[i].line, got);
+		}
+	}
+	assert_int_equal(send(fd, nul, sizeof(nul) - 1, 0), sizeof(nul) - 1);
+	assert_non_null(strstr(hear(fd), "\"ok\":false"));
+	memset(deep, '[', sizeof(deep) - 2);
+	strcpy(deep + sizeof(deep) - 2, "\n");
+	say(fd, deep);
+	assert_non_null(strstr(hear(fd), "\"ok\":false"));
+	/* And it still listens. */
+	say(fd, "{\"do\":\"echo\"}\n");
+	assert_non_null(strstr(hear(fd), "\"ok\":true"));
+	close(fd);
+}
+
+static void test_control_a_line_of_a_mebibyte_ends_the_connection(void **state)
+{
+	static char line[1 << 20];
+	int fd = connect_peer(), other = connect_peer();
+	size_t sent = 0;
+
+	(void)state;
+	memset(line, 'x', sizeof(line));
+	while (sent < sizeof(line)) {
+		ssize_t n = send(fd, line + sent, sizeof(line) - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		serve();
+		if (n < 0) {
+			break;
+		}
+		sent += (size_t)n;
+	}
+	assert_non_null(strstr(hear(fd), "too-large"));
+	say(other, "{\"do\":\"echo\"}\n");
+	assert_non_null(strstr(hear(other), "\"ok\":true"));
+	close(fd);
+	close(other);
+}
+
+/* The longest line that is allowed, to the byte. */
+static void test_control_the_longest_line(void **state)
+{
+	static char line[CONTROL_LINE_MAX];
+	int fd = connect_peer(), n = snprintf(line, sizeof(line), "{\"do\":\"none\",\"text\":\"");
+
+	(void)state;
+	memset(line + n, 'x', sizeof(line) - (size_t)n);
+	memcpy(line + sizeof(line) - 3, "\"}\n", 3);
+	for (size_t sent = 0; sent < sizeof(line); serve()) {
+		ssize_t part = send(fd, line + sent, sizeof(line) - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		sent += part > 0 ? (size_t)part : 0;
+	}
+	assert_non_null(strstr(hear(fd), "unknown verb"));
+	close(fd);
+}
+
+static void test_control_a_late_answer_holds_back_the_next_request(void **state)
+{
+	int fd = connect_peer(), other = connect_peer();
+
+	(void)state;
+	say(fd, "{\"do\":\"wait\",\"id\":1}\n{\"do\":\"echo\",\"id\":2}\n");
+	assert_string_equal(hear(fd), "");
+	assert_non_null(pending);
+	say(other, "{\"do\":\"echo\"}\n");
+	assert_non_null(strstr(hear(other), "\"ok\":true"));
+	control_error(pending, "timeout", "no");
+	assert_string_equal(hear(fd), "{\"ok\":false,\"error\":{\"code\":\"timeout\",\"text\":\"no\"},\"id\":1}\n{\"ok\":true,\"text\":null,\"id\":2}\n");
+	close(fd);
+	close(other);
+}
+
+static void test_control_half_closed_peers_get_their_answers(void **state)
+{
+	int fd = connect_peer();
+
+	(void)state;
+	say(fd, "{\"do\":\"echo\",\"id\":1}\n{\"do\":\"wait\",\"id\":2}\n{\"do\":\"echo\",\"id\":3}\n{\"do\":\"echo\"");
+	shutdown(fd, SHUT_WR);
+	serve();
+	assert_string_equal(hear(fd), "{\"ok\":true,\"text\":null,\"id\":1}\n");
+	control_ok(pending, NULL);
+	/* The half line is no request. */
+	assert_string_equal(hear(fd), "{\"ok\":true,\"id\":2}\n{\"ok\":true,\"text\":null,\"id\":3}\n");
+	assert_true(hears_end(fd));
+	assert_int_equal(gone, 1);
+	close(fd);
+}
+
+static void test_control_a_peer_that_vanishes_is_forgotten(void **state)
+{
+	int fd = connect_peer();
+
+	(void)state;
+	say(fd, "{\"do\":\"wait\"}\n");
+	assert_non_null(pending);
+	close(fd);
+	serve();
+	assert_null(pending);
+	assert_int_equal(gone, 1);
+}
+
+/* What was sent before the hang-up is done all the same. */
+static void test_control_a_request_without_a_listener_is_done(void **state)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+	(void)state;
+	strcpy(addr.sun_path, path);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(send(fd, "{\"do\":\"subscribe\"}\n", 19, 0), 19);
+	close(fd);
+	serve();
+	assert_int_equal(gone, 1);
+	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
+		assert_int_equal(control.conn[i].src.fd, -1);
+	}
+}
+
+static void test_control_a_hundred_connections(void **state)
+{
+	int fd[100];
+	unsigned served = 0, told = 0;
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		fd[i] = connect_peer();
+	}
+	for (int i = 0; i < 100; i++) {
+		const char *got;
+
+		send(fd[i], "{\"do\":\"echo\"}\n", 14, MSG_NOSIGNAL);
+		got = hear(fd[i]);
+		served += strstr(got, "\"ok\":true") != NULL;
+		told += strstr(got, "too many connections") != NULL;
+	}
+	assert_int_equal(served, CONTROL_CONNS_MAX);
+	assert_int_equal(told, 100 - CONTROL_CONNS_MAX);
+	for (int i = 0; i < 100; i++) {
+		close(fd[i]);
+	}
+	fd[0] = connect_peer();
+	say(fd[0], "{\"do\":\"echo\"}\n");
+	assert_non_null(strstr(hear(fd[0]), "\"ok\":true"));
+	close(fd[0]);
+}
+
+/* It asks and asks and never reads: it is not read any more, and the others are served. */
+static void test_control_a_reader_that_never_reads(void **state)
+{
+	static const char request[] = "{\"do\":\"echo\",\"text\":\"........................................................................\"}\n";
+	int fd = connect_peer(), other = connect_peer();
+	size_t sent = 0;
+
+	(void)state;
+	for (int quiet = 0; quiet < 20;) {
+		ssize_t n = send(fd, request + sent % (sizeof(request) - 1), sizeof(request) - 1 - sent % (sizeof(request) - 1), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		serve();
+		quiet = n > 0 ? 0 : quiet + 1;
+		sent += n > 0 ? (size_t)n : 0;
+		assert_true(sent < 8u << 20);
+	}
+	assert_true(control.conn[0].out_len <= CONTROL_OUT_MAX && control.conn[0].in_len <= CONTROL_LINE_MAX);
+	say(other, "{\"do\":\"echo\"}\n");
+	assert_non_null(strstr(hear(other), "\"ok\":true"));
+	/* Once it reads, every request has its answer. */
+	size_t answers = 0;
+	for (const char *got = hear(fd); *got; got = hear(fd)) {
+		for (; *got; got++) {
+			answers += *got == '\n';
+		}
+	}
+	assert_int_equal(answers, sent / (sizeof(request) - 1));
+	close(fd);
+	close(other);
+}
+
+static void test_control_events_are_dropped_and_counted(void **state)
+{
+	int fd = connect_peer(), deaf = connect_peer();
+	const char *got;
+
+	(void)state;
+	say(fd, "{\"do\":\"subscribe\"}\n");
+	hear(fd);
+	control_event(&control, "paused", json_pack("{s:i}", "n", 1));
+	got = hear(fd);
+	assert_non_null(strstr(got, "\"event\":\"paused\""));
+	assert_non_null(strstr(got, "\"n\":1"));
+	assert_string_equal(hear(deaf), "");
+	/* Far more than any buffer holds. */
+	for (unsigned i = 0; i < 50000; i++) {
+		control_event(&control, "text", json_pack("{s:s}", "line", "................................................................"));
+	}
+	assert_true(control.conn[0].out_len <= CONTROL_OUT_MAX);
+	assert_true(control.conn[0].dropped > 0);
+	hear(fd);
+	control_event(&control, "last", NULL);
+	got = hear(fd);
+	assert_non_null(strstr(got, "\"dropped\":"));
+	assert_non_null(strstr(got, "\"event\":\"last\""));
+	control_event(&control, "more", NULL);
+	assert_null(strstr(hear(fd), "dropped"));
+	close(fd);
+	close(deaf);
+}
+
+static void test_control_an_answer_that_is_too_large(void **state)
+{
+	int fd = connect_peer();
+
+	(void)state;
+	say(fd, "{\"do\":\"big\"}\n{\"do\":\"echo\"}\n");
+	assert_string_equal(hear(fd),
+		"{\"ok\":false,\"error\":{\"code\":\"too-large\",\"text\":\"the answer is too large\"}}\n{\"ok\":true,\"text\":null}\n");
+	close(fd);
+}
+
+static void test_control_finish_delivers_the_last_answer(void **state)
+{
+	int fd = connect_peer();
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	say(fd, "{\"do\":\"wait\"}\n");
+	control_ok(pending, NULL);
+	control_finish(&control, 100, false);
+	assert_string_equal(hear(fd), "{\"ok\":true}\n");
+	assert_true(hears_end(fd));
+	close(fd);
+}
+
+static int make_dir(void **state)
+{
+	(void)state;
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	unlink(path);
+	return rmdir(dir);
+}
+
+int main(void)
+{
+#define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		WITH(test_control_answers_in_order_with_ids),
+		WITH(test_control_pieces_make_a_line),
+		WITH(test_control_what_is_no_request),
+		WITH(test_control_a_line_of_a_mebibyte_ends_the_connection),
+		WITH(test_control_the_longest_line),
+		WITH(test_control_a_late_answer_holds_back_the_next_request),
+		WITH(test_control_half_closed_peers_get_their_answers),
+		WITH(test_control_a_peer_that_vanishes_is_forgotten),
+		WITH(test_control_a_request_without_a_listener_is_done),
+		WITH(test_control_a_hundred_connections),
+		WITH(test_control_a_reader_that_never_reads),
+		WITH(test_control_events_are_dropped_and_counted),
+		WITH(test_control_an_answer_that_is_too_large),
+		WITH(test_control_finish_delivers_the_last_answer),
+	};
+
+	return cmocka_run_group_tests_name("control", tests, make_dir, remove_dir);
+}
