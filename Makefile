@@ -143,7 +143,7 @@ check: check-unit-build
 	tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS) || failed=1; \
 	tests/run --junit build/hostvm.xml --counts build/counts tests/hostvm_test tests/make_run_test || failed=1; \
 	tests/run --timeout 600 --junit build/mutants.xml --counts build/counts tests/mutants/run || failed=1; \
-	tools/with-kvm --timeout 1500 tests/run --junit build/hostvm/system.xml --counts build/hostvm/counts $(SYSTEM_TESTS) || failed=1; \
+	tools/with-kvm --timeout 2400 tests/run --junit build/hostvm/system.xml --counts build/hostvm/counts $(SYSTEM_TESTS) || failed=1; \
 	cat build/hostvm/counts >> build/counts || { echo '0 1 0' >> build/counts; failed=1; }; \
 	tests/run --sum build/counts && [ $$failed = 0 ]
 

@@ -34,11 +34,6 @@ static const struct {
 };
 #define BUILTINS (sizeof(builtin) / sizeof(builtin[0]))
 
-bool expect_is_panic(const char *line)
-{
-	return strstr(line, builtin[0].pattern) != NULL;
-}
-
 static void on_last_words(struct loop_timer *timer)
 {
 	struct expect *e = (struct expect *)((char *)timer - offsetof(struct expect, last_words));

@@ -51,7 +51,4 @@ void expect_line(struct expect *e, const char *line, bool done);
 /* The pattern that is waited for, NULL when everything was seen. */
 const char *expect_missing(const struct expect *e);
 
-/* "Kernel panic - not syncing" and what else makes a kernel line the end. */
-bool expect_is_panic(const char *line);
-
 #endif
