@@ -169,6 +169,7 @@ static void test_boot_refuses_broken_headers(void **state)
 		{bootimg_make_multiboot, MB + 8, 4, 0, "or a Multiboot header"},
 		{bootimg_make_multiboot, 0, 4, 0, "Multiboot image that is not ELF"},
 		{bootimg_make_multiboot, LOAD32 + 12, 4, 0, "outside the memory"},
+		{bootimg_make_multiboot, 24, 4, 0, "lies in no segment"},
 		{bootimg_make_multiboot, LOAD32 + 16, 4, ~0u, "a segment is not in the file"},
 		{bootimg_make_bzimage, 0x202, 4, 0, "is no kernel"},
 		{bootimg_make_bzimage, 0x1fe, 2, 0, "is no kernel"},

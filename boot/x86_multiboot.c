@@ -73,6 +73,17 @@ bool x86_multiboot_is(const uint8_t *bytes, uint64_t len)
 	return found;
 }
 
+/* A kernel that is entered in nothing is a triple fault that nobody understands. */
+static bool entry_is_loaded(const struct x86_elf *elf)
+{
+	for (unsigned i = 0; i < elf->nsegments; i++) {
+		if (elf->entry >= elf->segment[i].gpa && elf->entry - elf->segment[i].gpa < elf->segment[i].filesz) {
+			return true;
+		}
+	}
+	return false;
+}
+
 int x86_multiboot_check(const uint8_t *bytes, uint64_t len, const struct x86_elf *elf, char *err, size_t err_len)
 {
 	bool found;
@@ -86,6 +97,8 @@ int x86_multiboot_check(const uint8_t *bytes, uint64_t len, const struct x86_elf
 		snprintf(err, err_len, "the Multiboot header asks for something unknown, flags 0x%x", flags);
 	} else if (elf->is_64bit) {
 		snprintf(err, err_len, "64-bit Multiboot kernel: the protocol starts in 32-bit mode, want a 32-bit ELF (objcopy -O elf32-i386)");
+	} else if (!entry_is_loaded(elf)) {
+		snprintf(err, err_len, "the entry point 0x%llx lies in no segment", (unsigned long long)elf->entry);
 	} else {
 		return 0;
 	}

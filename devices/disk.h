@@ -49,6 +49,7 @@ struct disk_options {
 	enum disk_cache cache;
 	bool discard; /* discarded and zeroed sectors may be given back to the host */
 	enum disk_engine engine;
+	bool quiet; /* no warnings: whoever opened it for a check has told them */
 	struct loop *loop; /* NULL: open, check and lock only; no request may be submitted */
 };
 

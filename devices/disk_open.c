@@ -240,7 +240,8 @@ static void ask_direct_align(struct disk *d)
 #endif
 }
 
-static int measure(struct disk *d, const struct stat *st, char *err, size_t errlen)
+static int measure(struct disk *d, const struct stat *st, bool quiet, char *err,
+	size_t errlen)
 {
 	uint64_t rest;
 
@@ -268,7 +269,7 @@ static int measure(struct disk *d, const struct stat *st, char *err, size_t errl
 		return explain(err, errlen, EINVAL,
 			"%s: is empty (truncate -s 10G makes a disk of it)", d->path);
 	}
-	if (rest > 0) {
+	if (rest > 0 && !quiet) {
 		log_msg(LOG_WARN,
 			"%s: the guest does not see its last %u bytes, less than a sector", d->path,
 			(unsigned)rest);
@@ -358,7 +359,7 @@ static int open_all(struct disk *d, const struct disk_options *o, char *err, siz
 		r = lock(d, writer, err, errlen);
 	}
 	if (r == 0) {
-		r = measure(d, &st, err, errlen);
+		r = measure(d, &st, o->quiet, err, errlen);
 	}
 	if (r == 0 && o->ephemeral && !o->readonly) {
 		r = open_overlay(d, o, err, errlen);
@@ -366,8 +367,10 @@ static int open_all(struct disk *d, const struct disk_options *o, char *err, siz
 	if (r < 0) {
 		return r;
 	}
-	warn_about_content(d);
-	if (o->cache == DISK_CACHE_UNSAFE && !o->readonly && !o->ephemeral) {
+	if (!o->quiet) {
+		warn_about_content(d);
+	}
+	if (!o->quiet && o->cache == DISK_CACHE_UNSAFE && !o->readonly && !o->ephemeral) {
 		log_msg(LOG_WARN,
 			"%s: cache = \"unsafe\": a crash of the host may lose what the guest has "
 			"written",

@@ -359,6 +359,8 @@ static const char *check_string(const struct config_key *key, const struct toml_
 	}
 	if (strlen(text) != len) {
 		refuse(err, err_len, "the string has a NUL character in it");
+	} else if (key->type == CONFIG_STRING && strpbrk(text, "\n\r")) {
+		refuse(err, err_len, "the string has a line break in it");
 	} else if (len < key->min) {
 		refuse(err, err_len, "the string is empty");
 	} else if (len > key->max) {

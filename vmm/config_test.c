@@ -160,6 +160,7 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 		values[n++] = "\"[\"";
 		break;
 	case CONFIG_STRING:
+		values[n++] = "\"a\\nb\"";
 		values[n++] = "\"a\\u0000b\"";
 		break;
 	default:

@@ -167,7 +167,7 @@ static void test_rundir_each_lists_the_living_and_removes_the_dead(void **state)
 
 	(void)state;
 	unsetenv("XDG_STATE_HOME");
-	setenv("HOME", "/nonexistent", 1);
+	setenv("HOME", dir, 1);
 	assert_int_equal(rundir_each(note, names, err, sizeof(err)), 0); /* nobody was ever here */
 	assert_int_equal(take(&b, "b"), 0);
 	leave_dead("dead");

@@ -382,6 +382,7 @@ static int setup_disk(struct vm *vm, const struct config_disk *config, struct bl
 	int r;
 
 	o.loop = &vm->loop;
+	o.quiet = true;
 	r = disk_open(&disk, &o, err, sizeof(err));
 	if (r < 0) {
 		log_msg(LOG_ERR, "%s", err);
