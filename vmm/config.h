@@ -2,8 +2,8 @@
 /*
  * The configuration of one VM: what vm.toml, --set and the options of `run` come to.
  *
- * One table in config.c describes every key: type, default, values, unit, one sentence. Checking, `check --print`, the manual page's key list and
- * the comparison with vm.toml.example all come from it, so they cannot drift apart. A key whose feature does not exist is not in the table.
+ * One table in config_keys.c describes every key: type, default, values, unit, one sentence. Checking, `check --print`, `help --table` (which completion
+ * and the manual page's test read) and the comparison with vm.toml.example all come from it, so they cannot drift apart. A key whose feature does not exist is not in the table.
  *
  * Thread: the main thread, before vCPUs exist; read-only afterwards.
  */
@@ -116,7 +116,10 @@ struct disk_options config_disk_options(const struct config_disk *d);
 /* The effective configuration as TOML, each value followed by a comment that says where it came from. */
 void config_print(const struct config *cfg, FILE *out);
 
-/* The key list, as rows of text for the manual page (`tinyvmm check --keys` is not a verb; tests and docs use this). */
+/*
+ * Every key, for programs, in the form of options_print_table: `key  TABLE.NAME  DEFAULT  VALUES  HELP`. DEFAULT is as vm.toml would say it;
+ * VALUES, with spaces between them, are all the key can be.
+ */
 void config_print_keys(FILE *out);
 
 #endif

@@ -134,11 +134,13 @@ void config_print_keys(FILE *out)
 {
 	for (unsigned i = 0; i < config_nkeys; i++) {
 		const struct config_key *key = &config_keys[i];
+		bool bare = key->type == CONFIG_COUNT || key->type == CONFIG_BOOL;
+		const char *quote = bare || !key->initial ? "" : "\"";
 
-		fprintf(out, "%s.%s\t%s\t", key->table, key->name, key->initial ? key->initial : "");
+		fprintf(out, "key\t%s.%s\t%s%s%s\t", key->table, key->name, quote, key->initial ? key->initial : "-", quote);
 		for (unsigned v = 0; key->values && key->values[v]; v++) {
 			fprintf(out, "%s%s", v ? " " : "", key->values[v]);
 		}
-		fprintf(out, "\t%s\n", key->help);
+		fprintf(out, "%s\t%s\n", key->values ? "" : key->type == CONFIG_BOOL ? "true false" : "-", key->help);
 	}
 }

@@ -52,6 +52,17 @@ static int do_doctor(const struct options *o)
 	return mistakes ? EXIT_USAGE : fails ? EXIT_HOST : EXIT_OK;
 }
 
+static int do_help(const struct options *o)
+{
+	if (o->table) {
+		options_print_table(stdout);
+		config_print_keys(stdout);
+	} else {
+		options_print_help(o->help_for, stdout);
+	}
+	return EXIT_OK;
+}
+
 static int do_version(void)
 {
 	printf("tinyvmm %s\nx86-64; boot: bzImage, PVH, Multiboot 1; devices: virtio-console, virtio-rng, 8250, pvpanic, exit port\n",
@@ -85,8 +96,7 @@ static int run_verb(const struct options *o, char **argv)
 	case VERB_DOCTOR:
 		return do_doctor(o);
 	case VERB_HELP:
-		options_print_help(o->help_for, stdout);
-		return EXIT_OK;
+		return do_help(o);
 	case VERB_VERSION:
 		return do_version();
 	case VERB_LIST:

@@ -34,6 +34,7 @@ enum option_id {
 	OPT_PRINT,
 	OPT_NEED,
 	OPT_JSON,
+	OPT_TABLE,
 	OPT_VERBOSE,
 	OPT_QUIET,
 	OPT_HELP,
@@ -138,6 +139,7 @@ static const struct option_info {
 	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
 	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
 	{OPT_JSON, VERB_DOCTOR | VERB_LIST, 0, "json", NULL, NULL, "one JSON object a line"},
+	{OPT_TABLE, VERB_HELP, 0, "table", NULL, NULL, "all of it and every key, for programs"},
 	{OPT_VERBOSE, ALL_VERBS, 'v', "verbose", NULL, NULL, "say more; -vv still more"},
 	{OPT_QUIET, ALL_VERBS, 'q', "quiet", NULL, NULL, "only errors"},
 	{OPT_HELP, ALL_VERBS, 'h', "help", NULL, NULL, "this text"},
@@ -358,6 +360,9 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 		return 0;
 	case OPT_JSON:
 		o->json = true;
+		return 0;
+	case OPT_TABLE:
+		o->table = true;
 		return 0;
 	case OPT_VERBOSE:
 		o->verbose++;
@@ -597,6 +602,44 @@ void options_finish(struct options *o)
 	free(o->sets);
 	free(o->files);
 	*o = (struct options){.verb = 0};
+}
+
+static const char *or_dash(const char *text)
+{
+	return text && *text ? text : "-";
+}
+
+/* The verbs that take @opt, with commas between them. */
+static void print_verbs_of(const struct option_info *opt, FILE *out)
+{
+	const char *comma = "";
+
+	if (opt->verbs == ALL_VERBS) {
+		fputs("all", out);
+		return;
+	}
+	for (size_t i = 0; i < COUNT(verbs); i++) {
+		if (opt->verbs & verbs[i].verb) {
+			fprintf(out, "%s%s", comma, verbs[i].name);
+			comma = ",";
+		}
+	}
+}
+
+void options_print_table(FILE *out)
+{
+	for (size_t i = 0; i < COUNT(verbs); i++) {
+		const struct verb_info *v = &verbs[i];
+
+		fprintf(out, "verb\t%s\t%s\t%s\t%s\n", v->name, or_dash(v->args), or_dash(v->word), v->summary);
+	}
+	for (size_t i = 0; i < COUNT(option_table); i++) {
+		const struct option_info *opt = &option_table[i];
+
+		fprintf(out, "option\t--%s\t%c\t%s\t", opt->name, opt->letter ? opt->letter : '-', or_dash(opt->arg));
+		print_verbs_of(opt, out);
+		fprintf(out, "\t%s\t%s\n", or_dash(opt->key), opt->help);
+	}
 }
 
 static void print_options(unsigned verb, FILE *out)

@@ -41,6 +41,7 @@ struct options {
 	uint64_t timeout_ns; /* 0: none */
 	int verbose; /* -v: 1, -vv: 2, -q: -1 */
 	bool print, json;
+	bool table; /* help */
 	unsigned need; /* DOCTOR_NEED_*, 0: everything */
 	bool detach, paused, expect; /* run */
 	const char *artifacts; /* run, test: folder for logs and results; NULL: the usual one */
@@ -64,5 +65,13 @@ void options_finish(struct options *o); /* accepts zeroed memory */
 
 /* At most 80 columns. @verb 0: the overview. */
 void options_print_help(enum verb verb, FILE *out);
+
+/*
+ * The two tables, for programs (completion, the manual page's test): a line for each row, tabs between fields, "-" where there is nothing.
+ *   verb    NAME  ARGS  WORD  SUMMARY             WORD: what a word after the verb is, "file", "VM" or "verb"
+ *   option  --NAME  LETTER  ARG  VERBS  KEY  HELP   VERBS: with commas, or "all"
+ * Fields may be added at the end of a line, and lines of other kinds.
+ */
+void options_print_table(FILE *out);
 
 #endif

@@ -156,7 +156,8 @@ static void test_options_parse_help_wins_over_what_follows(void **state)
 
 static void test_options_print_help_fits_80_columns(void **state)
 {
-	static const enum verb verbs[] = {0, VERB_RUN, VERB_CHECK, VERB_DOCTOR, VERB_HELP};
+	static const enum verb verbs[] = {0, VERB_RUN, VERB_CHECK, VERB_DOCTOR, VERB_TEST, VERB_LIST, VERB_STOP, VERB_PAUSE, VERB_RESUME,
+		VERB_RESET, VERB_WAIT, VERB_CONSOLE, VERB_CTL, VERB_HELP};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
@@ -176,6 +177,30 @@ static void test_options_print_help_fits_80_columns(void **state)
 	}
 }
 
+/* A line of fields that are never empty: `IFS=$'\t' read` in a shell would lose an empty one. */
+static void test_options_print_table_has_no_empty_field(void **state)
+{
+	size_t len, verbs = 0, options = 0;
+	char *text;
+	FILE *f = open_memstream(&text, &len);
+
+	(void)state;
+	options_print_table(f);
+	fclose(f);
+	assert_null(strstr(text, "\t\t"));
+	assert_null(strstr(text, "\t\n"));
+	assert_non_null(strstr(text, "\noption\t--detach\td\t-\trun\t-\t"));
+	assert_non_null(strstr(text, "\noption\t--memory\t-\tSIZE\trun,check\tmachine.memory\t"));
+	assert_non_null(strstr(text, "\noption\t--help\th\t-\tall\t-\t"));
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		verbs += strncmp(line, "verb\t", 5) == 0;
+		options += strncmp(line, "option\t--", 9) == 0;
+	}
+	assert_true(verbs > 10);
+	assert_true(options > 20);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,6 +212,7 @@ int main(void)
 		cmocka_unit_test(test_options_parse_knows_what_doctor_may_need),
 		cmocka_unit_test(test_options_parse_help_wins_over_what_follows),
 		cmocka_unit_test(test_options_print_help_fits_80_columns),
+		cmocka_unit_test(test_options_print_table_has_no_empty_field),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
