@@ -52,7 +52,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check run install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check run man install uninstall
 
 all: $(OUT)/tinyvmm
 ifeq ($(MODE),release)
@@ -65,6 +65,7 @@ help:
 	@echo 'make run          a guest shell on this terminal; without one, boot, report, power off'
 	@echo 'make check        every test; real guests run in the host VM where there is no KVM'
 	@echo 'make check-unit   the tests that need no KVM'
+	@echo 'make man          the manual pages, build/man'
 	@echo 'make install      PREFIX=/usr/local DESTDIR='
 	@echo 'make clean        remove build/'
 
@@ -130,7 +131,7 @@ check-unit-build:
 	$(Q)+for m in $(UNIT_MODES); do $(MAKE) -s $(JOBS) MODE=$$m WERROR=1 all tests || exit 1; done
 	$(Q)+$(MAKE) -s $(JOBS) MODE=fuzz WERROR=1 fuzzers
 
-UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config \
+UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/man_test \
 	'headers=$(MAKE) -s headers' tools/check-deps.sh tests/fuzz/replay
 check-unit: check-unit-build
 	$(Q)rm -f build/counts
@@ -154,12 +155,22 @@ run:
 	$(Q)if [ -t 0 ] && [ -t 1 ]; then tools/with-kvm build/tinyvmm run vm.toml.example; else \
 		tools/with-kvm build/tinyvmm run --append 'quiet tinyvmm.do=report' vm.toml.example; fi
 
+MAN := $(patsubst docs/%.scd,build/man/%,$(sort $(wildcard docs/*.scd)))
+man: $(MAN)
+build/man/%: docs/%.scd
+	$(call say,MAN,$@)
+	$(Q)command -v scdoc > /dev/null || { echo 'manual pages are made by scdoc: apt-get install scdoc' >&2; exit 1; }
+	$(Q)mkdir -p $(@D) && scdoc < $< > $@
+
 PREFIX ?= /usr/local
-install: all
+# Where each goes below PREFIX.
+INSTALLED := bin/tinyvmm share/doc/tinyvmm/examples/vm.toml $(foreach m,$(notdir $(MAN)),share/man/man$(patsubst .%,%,$(suffix $m))/$m)
+install: all man
 	install -D -m 755 build/release/tinyvmm $(DESTDIR)$(PREFIX)/bin/tinyvmm
 	install -D -m 644 vm.toml.example $(DESTDIR)$(PREFIX)/share/doc/tinyvmm/examples/vm.toml
+	set -e; for m in $(notdir $(MAN)); do install -D -m 644 build/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/tinyvmm $(DESTDIR)$(PREFIX)/share/doc/tinyvmm/examples/vm.toml
+	rm -f $(INSTALLED:%=$(DESTDIR)$(PREFIX)/%)
 
 clean:
 	rm -rf build
