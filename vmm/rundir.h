@@ -3,7 +3,7 @@
  * The folders of a running VM.
  *
  *   run     $XDG_RUNTIME_DIR/tinyvmm/NAME, or /tmp/tinyvmm-UID/NAME     lock, pid, control.sock, console.sock; gone with the VM
- *   state   $XDG_STATE_HOME/tinyvmm/NAME, or ~/.local/state/tinyvmm/NAME   console.log, tinyvmm.log, result.json of the last runs
+ *   state   $XDG_STATE_HOME/tinyvmm/NAME, or ~/.local/state/tinyvmm/NAME   console.log, serial.log, tinyvmm.log, result.json of the last runs
  *
  * The lock is held for the life of the process, also over a restart of the program; whoever has it may unlink sockets that a
  * killed process left. So a stale socket is never "address in use", and a name that is in use names its process.

@@ -240,6 +240,7 @@ static void test_rundir_paths_too_long_for_a_socket(void **state)
 
 static void test_rundir_keeps_the_logs_of_five_runs(void **state)
 {
+	static const char *const files[] = {"console.log", "serial.log", "tinyvmm.log", "result.json"};
 	char run[8];
 
 	(void)state;
@@ -249,22 +250,24 @@ static void test_rundir_keeps_the_logs_of_five_runs(void **state)
 		FILE *f;
 
 		assert_int_equal(take(&rd, "a"), 0);
-		assert_true(rundir_state_file(&rd, "console.log", path, sizeof(path)));
-		f = fopen(path, "w");
-		fprintf(f, "%d", i);
-		fclose(f);
+		for (int k = 0; k < 4; k++) {
+			assert_true(rundir_state_file(&rd, files[k], path, sizeof(path)));
+			f = fopen(path, "w");
+			fprintf(f, "%d", i);
+			fclose(f);
+		}
 		rundir_release(&rd);
 	}
-	for (int n = 0; n < RUNDIR_RUNS; n++) {
+	for (int n = 0; n < 4 * RUNDIR_RUNS; n++) {
 		char path[200];
 		FILE *f;
 
-		snprintf(path, sizeof(path), n ? "%s/tinyvmm/a/console.log.%d" : "%s/tinyvmm/a/console.log", dir, n);
+		snprintf(path, sizeof(path), n / 4 ? "%s/tinyvmm/a/%s.%d" : "%s/tinyvmm/a/%s", dir, files[n % 4], n / 4);
 		f = fopen(path, "r");
 		assert_non_null(f);
 		assert_non_null(fgets(run, sizeof(run), f));
 		fclose(f);
-		assert_int_equal(atoi(run), 8 - n);
+		assert_int_equal(atoi(run), 8 - n / 4);
 	}
 	assert_false(exists("a/console.log.5"));
 }
