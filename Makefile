@@ -131,7 +131,7 @@ check-unit-build:
 	$(Q)+for m in $(UNIT_MODES); do $(MAKE) -s $(JOBS) MODE=$$m WERROR=1 all tests || exit 1; done
 	$(Q)+$(MAKE) -s $(JOBS) MODE=fuzz WERROR=1 fuzzers
 
-UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/man_test \
+UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/man_test tests/completion_test \
 	'headers=$(MAKE) -s headers' tools/check-deps.sh tests/fuzz/replay
 check-unit: check-unit-build
 	$(Q)rm -f build/counts
@@ -164,10 +164,12 @@ build/man/%: docs/%.scd
 
 PREFIX ?= /usr/local
 # Where each goes below PREFIX.
-INSTALLED := bin/tinyvmm share/doc/tinyvmm/examples/vm.toml $(foreach m,$(notdir $(MAN)),share/man/man$(patsubst .%,%,$(suffix $m))/$m)
+INSTALLED := bin/tinyvmm share/doc/tinyvmm/examples/vm.toml share/bash-completion/completions/tinyvmm \
+	     $(foreach m,$(notdir $(MAN)),share/man/man$(patsubst .%,%,$(suffix $m))/$m)
 install: all man
 	install -D -m 755 build/release/tinyvmm $(DESTDIR)$(PREFIX)/bin/tinyvmm
 	install -D -m 644 vm.toml.example $(DESTDIR)$(PREFIX)/share/doc/tinyvmm/examples/vm.toml
+	install -D -m 644 tools/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tinyvmm
 	set -e; for m in $(notdir $(MAN)); do install -D -m 644 build/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
 uninstall:
 	rm -f $(INSTALLED:%=$(DESTDIR)$(PREFIX)/%)

@@ -117,7 +117,8 @@ struct disk_options config_disk_options(const struct config_disk *d);
 void config_print(const struct config *cfg, FILE *out);
 
 /*
- * Every key, for programs, in the form of options_print_table: `key  TABLE.NAME  DEFAULT  VALUES  HELP`. DEFAULT is as vm.toml would say it;
+ * Every key, for programs, in the form of options_print_table: `key  TABLE.NAME  DEFAULT  VALUES  HELP`, or
+ * TABLE.N.NAME for a table that may come any number of times. DEFAULT is as vm.toml would say it;
  * VALUES, with spaces between them, are all the key can be.
  */
 void config_print_keys(FILE *out);

@@ -136,8 +136,9 @@ void config_print_keys(FILE *out)
 		const struct config_key *key = &config_keys[i];
 		bool bare = key->type == CONFIG_COUNT || key->type == CONFIG_BOOL;
 		const char *quote = bare || !key->initial ? "" : "\"";
+		const char *number = config_find_list(key->table, strlen(key->table)) ? ".N" : "";
 
-		fprintf(out, "key\t%s.%s\t%s%s%s\t", key->table, key->name, quote, key->initial ? key->initial : "-", quote);
+		fprintf(out, "key\t%s%s.%s\t%s%s%s\t", key->table, number, key->name, quote, key->initial ? key->initial : "-", quote);
 		for (unsigned v = 0; key->values && key->values[v]; v++) {
 			fprintf(out, "%s%s", v ? " " : "", key->values[v]);
 		}
