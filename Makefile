@@ -52,7 +52,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check run man install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check run man format format-check install uninstall
 
 all: $(OUT)/tinyvmm
 ifeq ($(MODE),release)
@@ -66,6 +66,7 @@ help:
 	@echo 'make check        every test; real guests run in the host VM where there is no KVM'
 	@echo 'make check-unit   the tests that need no KVM'
 	@echo 'make man          the manual pages, build/man'
+	@echo 'make format       tools/format; make format-check only says what it would do'
 	@echo 'make install      PREFIX=/usr/local DESTDIR='
 	@echo 'make clean        remove build/'
 
@@ -120,6 +121,11 @@ headers:
 	$(Q)set -e; for h in $(HEADERS); do for cc in gcc clang; do \
 		$$cc $(CFLAGS) -Werror -Wno-unused-function -fsyntax-only -x c $$h; done; done
 
+format:
+	$(Q)tools/format
+format-check:
+	$(Q)tests/run tests/format_test
+
 deps:
 	$(Q)tools/deps.sh build guest test images
 
@@ -131,7 +137,7 @@ check-unit-build:
 	$(Q)+for m in $(UNIT_MODES); do $(MAKE) -s $(JOBS) MODE=$$m WERROR=1 all tests || exit 1; done
 	$(Q)+$(MAKE) -s $(JOBS) MODE=fuzz WERROR=1 fuzzers
 
-UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/man_test tests/completion_test \
+UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/man_test tests/completion_test tests/format_test \
 	'headers=$(MAKE) -s headers' tools/check-deps.sh tests/fuzz/replay
 check-unit: check-unit-build
 	$(Q)rm -f build/counts
