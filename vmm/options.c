@@ -20,6 +20,7 @@ enum option_id {
 	OPT_DETACH,
 	OPT_PAUSED,
 	OPT_EXPECT,
+	OPT_STATS,
 	OPT_ARTIFACTS,
 	OPT_JUNIT,
 	OPT_TAP,
@@ -125,6 +126,7 @@ static const struct option_info {
 	{OPT_DETACH, VERB_RUN, 'd', "detach", NULL, NULL, "return when the VM runs; it goes on by itself"},
 	{OPT_PAUSED, VERB_RUN, 0, "paused", NULL, NULL, "wait for resume before the first instruction"},
 	{OPT_EXPECT, VERB_RUN, 0, "expect", NULL, NULL, "end as [expect] says: 0 or 12"},
+	{OPT_STATS, VERB_RUN, 0, "stats", NULL, NULL, "at the end print what the VM has cost"},
 	{OPT_ARTIFACTS, VERB_RUN | VERB_TEST, 0, "artifacts", "DIR", NULL, "logs and results go there"},
 	{OPT_JOBS, VERB_TEST, 'j', "jobs", "N", NULL, "at once; default: one per processor"},
 	{OPT_JUNIT, VERB_TEST, 0, "junit", "FILE", NULL, "write a JUnit report too"},
@@ -320,6 +322,9 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 		return set_wait_for(p, value);
 	case OPT_EXPECT:
 		o->expect = true;
+		return 0;
+	case OPT_STATS:
+		o->stats = true;
 		return 0;
 	case OPT_ARTIFACTS:
 		o->artifacts = value;

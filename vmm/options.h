@@ -43,7 +43,7 @@ struct options {
 	bool print, json;
 	bool table; /* help */
 	unsigned need; /* DOCTOR_NEED_*, 0: everything */
-	bool detach, paused, expect; /* run */
+	bool detach, paused, expect, stats; /* run */
 	const char *artifacts; /* run, test: folder for logs and results; NULL: the usual one */
 	const char *junit; /* test */
 	bool tap, skip_no_kvm;

@@ -362,7 +362,7 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 {
 	struct restart *r = s->restart;
 	const struct options *o = s->o;
-	struct vm_options options = {.quiet = o->verbose < 0, .restarted = r->restarted, .deadline_ns = r->deadline_ns, .paused = o->paused && !r->restarted, .expect = o->expect,
+	struct vm_options options = {.quiet = o->verbose < 0, .restarted = r->restarted, .deadline_ns = r->deadline_ns, .paused = o->paused && !r->restarted, .expect = o->expect, .stats = o->stats,
 		.config_path = run_default_path(o) ? run_default_path(o) : "", .on_started = on_started, .ctx = s};
 	struct vm_result result = {.end = VM_END_FAILED};
 	int code = take_name(s);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "vmm/log.h"
@@ -71,12 +72,20 @@ void vcpu_finish(struct vcpu *vcpu)
 	*vcpu = (struct vcpu){.fd = -1};
 }
 
+/* One writer: no locked instruction is needed, only that a reader never sees half a number. */
+static void set_count(uint64_t *count, uint64_t value)
+{
+	__atomic_store_n(count, value, __ATOMIC_RELAXED);
+}
+
 static void do_port(struct vcpu *vcpu)
 {
 	const struct vcpu_bus *bus = vcpu->bus;
 	struct kvm_run *run = vcpu->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	uint64_t *count = run->io.direction == KVM_EXIT_IO_OUT ? &vcpu->counts.port_out : &vcpu->counts.port_in;
 
+	set_count(count, *count + 1);
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
 		if (run->io.direction == KVM_EXIT_IO_OUT) {
 			bus->port_out(bus->ctx, run->io.port, data, run->io.size);
@@ -90,7 +99,9 @@ static void do_mmio(struct vcpu *vcpu)
 {
 	const struct vcpu_bus *bus = vcpu->bus;
 	struct kvm_run *run = vcpu->run;
+	uint64_t *count = run->mmio.is_write ? &vcpu->counts.mmio_write : &vcpu->counts.mmio_read;
 
+	set_count(count, *count + 1);
 	if (run->mmio.is_write) {
 		bus->mmio_write(bus->ctx, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
 	} else {
@@ -188,23 +199,28 @@ static bool do_exit(struct vcpu *vcpu)
 
 static void run_guest(struct vcpu *vcpu)
 {
+	int r, err;
+
 	while (!is_stopped(vcpu)) {
 		if (is_paused(vcpu)) {
 			vcpu->bus->parked(vcpu->bus->ctx);
 			wait_outside(vcpu, true);
 			continue;
 		}
-		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
+		r = ioctl(vcpu->fd, KVM_RUN, 0);
+		err = errno;
+		set_count(&vcpu->counts.runs, vcpu->counts.runs + 1);
+		if (r == 0) {
 			if (!do_exit(vcpu)) {
 				wait_outside(vcpu, false);
 			}
 			continue;
 		}
-		if (errno == EAGAIN) {
+		if (err == EAGAIN) {
 			continue;
 		}
-		if (errno != EINTR) {
-			report_fault(vcpu, errno);
+		if (err != EINTR) {
+			report_fault(vcpu, err);
 			wait_outside(vcpu, false);
 			continue;
 		}
@@ -212,6 +228,22 @@ static void run_guest(struct vcpu *vcpu)
 		if (__atomic_exchange_n(&vcpu->dump, false, __ATOMIC_ACQUIRE)) {
 			x86_vcpu_dump(vcpu);
 		}
+	}
+}
+
+static uint64_t us(struct timeval t)
+{
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
+}
+
+/* Nobody can ask for a thread that is gone. */
+static void keep_usage(struct vcpu *vcpu)
+{
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_THREAD, &usage) == 0) {
+		set_count(&vcpu->counts.cpu_us, us(usage.ru_utime) + us(usage.ru_stime));
+		set_count(&vcpu->counts.waits, (uint64_t)usage.ru_nvcsw);
 	}
 }
 
@@ -226,6 +258,7 @@ static void *vcpu_thread(void *arg)
 	sigaddset(&set, VCPU_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	run_guest(vcpu);
+	keep_usage(vcpu);
 	vcpu->bus->gone(vcpu->bus->ctx);
 	return NULL;
 }
@@ -300,4 +333,19 @@ uint64_t vcpu_busy_ns(const struct vcpu *vcpu)
 		fclose(f);
 	}
 	return ran + waited;
+}
+
+struct vcpu_counts vcpu_get_counts(const struct vcpu *vcpu)
+{
+	const struct vcpu_counts *c = &vcpu->counts;
+
+	return (struct vcpu_counts){
+		.runs = __atomic_load_n(&c->runs, __ATOMIC_RELAXED),
+		.port_in = __atomic_load_n(&c->port_in, __ATOMIC_RELAXED),
+		.port_out = __atomic_load_n(&c->port_out, __ATOMIC_RELAXED),
+		.mmio_read = __atomic_load_n(&c->mmio_read, __ATOMIC_RELAXED),
+		.mmio_write = __atomic_load_n(&c->mmio_write, __ATOMIC_RELAXED),
+		.cpu_us = __atomic_load_n(&c->cpu_us, __ATOMIC_RELAXED),
+		.waits = __atomic_load_n(&c->waits, __ATOMIC_RELAXED),
+	};
 }

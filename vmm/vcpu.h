@@ -43,6 +43,15 @@ struct vcpu_bus {
 	void *ctx;
 };
 
+/* What a vCPU's thread has done. Written by it alone, with plain stores; others may be a little behind. */
+struct vcpu_counts {
+	uint64_t runs; /* times KVM_RUN returned, which is the thread's system calls */
+	uint64_t port_in, port_out, mmio_read, mmio_write; /* returns because of these; a string instruction may be one */
+	/* Set when the thread ends; 0 before. */
+	uint64_t cpu_us;
+	uint64_t waits; /* times it gave up the processor by itself */
+};
+
 struct vcpu {
 	unsigned index; /* = APIC id */
 	int fd;
@@ -54,6 +63,7 @@ struct vcpu {
 	bool started;
 	/* Requests to the thread, set from any other one, looked at when KVM_RUN returns early. */
 	bool stop, pause, dump;
+	struct vcpu_counts counts; /* vcpu_get_counts reads them */
 };
 
 /* Signal that makes a vCPU leave KVM_RUN; blocked in every other thread. */
@@ -80,6 +90,9 @@ void vcpu_resume(struct vcpu *vcpu);
 
 /* Nanoseconds the thread has worked or wanted to, in the guest and outside; 0 when the kernel does not tell. Thread: any. */
 uint64_t vcpu_busy_ns(const struct vcpu *vcpu);
+
+/* Thread: any. */
+struct vcpu_counts vcpu_get_counts(const struct vcpu *vcpu);
 
 /* Asks the thread to log its registers. Thread: any. */
 void vcpu_dump(struct vcpu *vcpu);

@@ -21,6 +21,7 @@
 #include "vmm/notify.h"
 #include "vmm/result.h"
 #include "vmm/vm_priv.h"
+#include "vmm/vm_stats.h"
 
 /* Of each log that is kept for every VM. */
 #define LOG_LIMIT (16u << 20)
@@ -559,6 +560,8 @@ static void print_tail(struct vm *vm)
  */
 static void vm_stop(struct vm *vm)
 {
+	json_t *stats;
+
 	if (vm->ports.serial) {
 		serial_stop(&vm->serial);
 	}
@@ -571,6 +574,8 @@ static void vm_stop(struct vm *vm)
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		vcpu_join(&vm->vcpu[i]);
 	}
+	/* The devices' threads are still there, and the terminal is not yet fit for lines. */
+	stats = vm->options->stats && vm->nvcpus ? vm_stats_json(&vm->kvm, vm->vcpu, vm->nvcpus) : NULL;
 
 	if (vm->ports.serial) {
 		serial_flush(&vm->serial);
@@ -594,6 +599,8 @@ static void vm_stop(struct vm *vm)
 	find_panic(vm);
 	vm_control_judge(vm);
 	print_tail(vm);
+	vm_stats_print(stats, stderr);
+	json_decref(stats);
 	vm_control_finish(vm);
 
 	virtio_bus_finish(&vm->virtio);

@@ -14,6 +14,7 @@
 #include "vmm/notify.h"
 #include "vmm/result.h"
 #include "vmm/vm_priv.h"
+#include "vmm/vm_stats.h"
 
 /* How long answers to those who still wait have to leave. */
 #define LAST_ANSWERS_MS 500
@@ -246,6 +247,13 @@ static void do_status(const struct verb_call *c)
 	}
 }
 
+static void do_stats(const struct verb_call *c)
+{
+	if (takes_nothing(c)) {
+		control_ok(c->conn, vm_stats_json(&c->vm->kvm, c->vm->vcpu, c->vm->nvcpus));
+	}
+}
+
 static void do_config(const struct verb_call *c)
 {
 	char *text = NULL;
@@ -384,7 +392,7 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 		const char *name;
 		void (*fn)(const struct verb_call *c);
 	} verbs[] = {
-		{"version", do_version}, {"status", do_status}, {"config", do_config}, {"stop", do_stop}, {"pause", do_pause},
+		{"version", do_version}, {"status", do_status}, {"stats", do_stats}, {"config", do_config}, {"stop", do_stop}, {"pause", do_pause},
 		{"resume", do_resume}, {"reset", do_reset}, {"wait", do_wait}, {"subscribe", do_subscribe},
 	};
 	const struct verb_call c = {.vm = ctx, .conn = conn, .request = request};
