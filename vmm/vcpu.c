@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "vmm/kvm_stats.h"
 #include "vmm/log.h"
 #include "vmm/x86_vcpu.h"
 
@@ -65,6 +66,9 @@ void vcpu_finish(struct vcpu *vcpu)
 {
 	if (vcpu->run) {
 		munmap(vcpu->run, vcpu->run_len);
+	}
+	if (vcpu->stats_fd > 0) {
+		close(vcpu->stats_fd);
 	}
 	if (vcpu->fd > 0) {
 		close(vcpu->fd);
@@ -162,6 +166,16 @@ static bool is_paused(const struct vcpu *vcpu)
 	return __atomic_load_n(&vcpu->pause, __ATOMIC_ACQUIRE);
 }
 
+static void open_stats(struct vcpu *vcpu)
+{
+	if (__atomic_exchange_n(&vcpu->open_stats, false, __ATOMIC_ACQUIRE)) {
+		if (vcpu->stats_fd <= 0) {
+			__atomic_store_n(&vcpu->stats_fd, kvm_stats_open(vcpu->fd), __ATOMIC_RELEASE);
+		}
+		vcpu->bus->stats_opened(vcpu->bus->ctx);
+	}
+}
+
 /* Waits out of the guest until the VM ends, or, when it was only paused, until it goes on. */
 static void wait_outside(struct vcpu *vcpu, bool only_paused)
 {
@@ -173,6 +187,7 @@ static void wait_outside(struct vcpu *vcpu, bool only_paused)
 	while (!is_stopped(vcpu) && (!only_paused || is_paused(vcpu))) {
 		int sig;
 
+		open_stats(vcpu);
 		sigwait(&set, &sig);
 	}
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
@@ -228,6 +243,7 @@ static void run_guest(struct vcpu *vcpu)
 		if (__atomic_exchange_n(&vcpu->dump, false, __ATOMIC_ACQUIRE)) {
 			x86_vcpu_dump(vcpu);
 		}
+		open_stats(vcpu);
 	}
 }
 
@@ -333,6 +349,17 @@ uint64_t vcpu_busy_ns(const struct vcpu *vcpu)
 		fclose(f);
 	}
 	return ran + waited;
+}
+
+void vcpu_open_stats(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->open_stats, true, __ATOMIC_RELEASE);
+	kick(vcpu);
+}
+
+int vcpu_stats_fd(const struct vcpu *vcpu)
+{
+	return __atomic_load_n(&vcpu->stats_fd, __ATOMIC_ACQUIRE);
 }
 
 struct vcpu_counts vcpu_get_counts(const struct vcpu *vcpu)

@@ -38,6 +38,8 @@ struct vcpu_bus {
 	void (*fault)(void *ctx, enum vcpu_fault fault, const char *text);
 	/* vcpu_pause was heard: the thread is out of the guest and stays out until vcpu_resume or vcpu_stop. */
 	void (*parked)(void *ctx);
+	/* vcpu_open_stats was heard. */
+	void (*stats_opened)(void *ctx);
 	/* The thread's last act. */
 	void (*gone)(void *ctx);
 	void *ctx;
@@ -62,7 +64,8 @@ struct vcpu {
 	pid_t tid; /* of the thread, 0 before it runs (atomic) */
 	bool started;
 	/* Requests to the thread, set from any other one, looked at when KVM_RUN returns early. */
-	bool stop, pause, dump;
+	bool stop, pause, dump, open_stats;
+	int stats_fd; /* atomic; 0 until it was asked for, then a descriptor or -errno */
 	struct vcpu_counts counts; /* vcpu_get_counts reads them */
 };
 
@@ -90,6 +93,11 @@ void vcpu_resume(struct vcpu *vcpu);
 
 /* Nanoseconds the thread has worked or wanted to, in the guest and outside; 0 when the kernel does not tell. Thread: any. */
 uint64_t vcpu_busy_ns(const struct vcpu *vcpu);
+
+/* Asks the thread to open KVM's counters of this vCPU; bus->stats_opened follows. They stay open. Thread: any; idempotent. */
+void vcpu_open_stats(struct vcpu *vcpu);
+/* For kvm_stats_read, which any thread may do; 0 while they are not open. Return: a descriptor, 0 or -errno. Thread: any. */
+int vcpu_stats_fd(const struct vcpu *vcpu);
 
 /* Thread: any. */
 struct vcpu_counts vcpu_get_counts(const struct vcpu *vcpu);

@@ -122,6 +122,11 @@ static void on_vcpu_parked(void *ctx)
 	vm_control_parked(ctx);
 }
 
+static void on_vcpu_stats_opened(void *ctx)
+{
+	vm_control_stats_opened(ctx);
+}
+
 static void on_vcpu_gone(void *ctx)
 {
 	struct vm *vm = ctx;
@@ -433,7 +438,8 @@ static int setup_boot(struct vm *vm)
 static int setup_vcpus(struct vm *vm)
 {
 	vm->bus = (struct vcpu_bus){.port_in = on_port_in, .port_out = on_port_out, .mmio_read = on_mmio_read,
-		.mmio_write = on_mmio_write, .fault = on_vcpu_fault, .parked = on_vcpu_parked, .gone = on_vcpu_gone, .ctx = vm};
+		.mmio_write = on_mmio_write, .fault = on_vcpu_fault, .parked = on_vcpu_parked, .stats_opened = on_vcpu_stats_opened,
+		.gone = on_vcpu_gone, .ctx = vm};
 	for (unsigned i = 0; i < vm->cfg->machine.cpus; i++) {
 		int r = vcpu_init(&vm->vcpu[i], &vm->kvm, i, &vm->bus);
 

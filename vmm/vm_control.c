@@ -143,6 +143,27 @@ static void release_clocks(struct vm *vm)
 	kvm_set_clock(&vm->kvm, vm->ctl.held_clock_ns);
 }
 
+void vm_control_stats_opened(struct vm *vm)
+{
+	eventfd_write(vm->ctl.parked_source.fd, 1);
+}
+
+/* Return: whether every vCPU's counters are open, and those who asked have an answer. */
+static bool answer_stats(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		if (vcpu_stats_fd(&vm->vcpu[i]) == 0) {
+			return false;
+		}
+	}
+	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
+		if (vm->ctl.wait[i].what == WAIT_STATS) {
+			answer_wait(&vm->ctl.wait[i], vm_stats_json(&vm->kvm, vm->vcpu, vm->nvcpus));
+		}
+	}
+	return true;
+}
+
 static void on_parked(struct loop_source *src, uint32_t events)
 {
 	struct vm *vm = (struct vm *)((char *)src - offsetof(struct vm, ctl.parked_source));
@@ -150,6 +171,7 @@ static void on_parked(struct loop_source *src, uint32_t events)
 
 	(void)events;
 	eventfd_read(src->fd, &n);
+	answer_stats(vm);
 	if (vm->ctl.state != VM_PAUSING || __atomic_load_n(&vm->ctl.parked, __ATOMIC_ACQUIRE) != vm->nvcpus) {
 		return;
 	}
@@ -249,8 +271,14 @@ static void do_status(const struct verb_call *c)
 
 static void do_stats(const struct verb_call *c)
 {
-	if (takes_nothing(c)) {
-		control_ok(c->conn, vm_stats_json(&c->vm->kvm, c->vm->vcpu, c->vm->nvcpus));
+	if (!takes_nothing(c)) {
+		return;
+	}
+	begin_wait(c->vm, c->conn, WAIT_STATS, 0);
+	if (!answer_stats(c->vm)) {
+		for (unsigned i = 0; i < c->vm->nvcpus; i++) {
+			vcpu_open_stats(&c->vm->vcpu[i]);
+		}
 	}
 }
 

@@ -33,7 +33,7 @@
 
 /* What a connection of the control socket waits for. */
 struct vm_wait {
-	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT } what;
+	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT, WAIT_STATS } what;
 	struct control_conn *conn;
 	regex_t regex; /* WAIT_TEXT */
 	struct loop_timer timeout;
@@ -46,7 +46,7 @@ struct vm_control {
 	struct vm_wait wait[CONTROL_CONNS_MAX];
 	uint64_t started_ns;
 	enum { VM_RUNNING, VM_PAUSING, VM_PAUSED } state;
-	struct loop_source parked_source; /* an eventfd that parked vCPUs write */
+	struct loop_source parked_source; /* an eventfd that vCPUs write which have parked or opened their counters */
 	unsigned parked; /* atomic */
 	struct expect expect;
 	struct loop_timer sample; /* two thirds of the time are over: what has happened until then */
@@ -103,6 +103,8 @@ void vm_control_started(struct vm *vm); /* the vCPUs run */
 void vm_control_finish(struct vm *vm);
 /* A vCPU has left the guest because of a pause. Thread: vCPU. */
 void vm_control_parked(struct vm *vm);
+/* A vCPU has opened its counters. Thread: vCPU. */
+void vm_control_stats_opened(struct vm *vm);
 /* What the end means where something was expected; registers of a guest that hangs go to the log. The vCPUs still run at a timeout. */
 void vm_control_timeout(struct vm *vm);
 void vm_control_judge(struct vm *vm);

@@ -2,11 +2,13 @@
 #include "vmm/vm_stats.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "vmm/kvm_stats.h"
 
@@ -39,13 +41,32 @@ static void add_vm_counter(void *ctx, const char *name, enum kvm_stats_kind kind
 	}
 }
 
+/* KVM's of one vCPU, opened here only when its thread is gone. */
+static int read_vcpu(const struct vcpu *vcpu, json_t *object)
+{
+	int open_fd = vcpu_stats_fd(vcpu), fd = open_fd == 0 && !vcpu->started ? kvm_stats_open(vcpu->fd) : open_fd, r;
+
+	if (fd <= 0) {
+		return fd < 0 ? fd : -EAGAIN;
+	}
+	r = kvm_stats_read(fd, add_counter, object);
+	if (fd != open_fd) {
+		close(fd);
+	}
+	return r;
+}
+
 static void add_kvm(json_t *stats, const struct kvm *kvm, const struct vcpu *vcpu, unsigned nvcpus)
 {
 	json_t *vm = json_object(), *vcpus = json_object();
-	int r = kvm_stats_read(kvm->vm_fd, add_vm_counter, vm);
+	int fd = kvm_stats_open(kvm->vm_fd), r = fd;
 
+	if (fd >= 0) {
+		r = kvm_stats_read(fd, add_vm_counter, vm);
+		close(fd);
+	}
 	for (unsigned i = 0; r == 0 && i < nvcpus; i++) {
-		r = kvm_stats_read(vcpu[i].fd, add_counter, vcpus);
+		r = read_vcpu(&vcpu[i], vcpus);
 	}
 	if (r == 0) {
 		json_object_set(stats, "vm", vm);

@@ -25,7 +25,7 @@
 
 #define VM_STATS_THREADS_MAX 32 /* others than vCPUs that are listed one by one */
 
-/* The counters of a VM and its @nvcpus vCPUs, which may run. Return: a new reference, or NULL when there is no memory. */
+/* The counters of a VM and its @nvcpus vCPUs: each is joined, or has answered vcpu_open_stats. Return: a new reference, or NULL when there is no memory. */
 json_t *vm_stats_json(const struct kvm *kvm, const struct vcpu *vcpu, unsigned nvcpus);
 
 /* As text, a line `tinyvmm: stats GROUP: NAME=VALUE ...` for each object. @stats may be NULL. */
