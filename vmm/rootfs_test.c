@@ -42,7 +42,7 @@ static void test_rootfs_type_of_a_real_ext4(void **state)
 	char command[160];
 
 	(void)state;
-	snprintf(command, sizeof(command), "/sbin/mke2fs -q -t ext4 %s 8M 2>/dev/null", path);
+	snprintf(command, sizeof(command), "PATH=$PATH:/usr/sbin:/sbin mke2fs -q -t ext4 %s 8M 2>/dev/null", path);
 	assert_int_equal(system(command), 0);
 	assert_string_equal(rootfs_type(path), "ext4");
 }
