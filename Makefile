@@ -52,7 +52,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check run man format format-check install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check run man format format-check tidy install uninstall
 
 all: $(OUT)/tinyvmm
 ifeq ($(MODE),release)
@@ -67,6 +67,7 @@ help:
 	@echo 'make check-unit   the tests that need no KVM'
 	@echo 'make man          the manual pages, build/man'
 	@echo 'make format       tools/format; make format-check only says what it would do'
+	@echo 'make tidy         clang-tidy; minutes'
 	@echo 'make install      PREFIX=/usr/local DESTDIR='
 	@echo 'make clean        remove build/'
 
@@ -125,6 +126,11 @@ format:
 	$(Q)tools/format
 format-check:
 	$(Q)tests/run tests/format_test
+
+# With the flags of the program; what .clang-tidy finds is an error.
+tidy:
+	$(Q)printf '%s\n' $(filter %.c,$(SRC)) $(TESTS) $(FUZZ) $(SUPPORT) | \
+		xargs -P $(shell nproc) -I FILE clang-tidy --quiet FILE -- $(CFLAGS) -U_FORTIFY_SOURCE 2> build/tidy.log || { grep -v generated build/tidy.log; exit 1; }
 
 deps:
 	$(Q)tools/deps.sh build guest test images

@@ -82,7 +82,7 @@ static int open_kernel(struct boot_image *img, const char *path, char *err, size
 static int open_initrds(struct boot_image *img, const char *const *paths, unsigned n, char *err, size_t err_len)
 {
 	for (unsigned i = 0; i < n; i++) {
-		uint64_t len;
+		uint64_t len = 0;
 		int fd = open_file(paths[i], "initrd", &len, err, err_len);
 
 		if (fd < 0) {

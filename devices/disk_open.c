@@ -150,7 +150,7 @@ static int open_lock_fd(struct disk *d, bool writer, struct stat *st, char *err,
 static int open_file(struct disk *d, enum disk_file which, int flags, const struct stat *want,
 	char *err, size_t errlen)
 {
-	struct stat st;
+	struct stat st = {.st_size = 0};
 	int e;
 
 	d->fd[which] = open(d->path, flags | O_CLOEXEC | O_NOCTTY);
@@ -349,7 +349,7 @@ static int open_overlay(struct disk *d, const struct disk_options *o, char *err,
 static int open_all(struct disk *d, const struct disk_options *o, char *err, size_t errlen)
 {
 	bool writer = !o->readonly && !o->ephemeral;
-	struct stat st;
+	struct stat st = {.st_size = 0};
 	int r = open_lock_fd(d, writer, &st, err, errlen);
 
 	if (r == 0) {

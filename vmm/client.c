@@ -404,7 +404,7 @@ int client_wait(const struct options *o)
 
 int client_ctl(const struct options *o)
 {
-	const char *name = o->files[0], *text = o->nfiles > 1 ? o->files[1] : NULL, *line;
+	const char *name = o->files[0], *text = o->events ? "{\"do\":\"subscribe\"}" : o->files[1], *line;
 	size_t used = 0;
 	struct rundir rd;
 	struct link l;
@@ -412,9 +412,6 @@ int client_ctl(const struct options *o)
 
 	if (code != EXIT_OK) {
 		return code;
-	}
-	if (o->events) {
-		text = "{\"do\":\"subscribe\"}";
 	}
 	if (!send_text(&l, text)) {
 		line = NULL;

@@ -296,6 +296,7 @@ static int set_need(const struct parse *p, const char *value)
 	return p->o->need ? 0 : wrong(p, "--need: nothing named; known: kvm");
 }
 
+/* @value: "" for an option that takes none. */
 static int apply(struct parse *p, const struct option_info *opt, const char *value)
 {
 	struct options *o = p->o;
@@ -461,7 +462,7 @@ static int parse_long(struct parse *p, const char *arg, const char *next, int *u
 			continue;
 		}
 		if (!opt->arg) {
-			return equals ? wrong(p, "--%s takes no value", opt->name) : apply(p, opt, NULL);
+			return equals ? wrong(p, "--%s takes no value", opt->name) : apply(p, opt, "");
 		}
 		if (!value) {
 			return wrong(p, "--%s: expected %s after it", opt->name, opt->arg);
@@ -494,7 +495,7 @@ static int parse_letters(struct parse *p, const char *arg, const char *next, int
 			*used += !c[1];
 			return apply(p, opt, c[1] ? c + 1 : next);
 		}
-		r = apply(p, opt, NULL);
+		r = apply(p, opt, "");
 		if (r < 0) {
 			return r;
 		}
