@@ -28,7 +28,8 @@
 #define TAIL_BYTES 8192
 /* How long the others may take to end when the run is interrupted. */
 #define INTERRUPT_MS 5000
-#define ARGS_MAX 64
+#define SETS_MAX 100
+#define ARGS_MAX (2 * SETS_MAX + 24)
 
 struct tests {
 	const struct options *o;
@@ -156,7 +157,7 @@ static void start_case(struct tests *t, struct test_case *c)
 		argv[n++] = "--timeout";
 		argv[n++] = timeout;
 	}
-	for (unsigned i = 0; i < t->o->nsets && n < ARGS_MAX - 4; i++) {
+	for (unsigned i = 0; i < t->o->nsets; i++) {
 		argv[n++] = "--set";
 		argv[n++] = t->o->sets[i];
 	}
@@ -423,6 +424,11 @@ int testing_run(const struct options *o)
 
 	if (!t.cases) {
 		return EXIT_FAILED;
+	}
+	if (o->nsets > SETS_MAX) {
+		log_msg(LOG_ERR, "more than %d times --set", SETS_MAX);
+		free(t.cases);
+		return EXIT_USAGE;
 	}
 	for (unsigned i = 0; i < t.n; i++) {
 		t.cases[i].file = o->files[i];
