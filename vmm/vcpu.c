@@ -163,7 +163,7 @@ static bool is_stopped(const struct vcpu *vcpu)
 
 static bool is_paused(const struct vcpu *vcpu)
 {
-	return __atomic_load_n(&vcpu->pause, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&vcpu->pause, __ATOMIC_SEQ_CST);
 }
 
 static void open_stats(struct vcpu *vcpu)
@@ -218,8 +218,11 @@ static void run_guest(struct vcpu *vcpu)
 
 	while (!is_stopped(vcpu)) {
 		if (is_paused(vcpu)) {
+			__atomic_store_n(&vcpu->parked, true, __ATOMIC_SEQ_CST);
 			vcpu->bus->parked(vcpu->bus->ctx);
 			wait_outside(vcpu, true);
+			/* Before the next look at pause: whoever pauses again meanwhile sees either this or is seen there. */
+			__atomic_store_n(&vcpu->parked, false, __ATOMIC_SEQ_CST);
 			continue;
 		}
 		r = ioctl(vcpu->fd, KVM_RUN, 0);
@@ -317,8 +320,13 @@ void vcpu_join(struct vcpu *vcpu)
 
 void vcpu_pause(struct vcpu *vcpu)
 {
-	__atomic_store_n(&vcpu->pause, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&vcpu->pause, true, __ATOMIC_SEQ_CST);
 	kick(vcpu);
+}
+
+bool vcpu_is_parked(const struct vcpu *vcpu)
+{
+	return __atomic_load_n(&vcpu->parked, __ATOMIC_SEQ_CST);
 }
 
 void vcpu_resume(struct vcpu *vcpu)

@@ -64,6 +64,7 @@ struct vcpu {
 	pid_t tid; /* of the thread, 0 before it runs (atomic) */
 	bool started;
 	/* Requests to the thread, set from any other one, looked at when KVM_RUN returns early. */
+	bool parked; /* out of the guest because of vcpu_pause (atomic) */
 	bool stop, pause, dump, open_stats;
 	int stats_fd; /* atomic; 0 until it was asked for, then a descriptor or -errno */
 	struct vcpu_counts counts; /* vcpu_get_counts reads them */
@@ -90,6 +91,8 @@ void vcpu_join(struct vcpu *vcpu);
  * Thread: any; idempotent. */
 void vcpu_pause(struct vcpu *vcpu);
 void vcpu_resume(struct vcpu *vcpu);
+/* True from bus->parked until the thread has left its place; after vcpu_pause, true means that it does not enter the guest. Thread: any. */
+bool vcpu_is_parked(const struct vcpu *vcpu);
 
 /* Nanoseconds the thread has worked or wanted to, in the guest and outside; 0 when the kernel does not tell. Thread: any. */
 uint64_t vcpu_busy_ns(const struct vcpu *vcpu);

@@ -122,7 +122,6 @@ static bool is_in_tail(const struct stream *s, const regex_t *regex)
 
 void vm_control_parked(struct vm *vm)
 {
-	__atomic_add_fetch(&vm->ctl.parked, 1, __ATOMIC_RELEASE);
 	eventfd_write(vm->ctl.parked_source.fd, 1);
 }
 
@@ -164,6 +163,16 @@ static bool answer_stats(struct vm *vm)
 	return true;
 }
 
+static bool all_parked(const struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		if (!vcpu_is_parked(&vm->vcpu[i])) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static void on_parked(struct loop_source *src, uint32_t events)
 {
 	struct vm *vm = (struct vm *)((char *)src - offsetof(struct vm, ctl.parked_source));
@@ -172,7 +181,7 @@ static void on_parked(struct loop_source *src, uint32_t events)
 	(void)events;
 	eventfd_read(src->fd, &n);
 	answer_stats(vm);
-	if (vm->ctl.state != VM_PAUSING || __atomic_load_n(&vm->ctl.parked, __ATOMIC_ACQUIRE) != vm->nvcpus) {
+	if (vm->ctl.state != VM_PAUSING || !all_parked(vm)) {
 		return;
 	}
 	hold_clocks(vm);
@@ -188,10 +197,11 @@ void vm_pause(struct vm *vm)
 		return;
 	}
 	vm->ctl.state = VM_PAUSING;
-	__atomic_store_n(&vm->ctl.parked, 0, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		vcpu_pause(&vm->vcpu[i]);
 	}
+	/* One that has not left its place since the last pause says nothing. */
+	eventfd_write(vm->ctl.parked_source.fd, 1);
 }
 
 void vm_resume(struct vm *vm)

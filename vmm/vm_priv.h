@@ -47,7 +47,6 @@ struct vm_control {
 	uint64_t started_ns;
 	enum { VM_RUNNING, VM_PAUSING, VM_PAUSED } state;
 	struct loop_source parked_source; /* an eventfd that vCPUs write which have parked or opened their counters */
-	unsigned parked; /* atomic */
 	struct expect expect;
 	struct loop_timer sample; /* two thirds of the time are over: what has happened until then */
 	uint64_t sample_bytes, sample_busy_ns, sample_ns;
@@ -101,7 +100,7 @@ void vm_stop_gently(struct vm *vm, int signo, uint64_t grace_ns);
 int vm_control_init(struct vm *vm);
 void vm_control_started(struct vm *vm); /* the vCPUs run */
 void vm_control_finish(struct vm *vm);
-/* A vCPU has left the guest because of a pause. Thread: vCPU. */
+/* A vCPU has left the guest because of a pause (vcpu_is_parked). Thread: vCPU. */
 void vm_control_parked(struct vm *vm);
 /* A vCPU has opened its counters. Thread: vCPU. */
 void vm_control_stats_opened(struct vm *vm);
