@@ -52,7 +52,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check run man format format-check tidy install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check bench run man format format-check tidy install uninstall
 
 all: $(OUT)/tinyvmm
 ifeq ($(MODE),release)
@@ -68,6 +68,7 @@ help:
 	@echo 'make man          the manual pages, build/man'
 	@echo 'make format       tools/format; make format-check only says what it would do'
 	@echo 'make tidy         clang-tidy; minutes'
+	@echo 'make bench        beside QEMU in the host VM: exits, system calls, memory; ten minutes'
 	@echo 'make install      PREFIX=/usr/local DESTDIR='
 	@echo 'make clean        remove build/'
 
@@ -159,6 +160,11 @@ check: check-unit-build
 	tools/with-kvm --timeout 2400 tests/run --junit build/hostvm/system.xml --counts build/hostvm/counts $(SYSTEM_TESTS) || failed=1; \
 	cat build/hostvm/counts >> build/counts || { echo '0 1 0' >> build/counts; failed=1; }; \
 	tests/run --sum build/counts && [ $$failed = 0 ]
+
+# Not a check: nothing is expected of the numbers yet. In the host VM everywhere, so that they can be compared.
+bench:
+	$(Q)+$(MAKE) -s $(JOBS) all
+	$(Q)tools/hostvm -- tests/bench/run
 
 run:
 	$(Q)tools/deps.sh build guest

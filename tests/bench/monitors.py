@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""The monitors that are compared, as command lines that give one guest the same kernel, initramfs, memory, processor, disk and cache mode."""
+import os
+import subprocess
+
+MEMORY_MIB = 256
+DISK_MIB = 64
+CMDLINE = "quiet console=hvc0 panic=-1 tinyvmm.do=hold nobutton"
+PCI_MODULES = ("drivers/virtio/virtio_pci_modern_dev", "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci")
+
+
+def cache_dir():
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ["HOME"], ".cache")
+    return os.environ.get("TINYVMM_CACHE") or os.path.join(base, "tinyvmm")
+
+
+def make_initramfs(guest, work):
+    """The small guest's, and the drivers of virtio-pci, which -M pc needs: one file for all."""
+    with open(f"{guest}/initramfs.cpio", "rb") as f:
+        base = f.read()
+    extra = os.path.join(work, "extra")
+    os.makedirs(f"{extra}/modules")
+    order = subprocess.check_output(["cpio", "-i", "--quiet", "--to-stdout", "*modules/order"], input=base).decode().split()
+    names = [os.path.basename(m) for m in PCI_MODULES]
+    for module, name in zip(PCI_MODULES, names):
+        subprocess.run(["cp", f"{guest}/modules/kernel/{module}.ko", f"{extra}/modules/{name}.ko"], check=True)
+    at = order.index("virtio") + 1
+    with open(f"{extra}/modules/order", "w", encoding="ascii") as f:
+        f.write("\n".join(order[:at] + names + order[at:]) + "\n")
+    # The directory itself is in the first archive, with the rest of it.
+    listed = "".join(f"modules/{name}\n" for name in sorted(os.listdir(f"{extra}/modules")))
+    more = subprocess.check_output(["cpio", "-o", "-H", "newc", "-R", "0:0", "--quiet"], cwd=extra, input=listed.encode())
+    path = os.path.join(work, "initramfs.cpio")
+    with open(path, "wb") as f:
+        f.write(base + bytes(-len(base) % 4) + more)
+    return path
+
+
+def make_disk(work):
+    path = os.path.join(work, "disk")
+    with open(path, "wb") as f:
+        f.truncate(DISK_MIB << 20)
+    return path
+
+
+class Monitor:
+    """@command takes the path that gets the guest's console. @vcpu_thread: how the names of vCPU threads begin."""
+
+    def __init__(self, name, command, env, vcpu_thread):
+        self.name, self.command, self.env, self.vcpu_thread = name, command, env, vcpu_thread
+
+
+def tinyvmm(kernel, initramfs, disk):
+    return Monitor("tinyvmm", lambda console: [
+        "build/tinyvmm", "run", "-q", "--kernel", kernel, "--initrd", initramfs, "--append", CMDLINE, "--memory", f"{MEMORY_MIB}M",
+        "--cpus", "1", "--disk", disk, "--set", "disk.0.cache=writeback", "--set", "console.type=file", "--set", f"console.log={console}",
+        "--set", "serial.type=off"], {}, "vcpu")
+
+
+def qemu(name, kernel, initramfs, disk):
+    """None when there is no QEMU: neither the one tools/hostvm has fetched nor an installed one."""
+    root = os.path.join(cache_dir(), "qemu", "root")
+    lib = f"{root}/usr/lib/x86_64-linux-gnu"
+    if os.access(f"{root}/usr/bin/qemu-system-x86_64", os.X_OK):
+        program = [f"{root}/usr/bin/qemu-system-x86_64", "-L", f"{root}/usr/share/qemu", "-L", f"{root}/usr/share/seabios"]
+        env = {"LD_LIBRARY_PATH": f"{lib}:{root}/lib/x86_64-linux-gnu:{lib}/pulseaudio", "QEMU_MODULE_DIR": f"{lib}/qemu"}
+    elif subprocess.run(["sh", "-c", "command -v qemu-system-x86_64"], stdout=subprocess.DEVNULL, check=False).returncode == 0:
+        program, env = ["qemu-system-x86_64"], {}
+    else:
+        return None
+    bus = "device" if name == "microvm" else "pci"
+    # microvm leaves the clock chip out under KVM, and a stock kernel then polls for it 40,000 times: rtc=on is to its advantage.
+    machine = "microvm,accel=kvm,rtc=on,isa-serial=off" if name == "microvm" else "pc,accel=kvm"
+    return Monitor(f"qemu-{name}", lambda console: [
+        *program, "-M", machine, "-cpu", "host", "-smp", "1", "-m", f"{MEMORY_MIB}", "-name", "bench,debug-threads=on", "-no-user-config",
+        "-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot", "-kernel", kernel, "-initrd", initramfs, "-append", CMDLINE,
+        "-chardev", f"file,id=c,path={console}", "-device", f"virtio-serial-{bus}", "-device", "virtconsole,chardev=c",
+        "-device", f"virtio-rng-{bus}", "-drive", f"file={disk},if=none,id=d,format=raw,cache=writeback",
+        "-device", f"virtio-blk-{bus},drive=d"], env, "CPU ")
