@@ -29,14 +29,14 @@ static void test_cmdline_make_adds_what_is_missing(void **state)
 	struct config cfg = config_with("quiet", CONSOLE_STDIO, CONSOLE_NONE);
 
 	(void)state;
-	assert_cmdline(&cfg, BOOT_BZIMAGE, "quiet console=hvc0 panic=-1");
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "quiet console=hvc0 pci=off panic=-1");
 	cfg.serial.type = CONSOLE_STDIO;
-	assert_cmdline(&cfg, BOOT_PVH, "quiet console=ttyS0 console=hvc0 panic=-1");
+	assert_cmdline(&cfg, BOOT_PVH, "quiet console=ttyS0 console=hvc0 pci=off panic=-1");
 	cfg.console.type = CONSOLE_NONE;
-	assert_cmdline(&cfg, BOOT_PVH, "quiet console=ttyS0 panic=-1");
+	assert_cmdline(&cfg, BOOT_PVH, "quiet console=ttyS0 pci=off panic=-1");
 	cfg.boot.cmdline = NULL;
 	cfg.serial.type = CONSOLE_NONE;
-	assert_cmdline(&cfg, BOOT_BZIMAGE, "panic=-1");
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "pci=off panic=-1");
 }
 
 static void test_cmdline_make_names_the_root_disk(void **state)
@@ -46,22 +46,22 @@ static void test_cmdline_make_names_the_root_disk(void **state)
 	(void)state;
 	cfg.ndisks = 3;
 	cfg.disk[2] = (struct config_disk){.root = true, .path = (char *)"/dev/null"};
-	assert_cmdline(&cfg, BOOT_BZIMAGE, "root=/dev/vdc rw panic=-1");
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "root=/dev/vdc rw pci=off panic=-1");
 	cfg.disk[2].readonly = true;
-	assert_cmdline(&cfg, BOOT_BZIMAGE, "root=/dev/vdc ro panic=-1");
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "root=/dev/vdc ro pci=off panic=-1");
 	cfg.boot.cmdline = (char *)"root=LABEL=x";
-	assert_cmdline(&cfg, BOOT_BZIMAGE, "root=LABEL=x panic=-1");
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "root=LABEL=x pci=off panic=-1");
 }
 
 static void test_cmdline_make_respects_what_is_there(void **state)
 {
-	struct config cfg = config_with("console=tty0 panic=5", CONSOLE_STDIO, CONSOLE_STDIO);
+	struct config cfg = config_with("console=tty0 pci=conf1 panic=5", CONSOLE_STDIO, CONSOLE_STDIO);
 
 	(void)state;
-	assert_cmdline(&cfg, BOOT_BZIMAGE, "console=tty0 panic=5");
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "console=tty0 pci=conf1 panic=5");
 	/* Words that only look alike do not count. */
 	cfg.boot.cmdline = (char *)"netconsole=x oops=panic=2";
-	assert_cmdline(&cfg, BOOT_BZIMAGE, "netconsole=x oops=panic=2 console=ttyS0 console=hvc0 panic=-1");
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "netconsole=x oops=panic=2 console=ttyS0 console=hvc0 pci=off panic=-1");
 }
 
 static void test_cmdline_make_auto_off_and_multiboot_add_nothing(void **state)
