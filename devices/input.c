@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: MIT */
+#include "devices/input.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <linux/virtio_input.h>
+#include <string.h>
+
+#include "vmm/clock.h"
+
+static struct input *input_from(struct virtio_device *d)
+{
+	return (struct input *)((char *)d - offsetof(struct input, base));
+}
+
+static bool is_syn(const struct input_ev *ev)
+{
+	return ev->type == EV_SYN && ev->code == SYN_REPORT;
+}
+
+/*
+ * The ring.
+ */
+
+static unsigned waiting(const struct input *in)
+{
+	return in->end - in->first;
+}
+
+static void forget_ring(struct input *in)
+{
+	in->first = 0;
+	in->end = 0;
+	in->is_torn = false;
+}
+
+/* Pure motion: only events whose order and number mean nothing, sums and last values do. */
+static bool is_motion(const struct input_ev *ev, unsigned n)
+{
+	for (unsigned i = 0; i + 1 < n; i++) {
+		if (ev[i].type == EV_ABS && ev[i].code >= ABS_MT_SLOT) {
+			return false;
+		}
+		if (ev[i].type != EV_REL && ev[i].type != EV_ABS && ev[i].type != EV_MSC) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static struct input_ev *find_ev(struct input_ev *ev, unsigned n, const struct input_ev *like)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (ev[i].type == like->type && ev[i].code == like->code) {
+			return &ev[i];
+		}
+	}
+	return NULL;
+}
+
+static int32_t add_motion(int32_t a, int32_t b)
+{
+	int64_t sum = (int64_t)a + b;
+
+	return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
+}
+
+/* Adds the motion in @ev to the frame of @n events at @frame. Return: its new length; the events of @ev must have room behind it. */
+static unsigned merge_motion(struct input_ev *frame, unsigned n, const struct input_ev *ev, unsigned nev)
+{
+	struct input_ev syn = frame[n - 1];
+
+	n--;
+	for (unsigned i = 0; i + 1 < nev; i++) {
+		struct input_ev *same = find_ev(frame, n, &ev[i]);
+
+		if (!same) {
+			frame[n++] = ev[i];
+		} else if (ev[i].type == EV_REL) {
+			same->value = add_motion(same->value, ev[i].value);
+		} else {
+			same->value = ev[i].value;
+		}
+	}
+	frame[n++] = syn;
+	return n;
+}
+
+/* Length of the frame at ring[@at]. */
+static unsigned frame_len(const struct input *in, unsigned at)
+{
+	unsigned end = at;
+
+	while (!is_syn(&in->ring[end])) {
+		end++;
+	}
+	return end + 1 - at;
+}
+
+/* Past the end of a frame whose beginning the guest has. */
+static unsigned first_whole(const struct input *in)
+{
+	return in->is_torn ? in->first + frame_len(in, in->first) : in->first;
+}
+
+/* Moves what waits to the start, frames of motion melted into the one before. */
+static void compact(struct input *in)
+{
+	unsigned to = 0, previous = 0, previous_len = 0;
+	unsigned whole = first_whole(in);
+
+	memmove(in->ring, in->ring + in->first, (whole - in->first) * sizeof(in->ring[0]));
+	to = whole - in->first;
+	for (unsigned from = whole; from < in->end;) {
+		unsigned n = frame_len(in, from), next = from + n;
+		struct input_ev *frame = &in->ring[from];
+
+		if (previous_len && is_motion(frame, n) && is_motion(&in->ring[previous], previous_len) &&
+			previous_len + n <= INPUT_FRAME_MAX) {
+			previous_len = merge_motion(&in->ring[previous], previous_len, frame, n);
+			to = previous + previous_len;
+			in->counters.coalesced++;
+		} else {
+			memmove(&in->ring[to], frame, n * sizeof(*frame));
+			previous = to;
+			previous_len = n;
+			to += n;
+		}
+		from = next;
+	}
+	in->first = 0;
+	in->end = to;
+}
+
+static void sum_motion(struct input_ev rel[REL_CNT], const struct input_ev *ev, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (ev[i].type == EV_REL && ev[i].code < REL_CNT) {
+			rel[ev[i].code].value = add_motion(rel[ev[i].code].value, ev[i].value);
+		}
+	}
+}
+
+/* What the guest will have been given when it has fetched the ring up to @end. */
+static void expected_state(const struct input *in, unsigned end, struct input_state *s)
+{
+	*s = in->sent;
+	for (unsigned i = in->first; i < end; i++) {
+		input_state_apply(s, &in->ring[i]);
+	}
+}
+
+static void append(struct input *in, const struct input_ev *ev, unsigned n)
+{
+	assert(n <= INPUT_RING_EVENTS - in->end);
+	memcpy(&in->ring[in->end], ev, n * sizeof(*ev));
+	in->end += n;
+}
+
+/* Everything not yet begun gives way to the difference between what the guest has and what is now, and to how far things were moved. */
+static void collapse(struct input *in, const struct input_ev *ev, unsigned n)
+{
+	struct input_ev diff[INPUT_DIFF_MAX + REL_CNT], rel[REL_CNT] = {0};
+	struct input_state expected;
+	unsigned whole = first_whole(in), len;
+
+	for (unsigned at = whole; at < in->end; at += frame_len(in, at)) {
+		sum_motion(rel, &in->ring[at], frame_len(in, at));
+		in->counters.dropped++;
+	}
+	sum_motion(rel, ev, n);
+	in->counters.dropped++;
+	expected_state(in, whole, &expected);
+	memmove(in->ring, in->ring + in->first, (whole - in->first) * sizeof(in->ring[0]));
+	in->end = whole - in->first;
+	in->first = 0;
+
+	len = input_state_diff(&in->desc, &expected, &in->now, diff);
+	len -= len > 0;
+	for (unsigned code = 0; code < REL_CNT; code++) {
+		if (rel[code].value) {
+			diff[len++] = (struct input_ev){.type = EV_REL, .code = (uint16_t)code, .value = rel[code].value};
+		}
+	}
+	if (len > 0) {
+		diff[len++] = (struct input_ev){.type = EV_SYN, .code = SYN_REPORT};
+		append(in, diff, len);
+	}
+	in->counters.resyncs++;
+}
+
+static void put_frame(struct input *in, const struct input_ev *ev, unsigned n)
+{
+	if (n > INPUT_RING_EVENTS - in->end) {
+		compact(in);
+		/* Just enough room would mean to compact again for each of the next frames. */
+		if (n + INPUT_RING_EVENTS / 8 > INPUT_RING_EVENTS - in->end) {
+			collapse(in, ev, n);
+			return;
+		}
+	}
+	append(in, ev, n);
+}
+
+/*
+ * To the guest.
+ */
+
+/* Events in the guest's buffers until either runs out. Return: false when a turn's budget is used up first. */
+static bool fill_buffers(struct input *in)
+{
+	struct virtq *vq = &in->base.vq[INPUT_EVENTQ];
+
+	for (unsigned buffers = 0; waiting(in) > 0; buffers++) {
+		const struct input_ev *ev = &in->ring[in->first];
+		struct virtio_input_event wire = {
+			.type = htole16(ev->type), .code = htole16(ev->code), .value = htole32((uint32_t)ev->value)};
+
+		if (buffers == INPUT_TURN_BUFFERS) {
+			return false;
+		}
+		if (virtq_pop(vq, &in->chain) <= 0) {
+			return true;
+		}
+		if (virtq_put_left(&in->chain) < sizeof(wire)) {
+			log_guest(&in->base.log_limit, "input", "event buffer of %zu bytes", virtq_put_left(&in->chain));
+			virtq_push(vq, &in->chain);
+			continue;
+		}
+		virtq_put(&in->chain, &wire, sizeof(wire));
+		virtq_push(vq, &in->chain);
+		input_state_apply(&in->sent, ev);
+		in->is_torn = !is_syn(ev);
+		if (in->is_torn) {
+			in->counters.events_out++;
+		} else {
+			in->counters.frames_out++;
+		}
+		in->first++;
+	}
+	forget_ring(in);
+	return true;
+}
+
+static void tell_drained(struct input *in)
+{
+	if (in->is_behind && input_is_drained(in)) {
+		in->is_behind = false;
+		if (in->source && in->source->drained) {
+			in->source->drained(in->source_ctx);
+		}
+	}
+}
+
+static void serve_events(struct input *in)
+{
+	if (!virtio_device_is_running(&in->base)) {
+		return;
+	}
+	if (!fill_buffers(in)) {
+		loop_timer_set(&in->again, clock_now_ns() + 1);
+	}
+	virtq_notify(&in->base.vq[INPUT_EVENTQ]);
+	tell_drained(in);
+}
+
+static void apply_all(struct input_state *s, const struct input_ev *ev, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		input_state_apply(s, &ev[i]);
+	}
+}
+
+/* What the description has, without repeats that the guest makes by itself. Return: events left, the SYN_REPORT among them. */
+static unsigned filter(struct input *in, const struct input_ev *ev, unsigned n, struct input_ev *out)
+{
+	bool repeats = input_desc_has_type(&in->desc, EV_REP);
+	unsigned len = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		bool is_repeat = ev[i].type == EV_KEY && ev[i].value == 2 && repeats;
+		bool is_known = (ev[i].type == EV_SYN && (i + 1 == n || ev[i].code == SYN_MT_REPORT)) ||
+			(ev[i].type != EV_LED && ev[i].type != EV_SND && ev[i].type != EV_REP && input_desc_has(&in->desc, ev[i].type, ev[i].code));
+
+		if (is_known && !is_repeat) {
+			out[len++] = ev[i];
+		} else {
+			in->counters.refused++;
+		}
+	}
+	return len;
+}
+
+void input_send(struct input *in, const struct input_ev *ev, unsigned n)
+{
+	struct input_ev frame[INPUT_FRAME_MAX];
+	unsigned len;
+
+	assert(n > 0 && n <= INPUT_FRAME_MAX && is_syn(&ev[n - 1]));
+	in->counters.frames_in++;
+	in->counters.events_in += n - 1;
+	len = filter(in, ev, n, frame);
+	apply_all(&in->now, frame, len);
+	if (len <= 1) {
+		return;
+	}
+	if (!virtio_device_is_running(&in->base)) {
+		in->counters.dropped++;
+		return;
+	}
+	in->is_behind = true;
+	put_frame(in, frame, len);
+	serve_events(in);
+}
+
+/* Brings the guest, when it has fetched what waits, to what is now. */
+static void send_difference(struct input *in)
+{
+	struct input_ev diff[INPUT_DIFF_MAX];
+	struct input_state expected;
+	unsigned n;
+
+	expected_state(in, in->end, &expected);
+	n = input_state_diff(&in->desc, &expected, &in->now, diff);
+	if (n > 0) {
+		in->counters.resyncs++;
+		in->is_behind = true;
+		put_frame(in, diff, n);
+		serve_events(in);
+	}
+}
+
+void input_sync(struct input *in, const struct input_state *state)
+{
+	unsigned nslots = in->now.nslots;
+
+	in->now = *state;
+	in->now.nslots = nslots;
+	if (virtio_device_is_running(&in->base)) {
+		send_difference(in);
+	}
+}
+
+void input_release(struct input *in)
+{
+	input_state_release(&in->now);
+	if (virtio_device_is_running(&in->base)) {
+		send_difference(in);
+	}
+}
+
+bool input_is_drained(const struct input *in)
+{
+	return waiting(in) == 0 || !virtio_device_is_running(&in->base);
+}
+
+/*
+ * From the guest.
+ */
+
+static void set_light(struct input *in, unsigned code, bool on)
+{
+	uint8_t bit = (uint8_t)(1u << code % 8);
+
+	if (!!(in->lights[code / 8] & bit) != on) {
+		in->lights[code / 8] ^= bit;
+		in->counters.lights++;
+		if (in->source && in->source->light) {
+			in->source->light(in->source_ctx, code, on);
+		}
+	}
+}
+
+static void take_status(struct input *in, const struct virtio_input_event *wire)
+{
+	unsigned type = le16toh(wire->type), code = le16toh(wire->code);
+	bool on = wire->value != 0;
+
+	/* Nothing but lights: a guest that could have its EV_KEY written to a host's device would be typing on the host, and EV_MSC goes round for ever. */
+	if (type == EV_LED && input_desc_has(&in->desc, EV_LED, code)) {
+		set_light(in, code, on);
+	}
+}
+
+static void serve_status(struct input *in)
+{
+	struct virtq *vq = &in->base.vq[INPUT_STATUSQ];
+
+	for (unsigned buffers = 0; buffers < INPUT_TURN_BUFFERS; buffers++) {
+		struct virtio_input_event wire;
+
+		if (virtq_pop(vq, &in->chain) <= 0) {
+			virtq_notify(vq);
+			return;
+		}
+		if (virtq_get(&in->chain, &wire, sizeof(wire)) == sizeof(wire)) {
+			take_status(in, &wire);
+		} else {
+			log_guest(&in->base.log_limit, "input", "short status buffer");
+		}
+		virtq_push(vq, &in->chain);
+	}
+	virtq_notify(vq);
+	loop_timer_set(&in->again, clock_now_ns() + 1);
+}
+
+static void serve(struct input *in)
+{
+	serve_events(in);
+	if (virtio_device_is_running(&in->base)) {
+		serve_status(in);
+	}
+}
+
+static void input_again(struct loop_timer *timer)
+{
+	struct input *in = (struct input *)((char *)timer - offsetof(struct input, again));
+
+	if (virtio_device_is_running(&in->base)) {
+		serve(in);
+	}
+}
+
+static void input_kick(struct virtio_device *d, unsigned q)
+{
+	struct input *in = input_from(d);
+
+	/* A turn is already on its way: kicks must not buy more of them. */
+	if (in->again.deadline_ns != 0) {
+		return;
+	}
+	if (q == INPUT_EVENTQ) {
+		serve_events(in);
+	} else {
+		serve_status(in);
+	}
+}
+
+static void publish(struct input *in, uint8_t select, uint8_t subsel)
+{
+	uint8_t config[INPUT_CONFIG_LEN];
+
+	input_desc_answer(&in->desc, select, subsel, config);
+	/* Word by word, because a driver may be reading the page; the size is in the word that is written last. */
+	for (uint32_t off = INPUT_CONFIG_LEN; off > 0; off -= 4) {
+		virtio_device_set_config(&in->base, off - 4, config + off - 4, 4);
+	}
+}
+
+static void input_config_write(struct virtio_device *d, uint32_t off, const void *src, uint32_t len)
+{
+	struct input *in = input_from(d);
+	const uint8_t *bytes = src;
+
+	if (off + len > 2) {
+		log_guest(&d->log_limit, "input", "write to configuration field at %u ignored", off);
+		return;
+	}
+	if (off == 0) {
+		in->select = bytes[0];
+	}
+	if (off + len == 2) {
+		in->subsel = bytes[len - 1];
+	}
+	publish(in, in->select, in->subsel);
+}
+
+static void tell_running(struct input *in, bool is_running)
+{
+	if (in->is_active != is_running) {
+		in->is_active = is_running;
+		if (in->source && in->source->running) {
+			in->source->running(in->source_ctx, is_running);
+		}
+	}
+}
+
+static int input_activate(struct virtio_device *d)
+{
+	struct input *in = input_from(d);
+
+	input_state_init(&in->sent, &in->desc);
+	tell_running(in, true);
+	send_difference(in);
+	/* The driver may have made status buffers available before. */
+	loop_timer_set(&in->again, clock_now_ns() + 1);
+	return 0;
+}
+
+static void input_reset(struct virtio_device *d)
+{
+	struct input *in = input_from(d);
+
+	loop_timer_stop(&in->again);
+	forget_ring(in);
+	tell_running(in, false);
+	/* Whoever waits for the guest to take its events waits no longer. */
+	tell_drained(in);
+	for (unsigned code = 0; code < LED_CNT; code++) {
+		set_light(in, code, false);
+	}
+}
+
+static const struct virtio_device_ops input_ops = {
+	.name = "input",
+	.device_id = VIRTIO_ID_INPUT,
+	.config_len = INPUT_CONFIG_LEN,
+	.nqueues = 2,
+	.queue_size = {INPUT_QUEUE_SIZE, INPUT_QUEUE_SIZE},
+	.activate = input_activate,
+	.reset = input_reset,
+	.kick = input_kick,
+	.config_write = input_config_write,
+};
+
+void input_init(struct input *in, const struct input_desc *desc, struct loop *loop, const struct gmem *mem)
+{
+	in->desc = *desc;
+	in->desc.name[INPUT_STRING_MAX] = '\0';
+	in->desc.serial[INPUT_STRING_MAX] = '\0';
+	input_state_init(&in->now, &in->desc);
+	input_state_init(&in->sent, &in->desc);
+	loop_timer_init(&in->again, loop, input_again);
+	virtio_device_init(&in->base, &input_ops, loop, mem);
+}
+
+void input_finish(struct input *in)
+{
+	if (in->base.ops) {
+		loop_timer_stop(&in->again);
+	}
+}
+
+void input_set_source(struct input *in, const struct input_source_ops *ops, void *ctx)
+{
+	in->source = ops;
+	in->source_ctx = ctx;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * virtio-input: a keyboard, a mouse, a tablet, a touch screen, or any device of the host.
+ *
+ * What a device is, its struct input_desc says; where its events come from, a source says: the window, a viewer, the control socket, a device of the host.
+ * Every source calls input_send with whole frames: events that end in a SYN_REPORT. Nothing else distinguishes them here.
+ *
+ *   source -> input_send -> [ring of whole frames, while the guest has no buffers] -> event queue -> guest
+ *   guest -> status queue -> lights only, only those the device has -> source
+ *
+ * No key stays held in the guest that is not held at the source, whatever is lost on the way: the device follows what the source says (now) and what the
+ * guest was given (sent). A ring that fills up first lets adjacent frames of pure motion melt into one, sums for relative and last values for absolute axes;
+ * when that is not enough, everything not yet begun is dropped, counted, and replaced by the difference between the two, with the sum of relative motion.
+ * A frame is never torn: what the guest was given the beginning of, it gets the end of, in pieces where it is larger than the guest's 64 buffers.
+ *
+ * After a reset, and after DRIVER_OK, the guest is given what is held now.
+ *
+ * Thread: the device's loop. Spec: virtio v1.3, 5.8 "Input Device".
+ */
+#ifndef DEVICES_INPUT_H
+#define DEVICES_INPUT_H
+
+#include "devices/input_state.h"
+#include "virtio/device.h"
+#include "vmm/loop.h"
+
+#define INPUT_EVENTQ 0
+#define INPUT_STATUSQ 1
+#define INPUT_QUEUE_SIZE 64
+
+#define INPUT_FRAME_MAX 512 /* events of one frame, its SYN_REPORT included */
+#define INPUT_RING_EVENTS 4096 /* waiting for a guest that does not fetch its events */
+#define INPUT_TURN_BUFFERS 128 /* per turn on the loop and queue: a guest that refills while it is served does not get all of it */
+
+/* Since the device was made. Events do not count SYN_REPORTs. */
+struct input_counters {
+	uint64_t frames_in, events_in; /* from the source */
+	uint64_t frames_out, events_out; /* in the guest's buffers */
+	uint64_t coalesced; /* frames that melted into the one before */
+	uint64_t dropped; /* frames whose place a difference took, or that came while no driver was there */
+	uint64_t resyncs; /* differences sent, the source's own (SYN_DROPPED) included */
+	uint64_t refused; /* events the description does not have, repeats the guest makes itself */
+	uint64_t lights; /* that changed */
+};
+
+struct input;
+
+/* Where events come from. All optional. They run on the device's loop and may call input_send. */
+struct input_source_ops {
+	void (*light)(void *ctx, unsigned code, bool on); /* the guest changed EV_LED @code */
+	void (*running)(void *ctx, bool is_running); /* the driver came (DRIVER_OK), or went */
+	void (*drained)(void *ctx); /* all that was sent is in the guest's buffers */
+};
+
+struct input {
+	struct virtio_device base;
+	struct input_desc desc;
+	const struct input_source_ops *source;
+	void *source_ctx;
+	struct input_state now; /* as the source has it */
+	struct input_state sent; /* as the guest has been given it */
+	struct input_counters counters;
+	uint8_t lights[(LED_CNT + 7) / 8]; /* as the guest wants them */
+	uint8_t select, subsel; /* as the driver wrote them */
+	bool is_active; /* between DRIVER_OK and reset, as the source was told */
+	bool is_torn; /* the guest has the beginning of the ring's first frame */
+	bool is_behind; /* something was sent since the source was last told that all is with the guest */
+	struct input_ev ring[INPUT_RING_EVENTS]; /* whole frames, except that the first may have begun; filled from the start whenever it runs empty */
+	unsigned first, end; /* of what waits in it */
+	struct loop_timer again; /* the rest of a turn that used up its budget; the first turn after DRIVER_OK */
+	struct virtq_chain chain;
+};
+
+/* @in is zeroed memory: its ring is not touched before it is needed. */
+void input_init(struct input *in, const struct input_desc *desc, struct loop *loop, const struct gmem *mem);
+void input_finish(struct input *in); /* accepts zeroed memory; the device has been reset */
+void input_set_source(struct input *in, const struct input_source_ops *ops, void *ctx);
+
+/**
+ * input_send - one frame from the source
+ * @ev: @n events, 1 to INPUT_FRAME_MAX, the last a SYN_REPORT and no other before it (asserted)
+ *
+ * Never blocks, never fails: what the description does not have is left out and counted, as are repeats (EV_KEY value 2) where the guest repeats itself
+ * (EV_REP).
+ */
+void input_send(struct input *in, const struct input_ev *ev, unsigned n);
+
+/* The source lost track and has found out how things are: what differs is sent as one frame. */
+void input_sync(struct input *in, const struct input_state *state);
+
+/* Every key up, every touch ended, in the guest too: the source is gone, or given back to the host. */
+void input_release(struct input *in);
+
+/* Everything that was sent is in the guest's buffers (or no driver is there to take it). */
+bool input_is_drained(const struct input *in);
+
+#endif

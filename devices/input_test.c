@@ -1,0 +1,686 @@
+/* SPDX-License-Identifier: MIT */
+/* virtio-input over real rings: order, overflow, what stays held, and what the guest may write. */
+#include "devices/input.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/virtio_input.h>
+#include <cmocka.h>
+
+#include "tests/support/testdrv.h"
+#include "vmm/log.h"
+
+#define SYN {EV_SYN, SYN_REPORT, 0}
+#define BUFFER_BYTES 8
+#define GOT_MAX 20000
+
+static struct tdrv drv;
+static struct input *in;
+static struct input_state guest; /* as the guest's kernel would have it */
+static struct input_ev got[GOT_MAX];
+static unsigned ngot, given, returned, lines_logged;
+static uint64_t buffers; /* gpa of the 64 event buffers */
+
+static struct {
+	unsigned lights, last_code, drained;
+	bool last_on;
+	int running; /* +1 came, -1 went */
+} source;
+
+static void on_log(enum log_level level, const char *line)
+{
+	(void)level;
+	(void)line;
+	lines_logged++;
+}
+
+static void on_light(void *ctx, unsigned code, bool on)
+{
+	(void)ctx;
+	source.lights++;
+	source.last_code = code;
+	source.last_on = on;
+}
+
+static void on_running(void *ctx, bool is_running)
+{
+	(void)ctx;
+	source.running += is_running ? 1 : -1;
+}
+
+static void on_drained(void *ctx)
+{
+	(void)ctx;
+	source.drained++;
+}
+
+static const struct input_source_ops source_ops = {.light = on_light, .running = on_running, .drained = on_drained};
+
+/* The driver came up; it has no event buffers yet. */
+static void start_driver(void)
+{
+	tdrv_start(&drv);
+	input_state_init(&guest, &in->desc);
+	buffers = tdrv_alloc(&drv, INPUT_QUEUE_SIZE * BUFFER_BYTES, 8);
+	given = 0;
+	returned = 0;
+	ngot = 0;
+	tdrv_serve(&drv);
+}
+
+static void start(const struct input_desc *desc)
+{
+	tdrv_init(&drv);
+	in = calloc(1, sizeof(*in));
+	assert_non_null(in);
+	input_init(in, desc, &drv.loop, &drv.mem);
+	memset(&source, 0, sizeof(source));
+	input_set_source(in, &source_ops, NULL);
+	tdrv_attach(&drv, &in->base);
+	start_driver();
+}
+
+static void start_kind(enum input_kind kind)
+{
+	struct input_desc desc;
+
+	input_desc_make(&desc, kind, 0);
+	start(&desc);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	lines_logged = 0;
+	log_set_hook(on_log);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	tdrv_finish(&drv);
+	input_finish(in);
+	free(in);
+	in = NULL;
+	log_set_hook(NULL);
+	return 0;
+}
+
+/* @n more event buffers, at most as many as the driver has. */
+static void give(unsigned n)
+{
+	assert_true(given - returned + n <= INPUT_QUEUE_SIZE);
+	for (; n > 0; n--, given++) {
+		tdrv_add(&drv, INPUT_EVENTQ, 0, 0, buffers + given % INPUT_QUEUE_SIZE * BUFFER_BYTES, BUFFER_BYTES);
+	}
+	tdrv_kick(&drv, INPUT_EVENTQ);
+}
+
+/* What came, in the order of the used ring, which is that of the buffers. */
+static void take(void)
+{
+	uint32_t head, len;
+
+	while (tdrv_used(&drv, INPUT_EVENTQ, &head, &len)) {
+		struct virtio_input_event wire;
+
+		assert_int_equal(len, sizeof(wire));
+		assert_true(ngot < GOT_MAX);
+		memcpy(&wire, tdrv_ptr(&drv, buffers + returned % INPUT_QUEUE_SIZE * BUFFER_BYTES, sizeof(wire)), sizeof(wire));
+		got[ngot] = (struct input_ev){wire.type, wire.code, (int32_t)wire.value};
+		input_state_apply(&guest, &got[ngot++]);
+		returned++;
+	}
+}
+
+/* A driver that always refills, until nothing comes any more. */
+static void take_all(void)
+{
+	unsigned before;
+
+	do {
+		before = ngot;
+		give(INPUT_QUEUE_SIZE - (given - returned));
+		take();
+	} while (ngot > before);
+}
+
+static void expect_events(const struct input_ev *want, unsigned n)
+{
+	assert_int_equal(ngot, n);
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(got[i].type, want[i].type);
+		assert_int_equal(got[i].code, want[i].code);
+		assert_int_equal(got[i].value, want[i].value);
+	}
+	ngot = 0;
+}
+
+#define EXPECT(...) \
+	do { \
+		static const struct input_ev want[] = {__VA_ARGS__}; \
+		expect_events(want, sizeof(want) / sizeof(want[0])); \
+	} while (0)
+
+#define SEND(...) \
+	do { \
+		static const struct input_ev frame[] = {__VA_ARGS__, SYN}; \
+		input_send(in, frame, sizeof(frame) / sizeof(frame[0])); \
+		tdrv_serve(&drv); \
+	} while (0)
+
+static void key(unsigned code, int value)
+{
+	struct input_ev frame[] = {{EV_KEY, (uint16_t)code, value}, SYN};
+
+	input_send(in, frame, 2);
+}
+
+static void move(unsigned type, unsigned code, int value)
+{
+	struct input_ev frame[] = {{(uint16_t)type, (uint16_t)code, value}, SYN};
+
+	input_send(in, frame, 2);
+}
+
+static void assert_guest_agrees(void)
+{
+	struct input_ev diff[INPUT_DIFF_MAX];
+
+	guest.slot = in->now.slot;
+	assert_int_equal(input_state_diff(&in->desc, &guest, &in->now, diff), 0);
+}
+
+/* No frame without its end, none begun anew inside another. */
+static void assert_ends_whole(void)
+{
+	assert_true(ngot == 0 || (got[ngot - 1].type == EV_SYN && got[ngot - 1].code == SYN_REPORT));
+}
+
+static void test_input_events_arrive_in_order_with_one_interrupt(void **state)
+{
+	unsigned irqs;
+
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	give(64);
+	irqs = drv.used_irqs;
+	SEND({EV_KEY, KEY_LEFTSHIFT, 1}, {EV_KEY, KEY_A, 1});
+	assert_int_equal(drv.used_irqs, irqs + 1);
+	take();
+	EXPECT({EV_KEY, KEY_LEFTSHIFT, 1}, {EV_KEY, KEY_A, 1}, SYN);
+	assert_int_equal(in->counters.frames_out, 1);
+	assert_int_equal(in->counters.events_out, 2);
+	assert_int_equal(source.drained, 1);
+}
+
+static void test_input_frame_waits_for_buffers(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	SEND({EV_KEY, KEY_A, 1});
+	assert_false(input_is_drained(in));
+	give(1);
+	take();
+	EXPECT({EV_KEY, KEY_A, 1});
+	assert_int_equal(source.drained, 0);
+	give(5);
+	take();
+	EXPECT(SYN);
+	assert_true(input_is_drained(in));
+	assert_int_equal(source.drained, 1);
+}
+
+/* Lesson: a monitor that wants room for the whole frame never delivers one of 80 events to Linux, which has 64 buffers. */
+static void test_input_frame_larger_than_the_queue_comes_in_pieces(void **state)
+{
+	struct input_ev frame[81];
+	struct input_desc desc;
+
+	(void)state;
+	input_desc_make(&desc, INPUT_MULTITOUCH, 0);
+	desc.abs[ABS_MT_SLOT].max = 15;
+	input_desc_add_abs(&desc, ABS_MT_PRESSURE, &(struct input_axis){.max = 255});
+	start(&desc);
+	for (unsigned i = 0; i < 16; i++) {
+		frame[5 * i] = (struct input_ev){EV_ABS, ABS_MT_SLOT, (int)i};
+		frame[5 * i + 1] = (struct input_ev){EV_ABS, ABS_MT_TRACKING_ID, (int)i + 100};
+		frame[5 * i + 2] = (struct input_ev){EV_ABS, ABS_MT_POSITION_X, 10 + (int)i};
+		frame[5 * i + 3] = (struct input_ev){EV_ABS, ABS_MT_POSITION_Y, 20 + (int)i};
+		frame[5 * i + 4] = (struct input_ev){EV_ABS, ABS_MT_PRESSURE, 30 + (int)i};
+	}
+	frame[80] = (struct input_ev)SYN;
+	give(64);
+	input_send(in, frame, 81);
+	take();
+	assert_int_equal(ngot, 64);
+	give(64);
+	take();
+	expect_events(frame, 81);
+	assert_int_equal(in->counters.dropped, 0);
+}
+
+static void test_input_refill_between_turns_keeps_the_order(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	for (int i = 0; i < 500; i++) {
+		key(KEY_A + i % 2, i / 2 % 2 == 0);
+	}
+	take_all();
+	assert_int_equal(ngot, 1000);
+	for (int i = 0; i < 500; i++) {
+		assert_int_equal(got[2 * i].code, KEY_A + i % 2);
+		assert_int_equal(got[2 * i].value, i / 2 % 2 == 0);
+	}
+	assert_guest_agrees();
+}
+
+static void test_input_overflow_melts_motion_and_keeps_every_button(void **state)
+{
+	int x = 0, presses = 0;
+
+	(void)state;
+	start_kind(INPUT_MOUSE);
+	for (int i = 0; i < 20000; i++) {
+		move(EV_REL, REL_X, 3);
+		if (i % 200 == 0) {
+			key(BTN_LEFT, i / 200 % 2 == 0);
+		}
+	}
+	take_all();
+	for (unsigned i = 0; i < ngot; i++) {
+		x += got[i].type == EV_REL && got[i].code == REL_X ? got[i].value : 0;
+		presses += got[i].type == EV_KEY;
+	}
+	assert_int_equal(x, 60000);
+	assert_int_equal(presses, 100);
+	assert_true(in->counters.coalesced > 10000);
+	assert_int_equal(in->counters.dropped, 0);
+	assert_ends_whole();
+	assert_guest_agrees();
+}
+
+static void test_input_melted_absolute_motion_has_the_last_place(void **state)
+{
+	(void)state;
+	start_kind(INPUT_TABLET);
+	for (int i = 0; i <= 10000; i++) {
+		struct input_ev frame[] = {{EV_ABS, ABS_X, i}, {EV_ABS, ABS_Y, 2 * i}, SYN};
+
+		input_send(in, frame, 3);
+	}
+	take_all();
+	assert_int_equal(guest.abs[ABS_X], 10000);
+	assert_int_equal(guest.abs[ABS_Y], 20000);
+	assert_int_equal(in->counters.dropped, 0);
+	assert_ends_whole();
+}
+
+static void test_input_overflow_across_a_key_up_leaves_no_key_held(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	give(1);
+	key(KEY_Q, 1);
+	take();
+	assert_true(input_state_has_key(&guest, KEY_Q));
+	for (unsigned i = 0; i < 5000; i++) {
+		key(KEY_A + i % 8, i / 8 % 2 == 0);
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		key(KEY_A + i, 0);
+	}
+	key(KEY_Q, 0);
+	key(KEY_LEFTALT, 1);
+	take_all();
+	assert_true(in->counters.dropped > 0);
+	assert_true(input_state_has_key(&guest, KEY_LEFTALT));
+	assert_false(input_state_has_key(&guest, KEY_Q));
+	assert_guest_agrees();
+	assert_ends_whole();
+}
+
+static void test_input_overflow_keeps_the_way_of_dropped_motion(void **state)
+{
+	int64_t x = 0;
+
+	(void)state;
+	start_kind(INPUT_MOUSE);
+	for (int i = 0; i < 6000; i++) {
+		struct input_ev frame[] = {{EV_REL, REL_X, 1}, {EV_KEY, BTN_LEFT, i % 2 == 0}, SYN};
+
+		input_send(in, frame, 3);
+	}
+	take_all();
+	for (unsigned i = 0; i < ngot; i++) {
+		x += got[i].type == EV_REL ? got[i].value : 0;
+	}
+	assert_true(in->counters.dropped > 0);
+	assert_int_equal(x, 6000);
+	assert_guest_agrees();
+}
+
+static void test_input_torn_frame_is_ended_before_the_difference(void **state)
+{
+	unsigned syns = 0;
+
+	(void)state;
+	start_kind(INPUT_MULTITOUCH);
+	give(2);
+	SEND({EV_ABS, ABS_MT_SLOT, 2}, {EV_ABS, ABS_MT_TRACKING_ID, 5}, {EV_ABS, ABS_MT_POSITION_X, 1}, {EV_ABS, ABS_MT_POSITION_Y, 2});
+	take();
+	assert_int_equal(ngot, 2);
+	for (int i = 0; i < 5000; i++) {
+		struct input_ev frame[] = {{EV_ABS, ABS_MT_POSITION_X, i}, {EV_ABS, ABS_MT_POSITION_Y, i}, SYN};
+
+		input_send(in, frame, 3);
+	}
+	take_all();
+	assert_int_equal(got[2].code, ABS_MT_POSITION_X);
+	assert_int_equal(got[2].value, 1);
+	assert_int_equal(got[3].value, 2);
+	assert_int_equal(got[4].type, EV_SYN);
+	for (unsigned i = 0; i < ngot; i++) {
+		syns += got[i].type == EV_SYN;
+	}
+	assert_int_equal(syns, in->counters.frames_out);
+	assert_int_equal(guest.mt[2][ABS_MT_POSITION_X - ABS_MT_SLOT], 4999);
+	assert_guest_agrees();
+}
+
+static void test_input_reset_inside_a_frame_starts_with_what_is_held(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	give(1);
+	SEND({EV_KEY, KEY_A, 1}, {EV_KEY, KEY_B, 1});
+	take();
+	key(KEY_C, 1);
+	key(KEY_A, 0);
+	start_driver();
+	take_all();
+	EXPECT({EV_KEY, KEY_C, 1}, {EV_KEY, KEY_B, 1}, SYN);
+	assert_guest_agrees();
+}
+
+static void test_input_before_the_driver_only_the_state_counts(void **state)
+{
+	(void)state;
+	start_kind(INPUT_TABLET);
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
+	SEND({EV_ABS, ABS_X, 7}, {EV_KEY, BTN_LEFT, 1});
+	SEND({EV_KEY, BTN_LEFT, 0});
+	assert_int_equal(in->counters.dropped, 2);
+	assert_true(input_is_drained(in));
+	start_driver();
+	take_all();
+	EXPECT({EV_ABS, ABS_X, 7}, SYN);
+}
+
+static void test_input_release_ends_keys_after_what_waits(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	key(KEY_A, 1);
+	key(KEY_B, 1);
+	key(KEY_B, 0);
+	input_release(in);
+	take_all();
+	EXPECT({EV_KEY, KEY_A, 1}, SYN, {EV_KEY, KEY_B, 1}, SYN, {EV_KEY, KEY_B, 0}, SYN, {EV_KEY, KEY_A, 0}, SYN);
+	input_release(in);
+	take_all();
+	assert_int_equal(ngot, 0);
+}
+
+static void test_input_sync_sends_the_difference(void **state)
+{
+	struct input_state host;
+
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	key(KEY_A, 1);
+	host = in->now;
+	input_state_apply(&host, &(struct input_ev){EV_KEY, KEY_A, 0});
+	input_state_apply(&host, &(struct input_ev){EV_KEY, KEY_F24, 1});
+	input_sync(in, &host);
+	take_all();
+	EXPECT({EV_KEY, KEY_A, 1}, SYN, {EV_KEY, KEY_A, 0}, {EV_KEY, KEY_F24, 1}, SYN);
+	assert_int_equal(in->counters.resyncs, 1);
+}
+
+/* Lesson: a guest told EV_REP repeats by itself; forwarded repeats would double every key. */
+static void test_input_repeats_are_the_guests_where_it_makes_them(void **state)
+{
+	struct input_desc desc;
+
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	key(KEY_A, 1);
+	key(KEY_A, 2);
+	key(KEY_A, 0);
+	take_all();
+	EXPECT({EV_KEY, KEY_A, 1}, SYN, {EV_KEY, KEY_A, 0}, SYN);
+	assert_int_equal(in->counters.refused, 1);
+
+	tdrv_finish(&drv);
+	free(in);
+	input_desc_make(&desc, INPUT_KEYBOARD, 0);
+	memset(desc.bits[EV_REP], 0, sizeof(desc.bits[EV_REP]));
+	start(&desc);
+	key(KEY_A, 1);
+	key(KEY_A, 2);
+	take_all();
+	EXPECT({EV_KEY, KEY_A, 1}, SYN, {EV_KEY, KEY_A, 2}, SYN);
+}
+
+static void test_input_what_the_description_lacks_is_left_out(void **state)
+{
+	(void)state;
+	start_kind(INPUT_MOUSE);
+	SEND({EV_KEY, KEY_A, 1}, {EV_REL, REL_X, 1}, {EV_LED, LED_CAPSL, 1}, {EV_FF, 0, 1}, {0xffff, 0xffff, 1});
+	SEND({EV_KEY, KEY_A, 0});
+	take_all();
+	EXPECT({EV_REL, REL_X, 1}, SYN);
+	assert_int_equal(in->counters.refused, 5);
+	assert_int_equal(in->counters.dropped, 0);
+}
+
+static void send_status(uint16_t type, uint16_t code, uint32_t value)
+{
+	struct virtio_input_event wire = {type, code, value};
+	uint64_t gpa = tdrv_alloc(&drv, sizeof(wire), 1);
+	uint32_t head, len;
+
+	memcpy(tdrv_ptr(&drv, gpa, sizeof(wire)), &wire, sizeof(wire));
+	tdrv_add(&drv, INPUT_STATUSQ, gpa, sizeof(wire), 0, 0);
+	tdrv_kick(&drv, INPUT_STATUSQ);
+	assert_true(tdrv_used(&drv, INPUT_STATUSQ, &head, &len));
+	assert_int_equal(len, 0);
+}
+
+static void test_input_lights_reach_the_source_once(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	send_status(EV_LED, LED_CAPSL, 1);
+	send_status(EV_LED, LED_CAPSL, 0xffffffff);
+	assert_int_equal(source.lights, 1);
+	assert_int_equal(source.last_code, LED_CAPSL);
+	assert_true(source.last_on);
+	send_status(EV_LED, LED_CAPSL, 0);
+	assert_int_equal(source.lights, 2);
+	assert_false(source.last_on);
+}
+
+/* Lesson: whatever else a guest writes would be typed on the host, or (EV_MSC) come back for ever. */
+static void test_input_nothing_but_lights_reaches_the_source(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	send_status(EV_KEY, KEY_A, 1);
+	send_status(EV_MSC, MSC_TIMESTAMP, 1);
+	send_status(EV_REP, REP_DELAY, 1);
+	send_status(EV_LED, LED_MAX, 1);
+	send_status(EV_LED, 0xffff, 1);
+	send_status(0xffff, 0xffff, 1);
+	send_status(EV_SYN, SYN_REPORT, 0);
+	assert_int_equal(source.lights, 0);
+	take_all();
+	assert_int_equal(ngot, 0);
+}
+
+static void test_input_short_buffers_come_back(void **state)
+{
+	uint64_t gpa;
+	uint32_t head, len;
+
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	gpa = tdrv_alloc(&drv, 16, 1) + 1;
+	tdrv_add(&drv, INPUT_STATUSQ, gpa, 7, 0, 0);
+	tdrv_add(&drv, INPUT_EVENTQ, 0, 0, gpa, 7);
+	tdrv_add(&drv, INPUT_EVENTQ, 0, 0, gpa, 8);
+	tdrv_kick(&drv, INPUT_STATUSQ);
+	assert_true(tdrv_used(&drv, INPUT_STATUSQ, &head, &len));
+	key(KEY_A, 1);
+	assert_true(tdrv_used(&drv, INPUT_EVENTQ, &head, &len));
+	assert_int_equal(len, 0);
+	assert_true(tdrv_used(&drv, INPUT_EVENTQ, &head, &len));
+	assert_int_equal(len, 8);
+	assert_int_equal(source.lights, 0);
+}
+
+static void test_input_floods_are_logged_a_few_times(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	for (unsigned i = 0; i < 10000; i++) {
+		uint32_t head, len;
+
+		tdrv_add(&drv, INPUT_STATUSQ, TDRV_RAM_GPA, 3, 0, 0);
+		tdrv_kick(&drv, INPUT_STATUSQ);
+		assert_true(tdrv_used(&drv, INPUT_STATUSQ, &head, &len));
+	}
+	assert_in_range(lines_logged, 1, 20);
+}
+
+static uint8_t config_byte(unsigned off)
+{
+	uint8_t value;
+
+	virtio_mmio_read(&drv.mmio, VIRTIO_MMIO_CONFIG + off, &value, 1);
+	return value;
+}
+
+static void write_config(unsigned off, const void *src, unsigned len)
+{
+	virtio_mmio_write(&drv.mmio, VIRTIO_MMIO_CONFIG + off, src, len);
+}
+
+/* As Linux does it: two writes of a byte, then the size is read. No interrupt comes of it. */
+static void test_input_select_answers_at_once_without_an_interrupt(void **state)
+{
+	static const uint8_t name = VIRTIO_INPUT_CFG_ID_NAME, none = VIRTIO_INPUT_CFG_UNSET, zero = 0;
+	unsigned irqs;
+	uint32_t generation;
+
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	irqs = drv.config_irqs;
+	generation = tdrv_read(&drv, VIRTIO_MMIO_CONFIG_GENERATION);
+	write_config(0, &name, 1);
+	write_config(1, &zero, 1);
+	assert_int_equal(config_byte(2), strlen("tinyvmm keyboard"));
+	assert_int_equal(config_byte(8), 't');
+	assert_int_not_equal(tdrv_read(&drv, VIRTIO_MMIO_CONFIG_GENERATION), generation);
+	write_config(0, &none, 1);
+	assert_int_equal(config_byte(2), 0);
+	assert_int_equal(config_byte(8), 0);
+	assert_int_equal(drv.config_irqs, irqs);
+}
+
+static void test_input_select_in_one_write_of_two_bytes(void **state)
+{
+	static const uint8_t pair[] = {VIRTIO_INPUT_CFG_EV_BITS, EV_KEY};
+
+	(void)state;
+	start_kind(INPUT_MOUSE);
+	write_config(0, pair, 2);
+	assert_int_equal(config_byte(2), BTN_TASK / 8 + 1);
+}
+
+static void test_input_only_the_two_selectors_can_be_written(void **state)
+{
+	static const uint8_t junk[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+
+	(void)state;
+	start_kind(INPUT_MOUSE);
+	write_config(1, junk, 2);
+	write_config(0, junk, 4);
+	write_config(2, junk, 1);
+	write_config(128, junk, 8);
+	for (unsigned i = 0; i < INPUT_CONFIG_LEN; i++) {
+		assert_int_equal(config_byte(i), 0);
+	}
+}
+
+static void test_input_source_hears_that_the_driver_came_and_went(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	assert_int_equal(source.running, 1);
+	key(KEY_A, 1);
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(source.running, 0);
+	assert_true(source.drained > 0);
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(source.running, 0);
+}
+
+static void test_input_lights_are_off_after_a_reset(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	send_status(EV_LED, LED_NUML, 1);
+	start_driver();
+	send_status(EV_LED, LED_NUML, 1);
+	assert_int_equal(source.lights, 3);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	static const struct CMUnitTest tests[] = {
+		T(test_input_events_arrive_in_order_with_one_interrupt),
+		T(test_input_frame_waits_for_buffers),
+		T(test_input_frame_larger_than_the_queue_comes_in_pieces),
+		T(test_input_refill_between_turns_keeps_the_order),
+		T(test_input_overflow_melts_motion_and_keeps_every_button),
+		T(test_input_melted_absolute_motion_has_the_last_place),
+		T(test_input_overflow_across_a_key_up_leaves_no_key_held),
+		T(test_input_overflow_keeps_the_way_of_dropped_motion),
+		T(test_input_torn_frame_is_ended_before_the_difference),
+		T(test_input_reset_inside_a_frame_starts_with_what_is_held),
+		T(test_input_before_the_driver_only_the_state_counts),
+		T(test_input_release_ends_keys_after_what_waits),
+		T(test_input_sync_sends_the_difference),
+		T(test_input_repeats_are_the_guests_where_it_makes_them),
+		T(test_input_what_the_description_lacks_is_left_out),
+		T(test_input_lights_reach_the_source_once),
+		T(test_input_nothing_but_lights_reaches_the_source),
+		T(test_input_short_buffers_come_back),
+		T(test_input_floods_are_logged_a_few_times),
+		T(test_input_select_answers_at_once_without_an_interrupt),
+		T(test_input_select_in_one_write_of_two_bytes),
+		T(test_input_only_the_two_selectors_can_be_written),
+		T(test_input_source_hears_that_the_driver_came_and_went),
+		T(test_input_lights_are_off_after_a_reset),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libFuzzer target: virtio-input between a source that sends any frames and a driver that does anything in any order. What must hold: a used length is 8 or 0,
+ * no frame is torn (the guest never sees the source's frames cut or mixed), and once the guest has fetched everything it is in the state the source is in:
+ * no key is held that is not held.
+ *
+ * The input is a list of three-byte steps: what to do, and two numbers.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <linux/virtio_input.h>
+
+#include "devices/input.h"
+#include "devices/fake_virtio.h"
+
+#define CHECK(x) \
+	do { \
+		if (!(x)) { \
+			abort(); \
+		} \
+	} while (0)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static struct input in;
+static struct input_state guest;
+static uint8_t event[FAKE_CHAINS_MAX][8];
+static unsigned fetched; /* chains of the event queue that were looked at */
+static bool inside; /* the guest has the beginning of a frame */
+
+static void look(void)
+{
+	for (; fetched < fake_queue[INPUT_EVENTQ].nchains && fake_queue[INPUT_EVENTQ].chain[fetched].pushed; fetched++) {
+		const struct fake_chain *c = &fake_queue[INPUT_EVENTQ].chain[fetched];
+		struct virtio_input_event wire;
+		struct input_ev ev;
+
+		CHECK(c->written == (c->in.iov_len < sizeof(wire) ? 0 : sizeof(wire)));
+		if (c->written) {
+			memcpy(&wire, c->in.iov_base, sizeof(wire));
+			ev = (struct input_ev){wire.type, wire.code, (int32_t)wire.value};
+			CHECK(ev.type == EV_SYN || input_desc_has(&in.desc, ev.type, ev.code));
+			input_state_apply(&guest, &ev);
+			inside = ev.type != EV_SYN;
+		}
+	}
+}
+
+/* The driver's ring starts anew when the double's array is used up. */
+static void recycle(void)
+{
+	look();
+	for (unsigned q = 0; q < 2; q++) {
+		if (fake_queue[q].nchains == FAKE_CHAINS_MAX && fake_queue[q].popped == FAKE_CHAINS_MAX) {
+			memset(&fake_queue[q], 0, sizeof(fake_queue[q]));
+			fetched = q == INPUT_EVENTQ ? 0 : fetched;
+		}
+	}
+}
+
+static void give(unsigned n, size_t bytes)
+{
+	recycle();
+	for (; n > 0 && fake_queue[INPUT_EVENTQ].nchains < FAKE_CHAINS_MAX; n--) {
+		fake_add(INPUT_EVENTQ, NULL, 0, event[fake_queue[INPUT_EVENTQ].nchains], bytes);
+	}
+}
+
+static void send(uint8_t a, uint8_t b)
+{
+	static const uint16_t kinds[][2] = {{EV_KEY, KEY_A}, {EV_KEY, BTN_LEFT}, {EV_REL, REL_X}, {EV_ABS, ABS_X}, {EV_ABS, ABS_MT_SLOT},
+		{EV_ABS, ABS_MT_TRACKING_ID}, {EV_ABS, ABS_MT_POSITION_X}, {EV_SW, SW_LID}, {EV_MSC, MSC_SCAN}, {EV_LED, LED_CAPSL}};
+	struct input_ev frame[INPUT_FRAME_MAX];
+	unsigned n = a % 8 == 7 ? INPUT_FRAME_MAX : a % 8 + 1;
+
+	for (unsigned i = 0; i + 1 < n; i++) {
+		const uint16_t *kind = kinds[(b + i) % (sizeof(kinds) / sizeof(kinds[0]))];
+
+		frame[i] = (struct input_ev){kind[0], (uint16_t)(kind[1] + (a >> 3) % 4), (int32_t)((b + i) % 5) - 1};
+		if (kind[0] == EV_KEY || kind[0] == EV_SW) {
+			frame[i].value = (b >> 4 ^ (int)i) & 1;
+		}
+	}
+	frame[n - 1] = (struct input_ev){EV_SYN, SYN_REPORT, 0};
+	input_send(&in, frame, n);
+}
+
+static void start(void)
+{
+	if (!fake_running) {
+		recycle();
+		inside = false;
+		input_state_init(&guest, &in.desc);
+		fake_start(&in.base);
+		loop_run_once(in.base.loop, 2);
+	}
+}
+
+static void reset(void)
+{
+	look();
+	fake_reset(&in.base);
+	in.base.failed = false;
+	memset(fake_queue, 0, sizeof(fake_queue));
+	fetched = 0;
+}
+
+static void status(uint8_t a, uint8_t b)
+{
+	static uint8_t wire[8];
+
+	wire[0] = a % 32;
+	wire[2] = b;
+	if (fake_queue[INPUT_STATUSQ].nchains < FAKE_CHAINS_MAX) {
+		fake_add(INPUT_STATUSQ, wire, b % 10, NULL, 0);
+	}
+}
+
+static void step(uint8_t what, uint8_t a, uint8_t b)
+{
+	uint8_t select[8] = {a, b};
+	struct input_state state;
+
+	switch (what % 10) {
+	case 0:
+	case 1:
+		send(a, b);
+		break;
+	case 2:
+		for (unsigned i = 0; i < a; i++) {
+			send(b, (uint8_t)(b + i));
+		}
+		break;
+	case 3:
+		give(a % 65, b % 16 ? 8 : b / 16);
+		break;
+	case 4:
+		if (fake_running && virtio_device_is_running(&in.base)) {
+			in.base.ops->kick(&in.base, a & 1);
+		}
+		break;
+	case 5:
+		status(a, b);
+		break;
+	case 6:
+		in.base.ops->config_write(&in.base, a % 137, select, 1u << b % 4);
+		break;
+	case 7:
+		reset();
+		break;
+	case 8:
+		start();
+		break;
+	default:
+		state = in.now;
+		state.key[a % sizeof(state.key)] ^= b;
+		if (a & 1) {
+			input_sync(&in, &state);
+		} else {
+			input_release(&in);
+		}
+		break;
+	}
+	loop_run_once(in.base.loop, 0);
+	look();
+}
+
+static void fetch_all(void)
+{
+	struct input_ev diff[INPUT_DIFF_MAX];
+
+	if (!fake_running || !virtio_device_is_running(&in.base)) {
+		return;
+	}
+	for (unsigned i = 0; i < 400 && !input_is_drained(&in); i++) {
+		give(64, 8);
+		in.base.ops->kick(&in.base, INPUT_EVENTQ);
+		loop_run_once(in.base.loop, 1);
+		look();
+	}
+	CHECK(input_is_drained(&in) && !inside);
+	guest.slot = in.now.slot;
+	CHECK(input_state_diff(&in.desc, &guest, &in.now, diff) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	static const struct input_axis axis = {.max = 9};
+	struct input_desc desc;
+	struct loop loop;
+
+	log_set_level(LOG_ERR);
+	CHECK(loop_init(&loop) == 0);
+	fake_forget();
+	memset(&in, 0, sizeof(in));
+	fetched = 0;
+	input_desc_make(&desc, len && data[0] & 1 ? INPUT_MULTITOUCH : INPUT_KEYBOARD, 0);
+	input_desc_add(&desc, EV_KEY, BTN_LEFT);
+	input_desc_add(&desc, EV_KEY, KEY_A);
+	input_desc_add(&desc, EV_REL, REL_X);
+	input_desc_add(&desc, EV_SW, SW_LID);
+	input_desc_add(&desc, EV_MSC, MSC_SCAN);
+	input_desc_add_abs(&desc, ABS_X, &axis);
+	input_init(&in, &desc, &loop, NULL);
+	start();
+	for (size_t i = 1; i + 2 < len && i < 3000; i += 3) {
+		step(data[i], data[i + 1], data[i + 2]);
+	}
+	fetch_all();
+	reset();
+	input_finish(&in);
+	loop_finish(&loop);
+	return 0;
+}
