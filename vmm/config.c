@@ -256,8 +256,8 @@ static void apply_list(struct load *l, const struct source *src, const struct co
 		drop_item(&t);
 		set_initial(&t);
 		apply_table(l, src, &t, entry);
-		if (l->mistakes == mistakes && !*(char **)(void *)((char *)t.base + list->path)) {
-			mistake(l, src->path, toml_pos_of(entry), "%s: path is missing", list->table);
+		if (l->mistakes == mistakes && strcmp(t.origins[0], "default") == 0) {
+			mistake(l, src->path, toml_pos_of(entry), "%s: %s is missing", list->table, t.keys[0].name);
 		}
 	}
 }
@@ -686,6 +686,33 @@ static void check_disks(struct load *l)
 	}
 }
 
+static void check_inputs(struct load *l)
+{
+	struct config *cfg = l->cfg;
+	unsigned of_kind[INPUT_MULTITOUCH + 1] = {0};
+
+	for (unsigned i = 0; i < cfg->ninputs; i++) {
+		struct config_input_device *in = &cfg->input[i];
+
+		if (strcmp(in->origin[0], "default") == 0) {
+			whole_mistake(l, "--set", "input.%u.type is missing", i);
+			continue;
+		}
+		if (!in->name && asprintf(&in->name, "%s%u", config_input_kind(in->type), of_kind[in->type]) < 0) {
+			in->name = NULL;
+		}
+		of_kind[in->type]++;
+		for (unsigned j = 0; j < i; j++) {
+			if (in->name && cfg->input[j].name && strcmp(in->name, cfg->input[j].name) == 0) {
+				char key[64];
+
+				snprintf(key, sizeof(key), "input.%u.%s", i, strcmp(in->origin[1], "default") == 0 ? "type" : "name");
+				whole_mistake(l, config_where(cfg, key), "input.name: two input devices are called \"%s\"", in->name);
+			}
+		}
+	}
+}
+
 /* What only makes sense together, and what this host has. */
 static void check_whole(struct load *l, const char *path)
 {
@@ -711,6 +738,7 @@ static void check_whole(struct load *l, const char *path)
 			(uint64_t)si.totalram * si.mem_unit >> 20);
 	}
 	check_disks(l);
+	check_inputs(l);
 	if (host_cpus > 0 && cfg->machine.cpus > (unsigned long)host_cpus) {
 		fprintf(l->report, "%s: warning: machine.cpus is %u, but this host has %ld\n", config_where(cfg, "machine.cpus"),
 			cfg->machine.cpus, host_cpus);
@@ -763,6 +791,13 @@ const char *config_where(const struct config *cfg, const char *key)
 		origin = cfg->origins[found - config_keys];
 	}
 	return origin ? origin : "default";
+}
+
+const char *config_input_kind(enum input_kind kind)
+{
+	static const char *const names[] = {"keyboard", "mouse", "tablet", "multitouch"};
+
+	return names[kind];
 }
 
 struct disk_options config_disk_options(const struct config_disk *d)

@@ -17,12 +17,15 @@
 
 #include "boot/boot.h"
 #include "devices/disk.h"
+#include "devices/input_desc.h"
 
 #define CONFIG_NAME_MAX 63
 #define CONFIG_LIST_MAX 16 /* entries of one array of strings */
 #define CONFIG_DISKS_MAX 8
 #define CONFIG_DISK_NAME_MAX 20 /* bytes of a virtio-blk serial number */
 #define CONFIG_DISK_KEYS 9
+#define CONFIG_INPUTS_MAX 8
+#define CONFIG_INPUT_KEYS 2
 
 enum config_hugepages { HUGEPAGES_THP, HUGEPAGES_OFF, HUGEPAGES_2M, HUGEPAGES_1G };
 enum config_exit_port { EXIT_PORT_OFF, EXIT_PORT_CODE, EXIT_PORT_ISA_DEBUG };
@@ -45,6 +48,13 @@ struct config_disk {
 	enum disk_cache cache;
 	bool readonly, ephemeral, root, discard;
 	char *origin[CONFIG_DISK_KEYS]; /* as struct config's, in the order of the table's keys */
+};
+
+/* One [[input]]. */
+struct config_input_device {
+	enum input_kind type;
+	char *name; /* what requests call it: keyboard0, keyboard1, mouse0, ... unless it is said */
+	char *origin[CONFIG_INPUT_KEYS];
 };
 
 struct config {
@@ -84,6 +94,8 @@ struct config {
 	} expect;
 	struct config_disk disk[CONFIG_DISKS_MAX];
 	unsigned ndisks;
+	struct config_input_device input[CONFIG_INPUTS_MAX];
+	unsigned ninputs;
 	char **origins; /* where each key's value came from, in the order of config_keys.c: "vm.toml:7:10", "--set ...", "default" */
 };
 
@@ -109,6 +121,9 @@ void config_finish(struct config *cfg); /* accepts zeroed memory */
 
 /* Where the value of @key ("boot.kernel", "disk.0.path") came from, for mistakes that are found later. */
 const char *config_where(const struct config *cfg, const char *key);
+
+/* "keyboard", as vm.toml calls it. */
+const char *config_input_kind(enum input_kind kind);
 
 /* How a disk is to be opened; without a loop yet. */
 struct disk_options config_disk_options(const struct config_disk *d);

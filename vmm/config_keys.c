@@ -17,6 +17,7 @@
 #define REGEX_LEN_MAX 1023
 
 static_assert(CONFIG_LIST_MAX <= BOOT_INITRDS_MAX, "every initrd that can be configured can be loaded");
+static_assert(2 + CONFIG_DISKS_MAX + CONFIG_INPUTS_MAX <= X86_VIRTIO_MAX, "each device has an interrupt line");
 
 static const char *const hugepages_values[] = {"thp", "off", "2M", "1G", NULL};
 static const char *const exit_port_values[] = {"off", "code", "isa-debug", NULL};
@@ -27,10 +28,14 @@ static const char *const serial_values[] = {"off", "stdio", "file", "socket", NU
 static const char *const format_values[] = {"raw", "qcow2", NULL};
 static const char *const cache_values[] = {"writeback", "direct", "unsafe", NULL};
 
+/* As enum input_kind. */
+static const char *const input_values[] = {"keyboard", "mouse", "tablet", "multitouch", NULL};
+
 static const char *const expect_exit_values[] = {"stop", "poweroff", "guest", NULL};
 
 #define AT(member) offsetof(struct config, member)
 #define IN_DISK(member) offsetof(struct config_disk, member)
+#define IN_INPUT(member) offsetof(struct config_input_device, member)
 
 const struct config_key config_keys[] = {
 	{"machine", "name", CONFIG_STRING, AT(machine.name), NULL, NULL, 1, CONFIG_NAME_MAX,
@@ -85,11 +90,15 @@ const struct config_key config_keys[] = {
 	{"disk", "cache", CONFIG_ENUM, IN_DISK(cache), "writeback", cache_values, 0, 0,
 		"Host page cache, flushed when the guest asks; direct goes around it; unsafe ignores flushes."},
 	{"disk", "discard", CONFIG_BOOL, IN_DISK(discard), "true", NULL, 0, 0, "The guest may give space back to the host."},
+	{"input", "type", CONFIG_ENUM, IN_INPUT(type), NULL, input_values, 0, 0, "What the guest gets: a keyboard, a mouse, a tablet (a pointer with a place) or a touch screen. Required."},
+	{"input", "name", CONFIG_STRING, IN_INPUT(name), NULL, NULL, 1, CONFIG_NAME_MAX,
+		"What requests on the control socket call it; default: keyboard0, mouse0, ..."},
 };
 const unsigned config_nkeys = sizeof(config_keys) / sizeof(config_keys[0]);
 
 static const struct config_list_table lists[] = {
-	{"disk", CONFIG_DISKS_MAX, AT(disk), sizeof(struct config_disk), AT(ndisks), IN_DISK(origin), IN_DISK(name), IN_DISK(path)},
+	{"disk", CONFIG_DISKS_MAX, AT(disk), sizeof(struct config_disk), AT(ndisks), IN_DISK(origin), IN_DISK(name)},
+	{"input", CONFIG_INPUTS_MAX, AT(input), sizeof(struct config_input_device), AT(ninputs), IN_INPUT(origin), IN_INPUT(name)},
 };
 
 const struct config_list_table *config_find_list(const char *table, size_t len)

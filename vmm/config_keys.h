@@ -36,12 +36,12 @@ struct config_key {
 extern const struct config_key config_keys[]; /* the keys of a table are neighbours */
 extern const unsigned config_nkeys;
 
-/* A table that may come any number of times, [[disk]]. */
+/* A table that may come any number of times, [[disk]]. Each must have the first of its keys. */
 struct config_list_table {
 	const char *table;
 	unsigned max; /* entries */
 	size_t items, item_size, count; /* offsets in struct config of the array and its unsigned counter */
-	size_t origins, name, path; /* offsets in an entry: origin array, name (what merging goes by), and the one key it must have */
+	size_t origins, name; /* offsets in an entry: origin array, and name (what merging goes by) */
 };
 
 /* Return: NULL when @table is no list table. */

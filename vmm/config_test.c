@@ -340,6 +340,28 @@ static void test_config_load_disks_in_their_order(void **state)
 	config_finish(&cfg);
 }
 
+static void test_config_load_input_devices(void **state)
+{
+	const char *sets[] = {"input.+.type=mouse", "input.0.name=first"};
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n[[input]]\ntype = 'keyboard'\n[[input]]\ntype = 'keyboard'\n[[input]]\ntype = 'multitouch'\n",
+		sets, 2, &report), 0);
+	assert_int_equal(cfg.ninputs, 4);
+	assert_string_equal(cfg.input[0].name, "first");
+	assert_string_equal(cfg.input[1].name, "keyboard1");
+	assert_string_equal(cfg.input[2].name, "multitouch0");
+	assert_int_equal(cfg.input[2].type, INPUT_MULTITOUCH);
+	assert_string_equal(cfg.input[3].name, "mouse0");
+	free(report);
+	config_finish(&cfg);
+	assert_one_mistake("[[input]]\nname = 'x'\n", "vm.toml:1:1: error: input: type is missing");
+	assert_one_mistake("[boot]\nkernel='k'\n[[input]]\ntype='mouse'\nname='keyboard0'\n[[input]]\ntype='keyboard'\n",
+		"vm.toml:7:6: error: input.name: two input devices are called \"keyboard0\"");
+}
+
 static void test_config_load_disks_that_cannot_be(void **state)
 {
 	static const char nine[] = "[[disk]]\npath='a'\n[[disk]]\npath='b'\n[[disk]]\npath='c'\n[[disk]]\npath='d'\n[[disk]]\npath='e'\n"
@@ -479,7 +501,7 @@ static void test_config_keys_are_all_in_the_example(void **state)
 	text[len] = '\0';
 	for (unsigned i = 0; i < config_nkeys; i++) {
 		char table[64], set[64], comment[64];
-		const char *section, *end, *found;
+		const char *section, *end, *found, *commented;
 
 		snprintf(table, sizeof(table), "[%s]", config_keys[i].table);
 		snprintf(set, sizeof(set), "\n%s = ", config_keys[i].name);
@@ -487,7 +509,9 @@ static void test_config_keys_are_all_in_the_example(void **state)
 		section = strstr(text, table);
 		assert_non_null(section);
 		end = strstr(section, "\n[");
-		found = strstr(section, set) ? strstr(section, set) : strstr(section, comment);
+		found = strstr(section, set);
+		commented = strstr(section, comment);
+		found = found && (!commented || found < commented) ? found : commented;
 		/* A list table is there as a comment, and so are its keys. */
 		end = config_find_list(config_keys[i].table, strlen(config_keys[i].table)) ? strstr(section, "\n\n") : end;
 		if (!found || (end && found > end)) {
@@ -510,6 +534,7 @@ int main(void)
 		cmocka_unit_test(test_config_load_names_a_wrong_set),
 		cmocka_unit_test(test_config_load_expands_paths),
 		cmocka_unit_test(test_config_load_disks_in_their_order),
+		cmocka_unit_test(test_config_load_input_devices),
 		cmocka_unit_test(test_config_load_disks_that_cannot_be),
 		cmocka_unit_test(test_config_load_includes),
 		cmocka_unit_test(test_config_print_can_be_loaded_again),

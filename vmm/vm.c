@@ -418,7 +418,7 @@ static int setup_virtio(struct vm *vm)
 	for (unsigned i = 0; r == 0 && i < vm->cfg->ndisks; i++) {
 		r = setup_disk(vm, &vm->cfg->disk[i], &vm->blk[i]);
 	}
-	return r;
+	return r < 0 ? r : vm_input_init(vm);
 }
 
 static int setup_boot(struct vm *vm)
@@ -615,6 +615,7 @@ static void vm_stop(struct vm *vm)
 	for (unsigned i = 0; i < vm->nblks; i++) {
 		blk_finish(&vm->blk[i]);
 	}
+	vm_input_finish(vm);
 	rng_finish(&vm->rng);
 	console_finish(&vm->console);
 	serial_finish(&vm->serial);

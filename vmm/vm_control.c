@@ -157,7 +157,10 @@ static bool answer_stats(struct vm *vm)
 	}
 	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
 		if (vm->ctl.wait[i].what == WAIT_STATS) {
-			answer_wait(&vm->ctl.wait[i], vm_stats_json(&vm->kvm, vm->vcpu, vm->nvcpus));
+			json_t *stats = vm_stats_json(&vm->kvm, vm->vcpu, vm->nvcpus);
+
+			json_object_set_new(stats, "input", vm_input_stats(vm));
+			answer_wait(&vm->ctl.wait[i], stats);
 		}
 	}
 	return true;
@@ -416,6 +419,41 @@ static void do_wait(const struct verb_call *c)
 	}
 }
 
+static void do_input(const struct verb_call *c)
+{
+	const char *verb, *name;
+	json_t *id, *events;
+	struct vm_input *in;
+	json_error_t err;
+	char why[160];
+
+	if (unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s:s, s:o}", "do", &verb, "id", &id, "device", &name,
+		"events", &events), &err)) {
+		return;
+	}
+	in = vm_input_find(c->vm, name);
+	if (!in) {
+		control_error(c->conn, "field", "device: there is no input device \"%.64s\"", name);
+	} else if (!virtio_device_is_running(&in->dev.base)) {
+		control_error(c->conn, "no-driver", "the guest does not use %s: it needs the modules virtio_input and evdev", in->name);
+	} else if (vm_input_events(in, control_conn_index(c->conn), events, why, sizeof(why)) < 0) {
+		control_error(c->conn, "field", "%s", why);
+	} else if (input_is_drained(&in->dev)) {
+		control_ok(c->conn, NULL);
+	} else {
+		begin_wait(c->vm, c->conn, WAIT_INPUT, 0)->input = in;
+	}
+}
+
+void vm_control_input_drained(struct vm *vm, const struct vm_input *in)
+{
+	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
+		if (vm->ctl.wait[i].what == WAIT_INPUT && vm->ctl.wait[i].input == in) {
+			answer_wait(&vm->ctl.wait[i], NULL);
+		}
+	}
+}
+
 static void do_subscribe(const struct verb_call *c)
 {
 	if (takes_nothing(c)) {
@@ -431,7 +469,7 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 		void (*fn)(const struct verb_call *c);
 	} verbs[] = {
 		{"version", do_version}, {"status", do_status}, {"stats", do_stats}, {"config", do_config}, {"stop", do_stop}, {"pause", do_pause},
-		{"resume", do_resume}, {"reset", do_reset}, {"wait", do_wait}, {"subscribe", do_subscribe},
+		{"resume", do_resume}, {"reset", do_reset}, {"wait", do_wait}, {"input", do_input}, {"subscribe", do_subscribe},
 	};
 	const struct verb_call c = {.vm = ctx, .conn = conn, .request = request};
 
@@ -449,6 +487,7 @@ static void on_gone(void *ctx, struct control_conn *conn)
 	struct vm *vm = ctx;
 
 	end_wait(&vm->ctl.wait[control_conn_index(conn)]);
+	vm_input_gone(vm, control_conn_index(conn));
 }
 
 static const struct control_ops control_ops = {.request = on_request, .gone = on_gone};

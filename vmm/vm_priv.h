@@ -28,14 +28,16 @@
 #include "vmm/vcpu.h"
 #include "vmm/virtio_bus.h"
 #include "vmm/vm.h"
+#include "vmm/vm_input.h"
 #include "vmm/x86_ports.h"
 #include "vmm/x86_vcpu.h"
 
 /* What a connection of the control socket waits for. */
 struct vm_wait {
-	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT, WAIT_STATS } what;
+	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT, WAIT_STATS, WAIT_INPUT } what;
 	struct control_conn *conn;
 	regex_t regex; /* WAIT_TEXT */
+	const struct vm_input *input; /* WAIT_INPUT */
 	struct loop_timer timeout;
 };
 
@@ -85,6 +87,8 @@ struct vm {
 	struct console console;
 	struct blk blk[CONFIG_DISKS_MAX];
 	unsigned nblks; /* made */
+	struct vm_input *input;
+	unsigned ninputs; /* made */
 	struct vm_control ctl;
 
 	pthread_mutex_t end_lock;
@@ -104,6 +108,8 @@ void vm_control_finish(struct vm *vm);
 void vm_control_parked(struct vm *vm);
 /* A vCPU has opened its counters. Thread: vCPU. */
 void vm_control_stats_opened(struct vm *vm);
+/* All that was sent to a device is with the guest, or will never be. */
+void vm_control_input_drained(struct vm *vm, const struct vm_input *in);
 /* What the end means where something was expected; registers of a guest that hangs go to the log. The vCPUs still run at a timeout. */
 void vm_control_timeout(struct vm *vm);
 void vm_control_judge(struct vm *vm);

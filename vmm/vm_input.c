@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/vm_input.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/log.h"
+#include "vmm/vm_priv.h"
+
+static void on_light(void *ctx, unsigned code, bool on)
+{
+	const struct vm_input *in = ctx;
+
+	if (in->vm->ctl.control.loop) {
+		control_event(&in->vm->ctl.control, "leds", json_pack("{s:s, s:i, s:b}", "device", in->name, "code", (int)code, "on", (int)on));
+	}
+}
+
+static void on_drained(void *ctx)
+{
+	struct vm_input *in = ctx;
+
+	vm_control_input_drained(in->vm, in);
+}
+
+static const struct input_source_ops source_ops = {.light = on_light, .drained = on_drained};
+
+int vm_input_init(struct vm *vm)
+{
+	unsigned of_kind[INPUT_MULTITOUCH + 1] = {0};
+	int r = 0;
+
+	/* From fresh pages, which stay untouched as long as the guest fetches its events. */
+	vm->input = vm->cfg->ninputs ? calloc(vm->cfg->ninputs, sizeof(*vm->input)) : NULL;
+	if (vm->cfg->ninputs && !vm->input) {
+		log_errno(LOG_ERR, -ENOMEM, "input");
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; r == 0 && i < vm->cfg->ninputs; i++) {
+		const struct config_input_device *config = &vm->cfg->input[i];
+		struct vm_input *in = &vm->input[i];
+		struct input_desc desc;
+
+		input_desc_make(&desc, config->type, of_kind[config->type]++);
+		in->vm = vm;
+		in->name = config->name;
+		input_init(&in->dev, &desc, &vm->loop, &vm->mem);
+		input_set_source(&in->dev, &source_ops, in);
+		vm->ninputs++;
+		r = virtio_bus_add(&vm->virtio, &in->dev.base);
+	}
+	return r;
+}
+
+void vm_input_finish(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		input_finish(&vm->input[i].dev);
+	}
+	free(vm->input);
+	vm->input = NULL;
+	vm->ninputs = 0;
+}
+
+struct vm_input *vm_input_find(struct vm *vm, const char *name)
+{
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		if (strcmp(vm->input[i].name, name) == 0) {
+			return &vm->input[i];
+		}
+	}
+	return NULL;
+}
+
+static int __attribute__((format(printf, 3, 4))) refuse(char *err, size_t err_len, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err, err_len, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+static bool is_syn(const struct input_ev *ev)
+{
+	return ev->type == EV_SYN;
+}
+
+/* Event @i of a request. Return: 0, or -EINVAL with @err. */
+static int parse(const struct vm_input *in, const json_t *events, size_t i, struct input_ev *ev, char *err, size_t err_len)
+{
+	json_int_t type, code, value;
+	const json_t *item = json_array_get(events, i);
+
+	if (json_array_size(item) != 3 || json_unpack((json_t *)item, "[I, I, I]", &type, &code, &value) != 0) {
+		return refuse(err, err_len, "events[%zu]: expected [type, code, value]", i);
+	}
+	if (value < INT32_MIN || value > INT32_MAX) {
+		return refuse(err, err_len, "events[%zu]: the value is out of range", i);
+	}
+	if (!(type == EV_SYN && code == SYN_REPORT) &&
+		(type < 0 || type > EV_MAX || code < 0 || code > KEY_MAX || type == EV_LED || type == EV_REP ||
+			!input_desc_has(&in->dev.desc, (unsigned)type, (unsigned)code))) {
+		return refuse(err, err_len, "events[%zu]: %s has no event of type %lld and code %lld", i, in->name, (long long)type, (long long)code);
+	}
+	*ev = (struct input_ev){.type = (uint16_t)type, .code = (uint16_t)code, .value = (int32_t)value};
+	return 0;
+}
+
+/* Every event, and that they are whole frames. */
+static int check(const struct vm_input *in, const json_t *events, char *err, size_t err_len)
+{
+	size_t n = json_array_size(events), frame = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct input_ev ev;
+		int r = parse(in, events, i, &ev, err, err_len);
+
+		if (r < 0) {
+			return r;
+		}
+		frame = is_syn(&ev) ? 0 : frame + 1;
+		if (frame == INPUT_FRAME_MAX) {
+			return refuse(err, err_len, "events[%zu]: a frame of more than %d events", i, INPUT_FRAME_MAX);
+		}
+	}
+	if (n == 0 || frame > 0) {
+		return refuse(err, err_len, "events: a frame ends in [0, 0, 0]");
+	}
+	return 0;
+}
+
+static void remember(struct vm_input *in, unsigned conn, const struct input_ev *ev)
+{
+	uint8_t bit = (uint8_t)(1u << ev->code % 8);
+
+	if (ev->type == EV_KEY && ev->value) {
+		in->held[conn][ev->code / 8] |= bit;
+	} else if (ev->type == EV_KEY) {
+		in->held[conn][ev->code / 8] &= (uint8_t)~bit;
+	} else if (ev->type == EV_ABS && ev->code >= ABS_MT_SLOT) {
+		in->touched[conn] = true;
+	}
+}
+
+int vm_input_events(struct vm_input *in, unsigned conn, const json_t *events, char *err, size_t err_len)
+{
+	struct input_ev frame[INPUT_FRAME_MAX];
+	int r = check(in, events, err, err_len);
+	unsigned n = 0;
+
+	for (size_t i = 0; r == 0 && i < json_array_size(events); i++) {
+		parse(in, events, i, &frame[n], err, err_len);
+		remember(in, conn, &frame[n]);
+		if (is_syn(&frame[n++])) {
+			input_send(&in->dev, frame, n);
+			n = 0;
+		}
+	}
+	return r;
+}
+
+static void release(struct vm_input *in, unsigned conn)
+{
+	struct input_state state = in->dev.now;
+	bool held = in->touched[conn];
+
+	for (size_t i = 0; i < sizeof(state.key); i++) {
+		held |= in->held[conn][i] != 0;
+		state.key[i] &= (uint8_t)~in->held[conn][i];
+	}
+	if (!held) {
+		return;
+	}
+	if (in->touched[conn]) {
+		struct input_state released = state;
+
+		input_state_release(&released);
+		memcpy(state.mt, released.mt, sizeof(state.mt));
+	}
+	memset(in->held[conn], 0, sizeof(in->held[conn]));
+	in->touched[conn] = false;
+	input_sync(&in->dev, &state);
+}
+
+void vm_input_gone(struct vm *vm, unsigned conn)
+{
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		release(&vm->input[i], conn);
+	}
+}
+
+json_t *vm_input_stats(const struct vm *vm)
+{
+	json_t *all = json_object();
+
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		const struct input_counters *c = &vm->input[i].dev.counters;
+
+		json_object_set_new(all, vm->input[i].name,
+			json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "frames_in", (json_int_t)c->frames_in, "events_in", (json_int_t)c->events_in,
+				"frames_out", (json_int_t)c->frames_out, "events_out", (json_int_t)c->events_out, "coalesced", (json_int_t)c->coalesced,
+				"dropped", (json_int_t)c->dropped, "resyncs", (json_int_t)c->resyncs, "refused", (json_int_t)c->refused, "lights",
+				(json_int_t)c->lights));
+	}
+	return all;
+}

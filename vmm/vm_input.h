@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The input devices of a running VM: made from [[input]], fed by requests on the control socket. What a connection pressed and did not release is released when
+ * the connection ends, so that a script that dies leaves no key held.
+ *
+ * Thread: the main thread.
+ */
+#ifndef VMM_VM_INPUT_H
+#define VMM_VM_INPUT_H
+
+#include <jansson.h>
+
+#include "devices/input.h"
+#include "vmm/control.h"
+
+struct vm;
+
+struct vm_input {
+	struct input dev;
+	struct vm *vm;
+	const char *name;
+	uint8_t held[CONTROL_CONNS_MAX][KEY_CNT / 8]; /* pressed by a connection, and not released since */
+	bool touched[CONTROL_CONNS_MAX]; /* it moved fingers */
+};
+
+/* Return: 0 or -errno (logged). */
+int vm_input_init(struct vm *vm);
+void vm_input_finish(struct vm *vm); /* accepts what has not been made */
+
+/* Return: NULL when there is none of that name. */
+struct vm_input *vm_input_find(struct vm *vm, const char *name);
+
+/**
+ * vm_input_events - send what a request says
+ * @events: an array of [type, code, value], whole frames, as evdev has them
+ * @err: says what is wrong with them
+ *
+ * Return: 0, or -EINVAL: then nothing was sent.
+ */
+int vm_input_events(struct vm_input *in, unsigned conn, const json_t *events, char *err, size_t err_len);
+
+/* The connection has ended. */
+void vm_input_gone(struct vm *vm, unsigned conn);
+
+/* {"keyboard0": {"frames_in": 1, ...}, ...}; the caller owns it. */
+json_t *vm_input_stats(const struct vm *vm);
+
+#endif
