@@ -65,7 +65,7 @@ static int do_help(const struct options *o)
 
 static int do_version(void)
 {
-	printf("tinyvmm %s\nx86-64; boot: bzImage, PVH, Multiboot 1; devices: virtio-blk, virtio-console, virtio-rng, 8250, pvpanic, exit port\n",
+	printf("tinyvmm %s\nx86-64; boot: bzImage, PVH, Multiboot 1; devices: virtio-blk, virtio-console, virtio-rng, virtio-input, 8250, pvpanic, exit port\n",
 		TINYVMM_VERSION);
 	return EXIT_OK;
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "vmm/cmdline.h"
 
@@ -23,6 +24,38 @@ mistake(const struct config *cfg, const char *key, FILE *report, const char *fmt
 	va_end(ap);
 }
 
+static bool is_written(const struct config_disk *d)
+{
+	return !d->readonly && !d->ephemeral;
+}
+
+/* Two disks in one file, by whatever names: the locks would refuse the second one, but not say why. */
+static bool share_a_file(const struct config_disk *a, const struct config_disk *b)
+{
+	struct stat sa, sb;
+
+	if ((!is_written(a) && !is_written(b)) || stat(a->path, &sa) < 0 || stat(b->path, &sb) < 0) {
+		return false;
+	}
+	return (sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino) ||
+		(S_ISBLK(sa.st_mode) && S_ISBLK(sb.st_mode) && sa.st_rdev == sb.st_rdev);
+}
+
+static int check_shared(const struct config *cfg, unsigned i, FILE *report)
+{
+	for (unsigned j = 0; j < i; j++) {
+		if (share_a_file(&cfg->disk[j], &cfg->disk[i])) {
+			char key[32];
+
+			snprintf(key, sizeof(key), "disk.%u.path", i);
+			mistake(cfg, key, report, "disk.path: %s is the disk \"%s\" already (%s); both must be readonly or ephemeral to share it",
+				cfg->disk[i].path, cfg->disk[j].name, cfg->disk[j].path);
+			return 1;
+		}
+	}
+	return 0;
+}
+
 /* Opens each disk as `run` will, lock included, and lets go of it again: what is wrong with it is a mistake with a place. */
 static int check_disks(const struct config *cfg, FILE *report)
 {
@@ -40,6 +73,7 @@ static int check_disks(const struct config *cfg, FILE *report)
 		} else {
 			disk_close(disk);
 		}
+		mistakes += check_shared(cfg, i, report);
 	}
 	return mistakes;
 }

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* What a plan finds that the text of a configuration does not show: disks that are one file. */
+#include "vmm/plan.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "tests/support/bootimg.h"
+
+static char dir[] = "/tmp/plan-test-XXXXXX";
+static char first[64], second[64], link_to_first[64], kernel[64];
+
+static void make_file(const char *path, const void *bytes, size_t len)
+{
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, len), (ssize_t)len);
+	close(fd);
+}
+
+static int setup(void **state)
+{
+	static uint8_t image[BOOTIMG_MAX], zeros[4096];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(first, sizeof(first), "%s/first", dir);
+	snprintf(second, sizeof(second), "%s/second", dir);
+	snprintf(link_to_first, sizeof(link_to_first), "%s/link", dir);
+	snprintf(kernel, sizeof(kernel), "%s/kernel", dir);
+	make_file(first, zeros, sizeof(zeros));
+	make_file(second, zeros, sizeof(zeros));
+	make_file(kernel, image, bootimg_make_pvh(image));
+	assert_int_equal(symlink(first, link_to_first), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	unlink(first);
+	unlink(second);
+	unlink(link_to_first);
+	unlink(kernel);
+	rmdir(dir);
+	return 0;
+}
+
+/* Return: mistakes, and what was said about them in @said. */
+static int plan(const char *a, const char *a_more, const char *b, const char *b_more, char said[1024])
+{
+	struct config cfg;
+	struct plan made = {.cfg = NULL};
+	char text[1024];
+	struct config_input in = {.path = "-", .text = text};
+	FILE *report = fmemopen(said, 1024, "w");
+	int r;
+
+	assert_non_null(report);
+	in.text_len = (size_t)snprintf(text, sizeof(text), "[boot]\nkernel = '%s'\n[[disk]]\npath = '%s'\n%s\n[[disk]]\npath = '%s'\n%s\n", kernel, a, a_more,
+		b, b_more);
+	assert_int_equal(config_load(&cfg, &in, report), 0);
+	r = plan_make(&made, &cfg, report);
+	plan_finish(&made);
+	config_finish(&cfg);
+	fclose(report);
+	return r;
+}
+
+static void test_plan_two_files_are_two_disks(void **state)
+{
+	char said[1024] = "";
+
+	(void)state;
+	assert_int_equal(plan(first, "", second, "", said), 0);
+	assert_string_equal(said, "");
+}
+
+static void test_plan_one_file_is_not_two_disks_by_any_name(void **state)
+{
+	char said[1024] = "";
+
+	(void)state;
+	assert_int_equal(plan(first, "", first, "", said), 1);
+	assert_non_null(strstr(said, "<stdin>:7:8: error: disk.path: "));
+	assert_non_null(strstr(said, "is the disk \"disk0\" already"));
+	assert_int_equal(plan(first, "", link_to_first, "", said), 1);
+	assert_int_equal(plan(first, "readonly = true", link_to_first, "", said), 1);
+	assert_int_equal(plan(first, "", link_to_first, "ephemeral = true", said), 1);
+}
+
+static void test_plan_readers_may_share_a_file(void **state)
+{
+	char said[1024] = "";
+
+	(void)state;
+	assert_int_equal(plan(first, "readonly = true", link_to_first, "ephemeral = true", said), 0);
+	assert_string_equal(said, "");
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_plan_two_files_are_two_disks),
+		cmocka_unit_test(test_plan_one_file_is_not_two_disks_by_any_name),
+		cmocka_unit_test(test_plan_readers_may_share_a_file),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
