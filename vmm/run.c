@@ -379,6 +379,8 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	options.control_fd = r->control_fd;
 	options.console_fd = r->console_fd;
 	options.console_log = s->console_log[0] ? s->console_log : NULL;
+	/* Standard error leads nowhere then. */
+	options.stats_fd = o->detach ? s->log_fd : 0;
 	options.serial_log = s->serial_log[0] ? s->serial_log : NULL;
 	vm_run(plan, &options, &result);
 	if (result_wants_restart(&result, s->cfg)) {

@@ -555,6 +555,19 @@ static void print_tail(struct vm *vm)
 	}
 }
 
+static void print_stats(const struct vm *vm, const json_t *stats)
+{
+	int fd = stats && vm->options->stats_fd > 0 ? dup(vm->options->stats_fd) : -1;
+	FILE *out = fd < 0 ? stderr : fdopen(fd, "a");
+
+	if (out) {
+		vm_stats_print(stats, out);
+	}
+	if (out && fd >= 0) {
+		fclose(out);
+	}
+}
+
 /*
  * Stopping, in order. Whoever wanted the end only stored a reason and woke the loop; everything is done here, on the main thread.
  *
@@ -607,7 +620,7 @@ static void vm_stop(struct vm *vm)
 	find_panic(vm);
 	vm_control_judge(vm);
 	print_tail(vm);
-	vm_stats_print(stats, stderr);
+	print_stats(vm, stats);
 	json_decref(stats);
 	vm_control_finish(vm);
 

@@ -41,7 +41,8 @@ struct vm_options {
 	bool quiet; /* no hint line, no console tail */
 	bool restarted; /* the guest has been reset: log files go on */
 	bool expect; /* end as [expect] says */
-	bool stats; /* print vm_stats.h on standard error at the end, also at a reset */
+	bool stats; /* print vm_stats.h at the end, also at a reset */
+	int stats_fd; /* there; 0: on standard error */
 	bool paused; /* made, and not running until somebody says resume */
 	const char *config_path; /* for `list`: where the configuration is from */
 	int control_fd, console_fd; /* listening sockets, which stay the caller's; 0: none */
