@@ -23,6 +23,8 @@
 #define ANSWER_PATIENCE_MS 10000
 /* Beyond the grace a VM was given: for its last words. */
 #define END_PATIENCE_MS 30000
+/* Ctrl-A */
+#define DEFAULT_ESCAPE 1
 /* Between two looks whether a process is gone. */
 #define LOOK_MS 20
 
@@ -152,6 +154,19 @@ static int judge(const json_t *answer, const char *name)
 	}
 	log_msg(LOG_ERR, "%s: %s", name, text);
 	return strcmp(code, "timeout") == 0 ? EXIT_TIMEOUT : EXIT_FAILED;
+}
+
+uint8_t client_escape(const struct rundir *rd)
+{
+	struct link l = {.fd = connect_to(rd, "control.sock")};
+	json_t *answer = l.fd < 0 ? NULL : ask(&l, json_pack("{s:s}", "do", "status"), ANSWER_PATIENCE_MS);
+	json_int_t key = json_integer_value(json_object_get(answer, "escape"));
+
+	json_decref(answer);
+	if (l.fd >= 0) {
+		close(l.fd);
+	}
+	return key > 0 && key < 0x20 ? (uint8_t)key : DEFAULT_ESCAPE;
 }
 
 /*

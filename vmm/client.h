@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "vmm/options.h"
+#include "vmm/rundir.h"
 
 int client_list(const struct options *o);
 /* Every VM named, or with --all every one that runs; done when their processes are gone. */
@@ -21,6 +22,8 @@ int client_simple(const struct options *o, const char *verb);
 int client_wait(const struct options *o);
 /* Standard input and output become the guest's console; the escape key and x leave it. */
 int client_console(const struct options *o);
+/* The control character that is the VM's console.escape, Ctrl-A for one that does not answer. Says nothing. */
+uint8_t client_escape(const struct rundir *rd);
 /* Passes one request on and prints the answer; with --events everything that happens. */
 int client_ctl(const struct options *o);
 

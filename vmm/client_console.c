@@ -127,7 +127,7 @@ static int setup_signals(struct remote *r)
 
 static int attach(struct remote *r)
 {
-	struct terminal_config config = {.in_fd = 0, .out_fd = 1, .message_fd = 2, .escape = 1, .hint = true, .is_client = true, .on_kill = on_leave,
+	struct terminal_config config = {.in_fd = 0, .out_fd = 1, .message_fd = 2, .escape = client_escape(&r->rd), .hint = true, .is_client = true, .on_kill = on_leave,
 		.on_power_button = on_power_button, .ctx = r};
 	int code;
 

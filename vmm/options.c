@@ -94,8 +94,9 @@ static const struct verb_info {
 		"124 timeout.",
 		"tinyvmm wait --for text=login: --timeout 60s web", 1, 1, "VM"},
 	{VERB_CONSOLE, "console", "[--log] VM", "this terminal becomes the guest's console",
-		"Ctrl-A x leaves it; the VM goes on. The first who is attached may type, the\n"
-		"others read. --log prints what the console has said in the VM's last run.",
+		"Ctrl-A x (or the VM's own console.escape and x) leaves it; the VM goes on.\n"
+		"The first who is attached may type, the others read. --log prints what the\n"
+		"console has said in the VM's last run.",
 		"tinyvmm console web", 1, 1, "VM"},
 	{VERB_CTL, "ctl", "[--events] VM [JSON]", "send one request to the control socket, print the answer",
 		"The protocol: tinyvmm-control(7). --events prints what happens until the VM\n"
