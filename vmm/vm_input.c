@@ -166,14 +166,9 @@ int vm_input_events(struct vm_input *in, unsigned conn, const json_t *events, ch
 static void release(struct vm_input *in, unsigned conn)
 {
 	struct input_state state = in->dev.now;
-	bool held = in->touched[conn];
 
 	for (size_t i = 0; i < sizeof(state.key); i++) {
-		held |= in->held[conn][i] != 0;
 		state.key[i] &= (uint8_t)~in->held[conn][i];
-	}
-	if (!held) {
-		return;
 	}
 	if (in->touched[conn]) {
 		struct input_state released = state;
