@@ -13,6 +13,12 @@ static struct input *input_from(struct virtio_device *d)
 	return (struct input *)((char *)d - offsetof(struct input, base));
 }
 
+/* Between DRIVER_OK and reset, and nothing is broken: the guest can be sent something. */
+static bool is_running(const struct input *in)
+{
+	return in->is_active && virtio_device_is_running(&in->base);
+}
+
 static bool is_syn(const struct input_ev *ev)
 {
 	return ev->type == EV_SYN && ev->code == SYN_REPORT;
@@ -254,7 +260,7 @@ static void tell_drained(struct input *in)
 
 static void serve_events(struct input *in)
 {
-	if (!virtio_device_is_running(&in->base)) {
+	if (!is_running(in)) {
 		return;
 	}
 	if (!fill_buffers(in)) {
@@ -304,7 +310,7 @@ void input_send(struct input *in, const struct input_ev *ev, unsigned n)
 	if (len <= 1) {
 		return;
 	}
-	if (!virtio_device_is_running(&in->base)) {
+	if (!is_running(in)) {
 		in->counters.dropped++;
 		return;
 	}
@@ -336,7 +342,7 @@ void input_sync(struct input *in, const struct input_state *state)
 
 	in->now = *state;
 	in->now.nslots = nslots;
-	if (virtio_device_is_running(&in->base)) {
+	if (is_running(in)) {
 		send_difference(in);
 	}
 }
@@ -344,14 +350,14 @@ void input_sync(struct input *in, const struct input_state *state)
 void input_release(struct input *in)
 {
 	input_state_release(&in->now);
-	if (virtio_device_is_running(&in->base)) {
+	if (is_running(in)) {
 		send_difference(in);
 	}
 }
 
 bool input_is_drained(const struct input *in)
 {
-	return waiting(in) == 0 || !virtio_device_is_running(&in->base);
+	return waiting(in) == 0 || !is_running(in);
 }
 
 /*
@@ -407,7 +413,7 @@ static void serve_status(struct input *in)
 static void serve(struct input *in)
 {
 	serve_events(in);
-	if (virtio_device_is_running(&in->base)) {
+	if (is_running(in)) {
 		serve_status(in);
 	}
 }
@@ -416,7 +422,7 @@ static void input_again(struct loop_timer *timer)
 {
 	struct input *in = (struct input *)((char *)timer - offsetof(struct input, again));
 
-	if (virtio_device_is_running(&in->base)) {
+	if (is_running(in)) {
 		serve(in);
 	}
 }
@@ -492,8 +498,9 @@ static void input_reset(struct virtio_device *d)
 	struct input *in = input_from(d);
 
 	loop_timer_stop(&in->again);
-	forget_ring(in);
+	/* A source that lets go of everything now tells nobody. */
 	tell_running(in, false);
+	forget_ring(in);
 	/* Whoever waits for the guest to take its events waits no longer. */
 	tell_drained(in);
 	for (unsigned code = 0; code < LED_CNT; code++) {
