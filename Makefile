@@ -31,8 +31,8 @@ CFLAGS  := -std=gnu11 $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(COMMON)
 # toml++ is used header-only, without exceptions and RTTI: positions and errors work, no C++ run-time library is loaded.
 CXXFLAGS := -std=c++17 -DTOML_HEADER_ONLY=1 -DTOML_EXCEPTIONS=0 -fno-exceptions -fno-rtti -Wall -Wextra $(COMMON)
 LDFLAGS := $(FLAGS_$(MODE)) -pthread
-# jansson as an archive: what only some verbs use costs the others no library to load.
-LDLIBS  := -l:libjansson.a -l:liburing.a -static-libstdc++ -static-libgcc
+# As archives: what only some verbs or VMs use costs the others no library to load.
+LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -static-libstdc++ -static-libgcc
 
 FOLDERS := vmm virtio devices display boot
 SRC     := $(filter-out %_test.c %_fuzz.c,$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))
@@ -97,6 +97,9 @@ $(FUZZ_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libsupport.a $(OUT)/libtinyvmm.a
 # Guest-controlled integers are handled here: no silent conversion.
 $(OUT)/virtio/%.o $(OUT)/devices/%.o: CFLAGS += -Wconversion
 $(TEST_BIN:=.o): CFLAGS += -Wno-conversion
+
+# libevdev's headers lie in a folder of their own; one file wants them.
+$(OUT)/devices/evdev_host.o: CFLAGS += -isystem /usr/include/libevdev-1.0
 
 $(OUT)/%.o: %.c Makefile
 	$(call say,CC,$<)

@@ -50,8 +50,9 @@ unsigned input_desc_slots(const struct input_desc *desc);
 /* Every event @part can send, @whole can, over the same ranges: a device that may take @whole's place. */
 bool input_desc_is_part(const struct input_desc *part, const struct input_desc *whole);
 
-/* The emulated devices. @n tells several of a kind apart in name and serial number: "tinyvmm keyboard", "tinyvmm keyboard 2". */
-enum input_kind { INPUT_KEYBOARD, INPUT_MOUSE, INPUT_TABLET, INPUT_MULTITOUCH };
+/* The emulated devices, and those of the host. @n tells several of a kind apart in name and serial number: "tinyvmm keyboard", "tinyvmm keyboard 2". */
+enum input_kind { INPUT_KEYBOARD, INPUT_MOUSE, INPUT_TABLET, INPUT_MULTITOUCH, INPUT_EVDEV };
+/* Not for INPUT_EVDEV, which is what the host's device is. */
 void input_desc_make(struct input_desc *desc, enum input_kind kind, unsigned n);
 
 #define INPUT_TABLET_MAX 32767 /* both axes of tablet and multitouch run from 0 to here, over the bounding box of all outputs */

@@ -25,6 +25,9 @@ rule_kvm_h() {
 rule_toml() {
 	grep -rn 'toml++' --include=*.[ch] --include=*.cc "$1"/{vmm,virtio,devices,boot} | grep '#include' | grep -v '/vmm/toml\.cc:'
 }
+rule_evdev() {
+	grep -rnE '#include <(libevdev/|linux/uinput)' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -v '/devices/evdev_host\.c:'
+}
 rule_exit() {
 	grep -rnE '(^|[^_a-z])(_?exit|abort)\(' --include=*.c "$1"/{vmm,virtio,devices,boot} |
 		grep -vE '_test\.c:|/vmm/main\.c:|^[^:]*:[0-9]+:[[:space:]]*(/?\*|//)'
@@ -35,7 +38,7 @@ rule_spdx() {
 	done
 }
 
-rules="virtio devices boot services kvm_h toml exit spdx"
+rules="virtio devices boot services kvm_h toml evdev exit spdx"
 n=0
 if [ "${1:-}" != --self-test ]; then
 	for rule in $rules; do
@@ -70,6 +73,7 @@ seed boot boot/x.c '#include "virtio/mmio.h"'
 seed services vmm/loop.c '#include "virtio/mmio.h"'
 seed kvm_h vmm/vm.c '#include <linux/kvm.h>'
 seed toml vmm/config.c '#include <toml++/toml.h>'
+seed evdev vmm/vm.c '#include <libevdev/libevdev.h>'
 seed exit devices/x.c '	exit(1);'
 seed spdx vmm/x.c 'int x;'
 echo "1..$n"
