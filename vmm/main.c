@@ -6,6 +6,7 @@
 
 #include "vmm/client.h"
 #include "vmm/config.h"
+#include "vmm/devices.h"
 #include "vmm/doctor.h"
 #include "vmm/log.h"
 #include "vmm/options.h"
@@ -115,6 +116,8 @@ static int run_verb(const struct options *o, char **argv)
 		return client_console(o);
 	case VERB_CTL:
 		return client_ctl(o);
+	case VERB_DEVICES:
+		return devices_run(o);
 	case VERB_TEST:
 		return testing_run(o);
 	}

@@ -34,6 +34,7 @@ enum option_id {
 	OPT_EVENTS,
 	OPT_PRINT,
 	OPT_NEED,
+	OPT_DESCRIBE,
 	OPT_JSON,
 	OPT_TABLE,
 	OPT_VERBOSE,
@@ -42,7 +43,7 @@ enum option_id {
 	OPT_VERSION,
 };
 
-#define ALL_VERBS 0xffffu
+#define ALL_VERBS 0xffffffffu
 
 #define ANY_NUMBER 1000000u
 #define JOBS_MAX 256u
@@ -102,6 +103,11 @@ static const struct verb_info {
 		"The protocol: tinyvmm-control(7). --events prints what happens until the VM\n"
 		"ends.",
 		"tinyvmm ctl web '{\"do\":\"status\"}'", 1, 2, "VM"},
+	{VERB_DEVICES, "devices", "[--json | --describe PATH]", "the host's input devices, to pass through",
+		"For each: whether you may use it, what it is, vendor and product, and the path\n"
+		"for vm.toml. --describe prints all that the device can do as JSON, for\n"
+		"input.description. Exit code: 0, 2 no input device, 3 no access.",
+		"tinyvmm devices --describe /dev/input/event3 > pad.json", 0, 0, NULL},
 	{VERB_HELP, "help", "[VERB]", "this text, or more about one verb", "", "tinyvmm help run", 0, 1, "verb"},
 };
 
@@ -141,7 +147,8 @@ static const struct option_info {
 	{OPT_EVENTS, VERB_CTL, 0, "events", NULL, NULL, "one JSON object for each thing that happens"},
 	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
 	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
-	{OPT_JSON, VERB_DOCTOR | VERB_LIST, 0, "json", NULL, NULL, "one JSON object a line"},
+	{OPT_DESCRIBE, VERB_DEVICES, 0, "describe", "PATH", NULL, "what this one can do, for input.description"},
+	{OPT_JSON, VERB_DOCTOR | VERB_LIST | VERB_DEVICES, 0, "json", NULL, NULL, "one JSON object a line"},
 	{OPT_TABLE, VERB_HELP, 0, "table", NULL, NULL, "all of it and every key, for programs"},
 	{OPT_VERBOSE, ALL_VERBS, 'v', "verbose", NULL, NULL, "say more; -vv still more"},
 	{OPT_QUIET, ALL_VERBS, 'q', "quiet", NULL, NULL, "only errors"},
@@ -362,6 +369,9 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 		return 0;
 	case OPT_NEED:
 		return set_need(p, value);
+	case OPT_DESCRIBE:
+		o->describe = value;
+		return 0;
 	case OPT_PRINT:
 		o->print = true;
 		return 0;

@@ -28,6 +28,7 @@ enum verb {
 	VERB_CONSOLE = 0x800,
 	VERB_CTL = 0x1000,
 	VERB_TEST = 0x2000,
+	VERB_DEVICES = 0x8000,
 };
 
 struct options {
@@ -51,6 +52,7 @@ struct options {
 	bool has_grace, kill, all; /* stop */
 	uint64_t grace_ns;
 	const char *wait_for; /* wait: "running", "exit" or "text=RE"; NULL: exit */
+	const char *describe; /* devices: which one; NULL: list all */
 	bool log; /* console */
 	bool events; /* ctl */
 };
