@@ -13,6 +13,8 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "boot/x86_layout.h"
+#include "devices/evdev.h"
 #include "vmm/config_keys.h"
 #include "vmm/suggest.h"
 
@@ -686,10 +688,61 @@ static void check_disks(struct load *l)
 	}
 }
 
+static const char *input_where(const struct config *cfg, unsigned i, const char *name)
+{
+	char key[64];
+
+	snprintf(key, sizeof(key), "input.%u.%s", i, name);
+	return config_where(cfg, key);
+}
+
+/* What only a device of the host can have. */
+static void check_emulated(struct load *l, unsigned i)
+{
+	unsigned n;
+	const struct config_key *keys = config_table_keys("input", strlen("input"), &n);
+
+	for (unsigned k = 0; k < n; k++) {
+		const char *origin = l->cfg->input[i].origin[k];
+
+		if (strncmp(keys[k].help, "evdev: ", 7) == 0 && strcmp(origin, "default") != 0) {
+			whole_mistake(l, origin, "input.%s goes with type = \"evdev\" only", keys[k].name);
+		}
+	}
+}
+
+static void check_evdev(struct load *l, unsigned i)
+{
+	const struct config *cfg = l->cfg;
+	const struct config_input_device *in = &cfg->input[i];
+	struct evdev_chord chord;
+	char err[160];
+
+	if ((in->path != NULL) + (in->match != NULL) + (in->fd != 0) != 1) {
+		whole_mistake(l, input_where(cfg, i, "type"), "input: an evdev device is named by one of path, match and fd");
+	}
+	if (evdev_chord_parse(&chord, in->toggle, err, sizeof(err)) < 0) {
+		whole_mistake(l, input_where(cfg, i, "toggle"), "input.toggle: %s", err);
+	}
+	for (unsigned k = 0; k < in->reserve.n; k++) {
+		if (evdev_key_code(in->reserve.item[k], strlen(in->reserve.item[k])) < 0) {
+			whole_mistake(l, input_where(cfg, i, "reserve"), "input.reserve: \"%s\" is no key: want names such as volumeup or KEY_SYSRQ",
+				in->reserve.item[k]);
+		}
+	}
+	if (in->wait && !in->description) {
+		whole_mistake(l, input_where(cfg, i, "wait"),
+			"input.wait needs input.description, because the guest asks once what the device is: tinyvmm devices --describe PATH > FILE");
+	}
+	if (in->wait && in->fd) {
+		whole_mistake(l, input_where(cfg, i, "wait"), "input.wait: a descriptor does not come later");
+	}
+}
+
 static void check_inputs(struct load *l)
 {
 	struct config *cfg = l->cfg;
-	unsigned of_kind[INPUT_MULTITOUCH + 1] = {0};
+	unsigned of_kind[INPUT_EVDEV + 1] = {0};
 
 	for (unsigned i = 0; i < cfg->ninputs; i++) {
 		struct config_input_device *in = &cfg->input[i];
@@ -704,12 +757,27 @@ static void check_inputs(struct load *l)
 		of_kind[in->type]++;
 		for (unsigned j = 0; j < i; j++) {
 			if (in->name && cfg->input[j].name && strcmp(in->name, cfg->input[j].name) == 0) {
-				char key[64];
-
-				snprintf(key, sizeof(key), "input.%u.%s", i, strcmp(in->origin[1], "default") == 0 ? "type" : "name");
-				whole_mistake(l, config_where(cfg, key), "input.name: two input devices are called \"%s\"", in->name);
+				whole_mistake(l, input_where(cfg, i, strcmp(in->origin[1], "default") == 0 ? "type" : "name"),
+					"input.name: two input devices are called \"%s\"", in->name);
 			}
 		}
+		if (in->type == INPUT_EVDEV) {
+			check_evdev(l, i);
+		} else {
+			check_emulated(l, i);
+		}
+	}
+}
+
+/* Each has an interrupt pin of its own, and the IOAPIC has 24. */
+static void check_devices(struct load *l)
+{
+	const struct config *cfg = l->cfg;
+	unsigned n = cfg->ndisks + cfg->ninputs + (cfg->console.type != CONSOLE_NONE) + cfg->rng.enable;
+
+	if (n > X86_VIRTIO_MAX) {
+		whole_mistake(l, cfg->ninputs ? input_where(cfg, cfg->ninputs - 1, "type") : "tinyvmm",
+			"%u virtio devices (disks, input devices, console, rng): there are interrupt lines for %d", n, X86_VIRTIO_MAX);
 	}
 }
 
@@ -739,6 +807,7 @@ static void check_whole(struct load *l, const char *path)
 	}
 	check_disks(l);
 	check_inputs(l);
+	check_devices(l);
 	if (host_cpus > 0 && cfg->machine.cpus > (unsigned long)host_cpus) {
 		fprintf(l->report, "%s: warning: machine.cpus is %u, but this host has %ld\n", config_where(cfg, "machine.cpus"),
 			cfg->machine.cpus, host_cpus);
@@ -795,7 +864,7 @@ const char *config_where(const struct config *cfg, const char *key)
 
 const char *config_input_kind(enum input_kind kind)
 {
-	static const char *const names[] = {"keyboard", "mouse", "tablet", "multitouch"};
+	static const char *const names[] = {"keyboard", "mouse", "tablet", "multitouch", "evdev"};
 
 	return names[kind];
 }

@@ -24,8 +24,8 @@
 #define CONFIG_DISKS_MAX 8
 #define CONFIG_DISK_NAME_MAX 20 /* bytes of a virtio-blk serial number */
 #define CONFIG_DISK_KEYS 9
-#define CONFIG_INPUTS_MAX 8
-#define CONFIG_INPUT_KEYS 2
+#define CONFIG_INPUTS_MAX 16
+#define CONFIG_INPUT_KEYS 10
 
 enum config_hugepages { HUGEPAGES_THP, HUGEPAGES_OFF, HUGEPAGES_2M, HUGEPAGES_1G };
 enum config_exit_port { EXIT_PORT_OFF, EXIT_PORT_CODE, EXIT_PORT_ISA_DEBUG };
@@ -50,10 +50,23 @@ struct config_disk {
 	char *origin[CONFIG_DISK_KEYS]; /* as struct config's, in the order of the table's keys */
 };
 
-/* One [[input]]. */
+/* input.match: what a device of the host must be like; NULL and -1 do not matter. */
+struct config_match {
+	char *name, *uniq, *phys;
+	int vendor, product;
+};
+
+/* One [[input]]. What is below name goes with the type "evdev" only. */
 struct config_input_device {
 	enum input_kind type;
 	char *name; /* what requests call it: keyboard0, keyboard1, mouse0, ... unless it is said */
+	char *path;
+	unsigned fd; /* inherited; 0: none */
+	struct config_match *match;
+	bool grab, wait;
+	char *toggle; /* a chord that evdev_chord_parse understands */
+	struct config_list reserve; /* names of keys that exist */
+	char *description;
 	char *origin[CONFIG_INPUT_KEYS];
 };
 

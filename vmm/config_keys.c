@@ -17,7 +17,6 @@
 #define REGEX_LEN_MAX 1023
 
 static_assert(CONFIG_LIST_MAX <= BOOT_INITRDS_MAX, "every initrd that can be configured can be loaded");
-static_assert(2 + CONFIG_DISKS_MAX + CONFIG_INPUTS_MAX <= X86_VIRTIO_MAX, "each device has an interrupt line");
 
 static const char *const hugepages_values[] = {"thp", "off", "2M", "1G", NULL};
 static const char *const exit_port_values[] = {"off", "code", "isa-debug", NULL};
@@ -29,7 +28,7 @@ static const char *const format_values[] = {"raw", "qcow2", NULL};
 static const char *const cache_values[] = {"writeback", "direct", "unsafe", NULL};
 
 /* As enum input_kind. */
-static const char *const input_values[] = {"keyboard", "mouse", "tablet", "multitouch", NULL};
+static const char *const input_values[] = {"keyboard", "mouse", "tablet", "multitouch", "evdev", NULL};
 
 static const char *const expect_exit_values[] = {"stop", "poweroff", "guest", NULL};
 
@@ -90,9 +89,20 @@ const struct config_key config_keys[] = {
 	{"disk", "cache", CONFIG_ENUM, IN_DISK(cache), "writeback", cache_values, 0, 0,
 		"Host page cache, flushed when the guest asks; direct goes around it; unsafe ignores flushes."},
 	{"disk", "discard", CONFIG_BOOL, IN_DISK(discard), "true", NULL, 0, 0, "The guest may give space back to the host."},
-	{"input", "type", CONFIG_ENUM, IN_INPUT(type), NULL, input_values, 0, 0, "What the guest gets: a keyboard, a mouse, a tablet (a pointer with a place) or a touch screen. Required."},
+	{"input", "type", CONFIG_ENUM, IN_INPUT(type), NULL, input_values, 0, 0, "What the guest gets: a keyboard, a mouse, a tablet (a pointer with a place), a touch screen, or a device of the host. Required."},
 	{"input", "name", CONFIG_STRING, IN_INPUT(name), NULL, NULL, 1, CONFIG_NAME_MAX,
 		"What requests on the control socket call it; default: keyboard0, mouse0, ..."},
+	{"input", "path", CONFIG_PATH, IN_INPUT(path), NULL, NULL, 1, PATH_LEN_MAX, "evdev: the host's device, /dev/input/by-id/..."},
+	{"input", "fd", CONFIG_COUNT, IN_INPUT(fd), NULL, NULL, 3, 65535, "evdev: the device was opened by whoever started tinyvmm; the descriptor's number."},
+	{"input", "match", CONFIG_MATCH, IN_INPUT(match), NULL, NULL, 1, REGEX_LEN_MAX,
+		"evdev: the one device with these: name, uniq, phys (shell patterns), vendor, product (numbers)."},
+	{"input", "grab", CONFIG_BOOL, IN_INPUT(grab), "true", NULL, 0, 0, "evdev: the host gets no events while the guest has the device."},
+	{"input", "toggle", CONFIG_STRING, IN_INPUT(toggle), "ctrl+ctrl", NULL, 0, 100,
+		"evdev: keys that, held together, give all such devices to the host and back; \"\" for none. ctrl+alt+shift+esc always gives them to the host."},
+	{"input", "reserve", CONFIG_STRINGS, IN_INPUT(reserve), NULL, NULL, 1, 60, "evdev: keys the host keeps, such as \"volumeup\" or \"KEY_SYSRQ\"."},
+	{"input", "wait", CONFIG_BOOL, IN_INPUT(wait), "false", NULL, 0, 0, "evdev: the device may be plugged in later; needs description."},
+	{"input", "description", CONFIG_PATH, IN_INPUT(description), NULL, NULL, 1, PATH_LEN_MAX,
+		"evdev: what the device is, as `tinyvmm devices --describe` saved it, for a start without it."},
 };
 const unsigned config_nkeys = sizeof(config_keys) / sizeof(config_keys[0]);
 
@@ -144,16 +154,39 @@ static void drop_list(struct config_list *list)
 	}
 }
 
+static void drop_match(struct config_match **match)
+{
+	if (*match) {
+		free((*match)->name);
+		free((*match)->uniq);
+		free((*match)->phys);
+		free(*match);
+		*match = NULL;
+	}
+}
+
 void config_drop(void *base, const struct config_key *keys, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		char *p = (char *)base + keys[i].offset;
 
-		if (keys[i].type == CONFIG_STRING || keys[i].type == CONFIG_PATH || keys[i].type == CONFIG_REGEX) {
+		switch (keys[i].type) {
+		case CONFIG_STRING:
+		case CONFIG_PATH:
+		case CONFIG_REGEX:
 			free(*(char **)(void *)p);
 			*(char **)(void *)p = NULL;
-		} else if (keys[i].type == CONFIG_PATHS || keys[i].type == CONFIG_REGEXES) {
+			break;
+		case CONFIG_PATHS:
+		case CONFIG_STRINGS:
+		case CONFIG_REGEXES:
 			drop_list((struct config_list *)(void *)p);
+			break;
+		case CONFIG_MATCH:
+			drop_match((struct config_match **)(void *)p);
+			break;
+		default:
+			break;
 		}
 	}
 }
@@ -417,6 +450,12 @@ static int to_regex(char **out, const char *text, char *err, size_t err_len)
 	return 0;
 }
 
+static int to_string(char **out, const char *text, char *err, size_t err_len)
+{
+	*out = strdup(text);
+	return *out ? 0 : refuse(err, err_len, "out of memory");
+}
+
 static int set_list(struct config_list *out, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,
 	char *err, size_t err_len)
 {
@@ -430,11 +469,58 @@ static int set_list(struct config_list *out, const struct config_key *key, const
 	for (size_t i = 0; i < n; i++) {
 		const char *string = check_string(key, is_array ? toml_item(value, i, NULL, NULL) : value, is_array ? NULL : text, err, err_len);
 
-		if (!string || (key->type == CONFIG_PATHS ? to_path(&out->item[i], string, dir, err, err_len)
-							   : to_regex(&out->item[i], string, err, err_len)) < 0) {
+		if (!string || (key->type == CONFIG_PATHS   ? to_path(&out->item[i], string, dir, err, err_len)
+				: key->type == CONFIG_STRINGS ? to_string(&out->item[i], string, err, err_len)
+							      : to_regex(&out->item[i], string, err, err_len)) < 0) {
 			return -EINVAL;
 		}
 		out->n++;
+	}
+	return 0;
+}
+
+/* One field of a match. */
+static int set_field(struct config_match *m, const struct config_key *key, const char *name, const struct toml_node *value, char *err, size_t err_len)
+{
+	bool is_vendor = strcmp(name, "vendor") == 0, is_product = strcmp(name, "product") == 0;
+	char **string = strcmp(name, "name") == 0 ? &m->name : strcmp(name, "uniq") == 0 ? &m->uniq : strcmp(name, "phys") == 0 ? &m->phys : NULL;
+	char why[200];
+
+	if (is_vendor || is_product) {
+		if (toml_type_of(value) != TOML_INTEGER || toml_integer(value) < 0 || toml_integer(value) > UINT16_MAX) {
+			snprintf(why, sizeof(why), "integer 0..0xffff for %s", name);
+			return expected(err, err_len, why, value);
+		}
+		*(is_vendor ? &m->vendor : &m->product) = (int)toml_integer(value);
+		return 0;
+	}
+	if (!string) {
+		return refuse(err, err_len, "unknown field \"%.40s\": want name, uniq, phys, vendor or product", name);
+	}
+	name = check_string(key, value, NULL, why, sizeof(why));
+	return name ? to_string(string, name, err, err_len) : refuse(err, err_len, "%s", why);
+}
+
+static int set_match(struct config_match **out, const struct config_key *key, const struct toml_node *value, char *err, size_t err_len)
+{
+	if (toml_type_of(value) != TOML_TABLE || toml_count(value) == 0) {
+		return expected(err, err_len, "a table such as { name = \"*Keyboard*\" }", value);
+	}
+	drop_match(out);
+	*out = calloc(1, sizeof(**out));
+	if (!*out) {
+		return refuse(err, err_len, "out of memory");
+	}
+	(*out)->vendor = -1;
+	(*out)->product = -1;
+	for (size_t i = 0; i < toml_count(value); i++) {
+		const char *name;
+		const struct toml_node *field = toml_item(value, i, &name, NULL);
+		int r = set_field(*out, key, name, field, err, err_len);
+
+		if (r < 0) {
+			return r;
+		}
 	}
 	return 0;
 }
@@ -469,7 +555,10 @@ int config_set(void *base, const struct config_key *key, const struct toml_node 
 	case CONFIG_REGEX:
 		string = check_string(key, value, text, err, err_len);
 		return string ? to_regex(out, string, err, err_len) : -EINVAL;
+	case CONFIG_MATCH:
+		return set_match(out, key, value, err, err_len);
 	case CONFIG_PATHS:
+	case CONFIG_STRINGS:
 	case CONFIG_REGEXES:
 		return set_list(out, key, value, text, dir, err, err_len);
 	case CONFIG_COUNT:

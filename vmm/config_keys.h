@@ -13,6 +13,8 @@ enum config_type {
 	CONFIG_STRING,
 	CONFIG_PATH, /* expanded, and relative to the file that says it */
 	CONFIG_PATHS, /* one path or an array -> struct config_list */
+	CONFIG_STRINGS, /* one or an array -> struct config_list */
+	CONFIG_MATCH, /* a table with fields of struct config_match -> a pointer to one */
 	CONFIG_REGEX, /* an extended regular expression */
 	CONFIG_REGEXES, /* one or an array -> struct config_list */
 	CONFIG_SIZE, /* "512M" -> uint64_t bytes */

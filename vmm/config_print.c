@@ -42,6 +42,28 @@ static void print_list(const struct config_list *list, FILE *out)
 	fputc(']', out);
 }
 
+static void print_match(const struct config_match *m, FILE *out)
+{
+	const char *const names[] = {"name", "uniq", "phys"}, *const values[] = {m->name, m->uniq, m->phys};
+	const char *before = "{ ";
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (values[i]) {
+			fprintf(out, "%s%s = ", before, names[i]);
+			print_string(values[i], out);
+			before = ", ";
+		}
+	}
+	if (m->vendor >= 0) {
+		fprintf(out, "%svendor = 0x%04x", before, (unsigned)m->vendor);
+		before = ", ";
+	}
+	if (m->product >= 0) {
+		fprintf(out, "%sproduct = 0x%04x", before, (unsigned)m->product);
+	}
+	fputs(" }", out);
+}
+
 static void print_value(const void *base, const struct config_key *key, FILE *out)
 {
 	const void *p = (const char *)base + key->offset;
@@ -54,8 +76,12 @@ static void print_value(const void *base, const struct config_key *key, FILE *ou
 		print_string(*(char *const *)p, out);
 		break;
 	case CONFIG_PATHS:
+	case CONFIG_STRINGS:
 	case CONFIG_REGEXES:
 		print_list(p, out);
+		break;
+	case CONFIG_MATCH:
+		print_match(*(struct config_match *const *)p, out);
 		break;
 	case CONFIG_SIZE:
 		print_size(*(const uint64_t *)p, out);
@@ -85,10 +111,20 @@ static void print_value(const void *base, const struct config_key *key, FILE *ou
 
 static bool is_set(const void *base, const struct config_key *key)
 {
-	if (key->type == CONFIG_STRING || key->type == CONFIG_PATH || key->type == CONFIG_REGEX) {
-		return *(char *const *)(const void *)((const char *)base + key->offset) != NULL;
+	const void *p = (const char *)base + key->offset;
+
+	switch (key->type) {
+	case CONFIG_STRING:
+	case CONFIG_PATH:
+	case CONFIG_REGEX:
+	case CONFIG_MATCH:
+		return *(void *const *)p != NULL;
+	case CONFIG_COUNT:
+		/* 0 where the least is more: nobody said anything. */
+		return *(const unsigned *)p >= key->min;
+	default:
+		return true;
 	}
-	return true;
 }
 
 static void print_table(const void *base, const struct config_key *keys, unsigned n, char *const *origins, FILE *out)

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "boot/x86_layout.h"
 #include "vmm/clock.h"
 #include "vmm/config_keys.h"
 
@@ -44,6 +45,71 @@ static const char good[] =
 	"[boot]\nkernel = \"/k\"\ninitrd = [\"/a\", \"/b\"]\ncmdline = \"x y\"\nauto_cmdline = false\n"
 	"[console]\ntype = \"file\"\nlog = \"/log\"\nescape = \"ctrl-]\"\n"
 	"[serial]\ntype = \"stdio\"\nlog = \"/slog\"\n[rng]\nenable = false\n";
+
+static void test_config_load_evdev(void **state)
+{
+	static const char text[] = "[boot]\nkernel = 'k'\n[[input]]\ntype = 'evdev'\nmatch = { name = '*pad*', vendor = 0x045e }\ngrab = false\n"
+		"reserve = ['f1', 'KEY_MUTE']\ntoggle = 'shift+f12'\n[[input]]\ntype = 'evdev'\npath = 'p'\nwait = true\ndescription = 'd'\n";
+	struct config cfg;
+	char *report, *printed;
+	size_t len;
+	FILE *f;
+
+	(void)state;
+	assert_int_equal(load(&cfg, text, NULL, 0, &report), 0);
+	assert_string_equal(cfg.input[0].match->name, "*pad*");
+	assert_int_equal(cfg.input[0].match->vendor, 0x45e);
+	assert_int_equal(cfg.input[0].match->product, -1);
+	assert_null(cfg.input[0].match->phys);
+	assert_false(cfg.input[0].grab);
+	assert_int_equal(cfg.input[0].reserve.n, 2);
+	assert_string_equal(cfg.input[1].path, "p");
+	assert_string_equal(cfg.input[1].name, "evdev1");
+	assert_string_equal(cfg.input[1].toggle, "ctrl+ctrl");
+	f = open_memstream(&printed, &len);
+	config_print(&cfg, f);
+	fclose(f);
+	assert_non_null(strstr(printed, "match = { name = \"*pad*\", vendor = 0x045e }"));
+	assert_non_null(strstr(printed, "reserve = [\"f1\", \"KEY_MUTE\"]"));
+	assert_null(strstr(printed, "fd ="));
+	free(printed);
+	free(report);
+	config_finish(&cfg);
+}
+
+static void test_config_load_evdev_mistakes(void **state)
+{
+#define EVDEV "[boot]\nkernel='k'\n[[input]]\ntype='evdev'\n"
+	(void)state;
+	assert_one_mistake(EVDEV, "vm.toml:4:6: error: input: an evdev device is named by one of path, match and fd");
+	assert_one_mistake(EVDEV "path='p'\nfd=3\n", "vm.toml:4:6: error: input: an evdev device is named by one of");
+	assert_one_mistake(EVDEV "path='p'\ntoggle='ctrl+'\n", "vm.toml:6:8: error: input.toggle: ");
+	assert_one_mistake(EVDEV "path='p'\nreserve='nokey'\n", "vm.toml:6:9: error: input.reserve: \"nokey\" is no key");
+	assert_one_mistake(EVDEV "path='p'\nwait=true\n", "vm.toml:6:6: error: input.wait needs input.description");
+	assert_one_mistake(EVDEV "fd=3\nwait=true\ndescription='d'\n", "vm.toml:6:6: error: input.wait: a descriptor does not come later");
+	assert_one_mistake(EVDEV "match={nam='x'}\n", "vm.toml:5:7: error: input.match: unknown field \"nam\"");
+	assert_one_mistake("[boot]\nkernel='k'\n[[input]]\ntype='mouse'\ngrab=true\n", "vm.toml:5:6: error: input.grab goes with type = \"evdev\" only");
+#undef EVDEV
+}
+
+static void test_config_load_says_how_many_devices_there_can_be(void **state)
+{
+	const char *sets[24];
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	for (unsigned i = 0; i < 18; i++) {
+		sets[i] = i < 16 ? "input.+.type=mouse" : "disk.+.path=d";
+	}
+	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n", sets, 18, &report), 1);
+	assert_non_null(strstr(report, "20 virtio devices (disks, input devices, console, rng): there are interrupt lines for 19"));
+	free(report);
+	config_finish(&cfg);
+	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n", sets, 17, &report), 0);
+	free(report);
+	config_finish(&cfg);
+}
 
 static void test_config_load_reads_every_key(void **state)
 {
@@ -106,7 +172,7 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 	values[n++] = "{ a = 1 }";
 	values[n++] = "1979-05-27";
 	values[n++] = "2.5";
-	if (key->type != CONFIG_PATHS && key->type != CONFIG_REGEXES) {
+	if (key->type != CONFIG_PATHS && key->type != CONFIG_REGEXES && key->type != CONFIG_STRINGS) {
 		values[n++] = "[1]";
 		values[n++] = "[\"x\"]";
 	}
@@ -121,7 +187,7 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 	} else {
 		values[n++] = "0";
 		values[n++] = "-1";
-		values[n++] = "65";
+		values[n++] = key->max == X86_CPUS_MAX ? "65" : "1000001";
 		values[n++] = "9223372036854775807";
 		values[n++] = "\"two\"";
 	}
@@ -158,6 +224,15 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 		values[n++] = "\"\"";
 		values[n++] = "\"a(\"";
 		values[n++] = "\"[\"";
+		break;
+	case CONFIG_STRINGS:
+		values[n++] = "\"\"";
+		values[n++] = "[\"x\", 1]";
+		break;
+	case CONFIG_MATCH:
+		values[n++] = "{}";
+		values[n++] = "{ name = 1 }";
+		values[n++] = "{ product = 65536 }";
 		break;
 	case CONFIG_STRING:
 		values[n++] = "\"a\\nb\"";
@@ -535,6 +610,9 @@ int main(void)
 		cmocka_unit_test(test_config_load_expands_paths),
 		cmocka_unit_test(test_config_load_disks_in_their_order),
 		cmocka_unit_test(test_config_load_input_devices),
+		cmocka_unit_test(test_config_load_evdev),
+		cmocka_unit_test(test_config_load_evdev_mistakes),
+		cmocka_unit_test(test_config_load_says_how_many_devices_there_can_be),
 		cmocka_unit_test(test_config_load_disks_that_cannot_be),
 		cmocka_unit_test(test_config_load_includes),
 		cmocka_unit_test(test_config_print_can_be_loaded_again),

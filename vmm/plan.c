@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/plan.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "vmm/cmdline.h"
+#include "vmm/evdev_find.h"
 
 #define MIB ((uint64_t)0x100000)
 
@@ -78,6 +81,38 @@ static int check_disks(const struct config *cfg, FILE *report)
 	return mistakes;
 }
 
+/* As check_disks: found, opened, and let go of. */
+static int check_evdevs(const struct config *cfg, FILE *report)
+{
+	int mistakes = 0;
+
+	for (unsigned i = 0; i < cfg->ninputs; i++) {
+		const struct config_input_device *in = &cfg->input[i];
+		char err[512], key[40];
+		const char *name = in->path ? "path" : in->match ? "match" : "fd";
+		struct input_desc desc;
+		int fd, r;
+
+		if (in->type != INPUT_EVDEV) {
+			continue;
+		}
+		fd = r = evdev_find(in, err, sizeof(err));
+		if (fd == -ENODEV && in->wait) {
+			name = "description";
+			r = evdev_find_desc(in, -1, &desc, err, sizeof(err));
+		}
+		if (r < 0) {
+			snprintf(key, sizeof(key), "input.%u.%s", i, name);
+			mistake(cfg, key, report, "input.%s: %s", name, err);
+			mistakes++;
+		}
+		if (fd >= 0) {
+			close(fd);
+		}
+	}
+	return mistakes;
+}
+
 int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 {
 	const char *const *initrds = (const char *const *)cfg->boot.initrd.item;
@@ -98,7 +133,7 @@ int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 		mistakes++;
 		mistake(cfg, "boot.cmdline", report, "boot.cmdline is longer than %d bytes together with what boot.auto_cmdline adds", X86_CMDLINE_MAX);
 	}
-	return mistakes + check_disks(cfg, report);
+	return mistakes + check_disks(cfg, report) + check_evdevs(cfg, report);
 }
 
 void plan_finish(struct plan *plan)

@@ -13,6 +13,7 @@
 #include "vmm/log.h"
 #include "vmm/notify.h"
 #include "vmm/result.h"
+#include "vmm/vm_evdev.h"
 #include "vmm/vm_priv.h"
 #include "vmm/vm_stats.h"
 
@@ -446,6 +447,23 @@ static void do_input(const struct verb_call *c)
 	}
 }
 
+/* {"do":"evdev"} says how the host's devices are; with "attach", after they have gone to the guest (true) or the host. */
+static void do_evdev(const struct verb_call *c)
+{
+	int attach = -1;
+	json_error_t err;
+	const char *verb;
+	json_t *id;
+
+	if (unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s?b}", "do", &verb, "id", &id, "attach", &attach), &err)) {
+		return;
+	}
+	if (attach >= 0) {
+		vm_evdev_want(c->vm, attach);
+	}
+	control_ok(c->conn, json_pack("{s:o}", "devices", vm_evdev_list(c->vm)));
+}
+
 void vm_control_input_drained(struct vm *vm, const struct vm_input *in)
 {
 	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
@@ -470,7 +488,7 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 		void (*fn)(const struct verb_call *c);
 	} verbs[] = {
 		{"version", do_version}, {"status", do_status}, {"stats", do_stats}, {"config", do_config}, {"stop", do_stop}, {"pause", do_pause},
-		{"resume", do_resume}, {"reset", do_reset}, {"wait", do_wait}, {"input", do_input}, {"subscribe", do_subscribe},
+		{"resume", do_resume}, {"reset", do_reset}, {"wait", do_wait}, {"input", do_input}, {"evdev", do_evdev}, {"subscribe", do_subscribe},
 	};
 	const struct verb_call c = {.vm = ctx, .conn = conn, .request = request};
 

@@ -7,12 +7,16 @@
 #include <string.h>
 
 #include "vmm/log.h"
+#include "vmm/vm_evdev.h"
 #include "vmm/vm_priv.h"
 
 static void on_light(void *ctx, unsigned code, bool on)
 {
-	const struct vm_input *in = ctx;
+	struct vm_input *in = ctx;
 
+	if (in->evdev.in) {
+		evdev_light(&in->evdev, code, on);
+	}
 	if (in->vm->ctl.control.loop) {
 		control_event(&in->vm->ctl.control, "leds", json_pack("{s:s, s:i, s:b}", "device", in->name, "code", (int)code, "on", (int)on));
 	}
@@ -25,11 +29,44 @@ static void on_drained(void *ctx)
 	vm_control_input_drained(in->vm, in);
 }
 
-static const struct input_source_ops source_ops = {.light = on_light, .drained = on_drained};
+static void on_running(void *ctx, bool is_running)
+{
+	struct vm_input *in = ctx;
+
+	(void)is_running;
+	if (in->evdev.in) {
+		evdev_running(&in->evdev);
+	}
+}
+
+static const struct input_source_ops source_ops = {.light = on_light, .running = on_running, .drained = on_drained};
+
+static int init_device(struct vm *vm, struct vm_input *in, unsigned n)
+{
+	const struct config_input_device *config = in->config;
+	struct input_desc desc;
+	int fd = -1, r = 0;
+
+	if (config->type == INPUT_EVDEV) {
+		r = vm_evdev_open(config, &fd, &desc);
+	} else {
+		input_desc_make(&desc, config->type, n);
+	}
+	if (r < 0) {
+		return r;
+	}
+	in->vm = vm;
+	in->name = config->name;
+	input_init(&in->dev, &desc, &vm->loop, &vm->mem);
+	input_set_source(&in->dev, &source_ops, in);
+	vm->ninputs++;
+	r = config->type == INPUT_EVDEV ? vm_evdev_init(in, fd) : 0;
+	return r < 0 ? r : virtio_bus_add(&vm->virtio, &in->dev.base);
+}
 
 int vm_input_init(struct vm *vm)
 {
-	unsigned of_kind[INPUT_MULTITOUCH + 1] = {0};
+	unsigned of_kind[INPUT_EVDEV + 1] = {0};
 	int r = 0;
 
 	/* From fresh pages, which stay untouched as long as the guest fetches its events. */
@@ -39,23 +76,17 @@ int vm_input_init(struct vm *vm)
 		return -ENOMEM;
 	}
 	for (unsigned i = 0; r == 0 && i < vm->cfg->ninputs; i++) {
-		const struct config_input_device *config = &vm->cfg->input[i];
 		struct vm_input *in = &vm->input[i];
-		struct input_desc desc;
 
-		input_desc_make(&desc, config->type, of_kind[config->type]++);
-		in->vm = vm;
-		in->name = config->name;
-		input_init(&in->dev, &desc, &vm->loop, &vm->mem);
-		input_set_source(&in->dev, &source_ops, in);
-		vm->ninputs++;
-		r = virtio_bus_add(&vm->virtio, &in->dev.base);
+		in->config = &vm->cfg->input[i];
+		r = init_device(vm, in, of_kind[in->config->type]++);
 	}
 	return r;
 }
 
 void vm_input_finish(struct vm *vm)
 {
+	vm_evdev_finish(vm);
 	for (unsigned i = 0; i < vm->ninputs; i++) {
 		input_finish(&vm->input[i].dev);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The input devices of a running VM: made from [[input]], fed by requests on the control socket. What a connection pressed and did not release is released when
+ * The input devices of a running VM: made from [[input]], fed by requests on the control socket or by a device of the host (vm_evdev.h). What a connection pressed and did not release is released when
  * the connection ends, so that a script that dies leaves no key held.
  *
  * Thread: the main thread.
@@ -10,14 +10,18 @@
 
 #include <jansson.h>
 
+#include "devices/evdev.h"
 #include "devices/input.h"
+#include "vmm/config.h"
 #include "vmm/control.h"
 
 struct vm;
 
 struct vm_input {
 	struct input dev;
+	struct evdev evdev; /* where the events come from, of a device of the host; else zeroed */
 	struct vm *vm;
+	const struct config_input_device *config;
 	const char *name;
 	uint8_t held[CONTROL_CONNS_MAX][KEY_CNT / 8]; /* pressed by a connection, and not released since */
 	bool touched[CONTROL_CONNS_MAX]; /* it moved fingers */

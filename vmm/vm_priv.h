@@ -89,6 +89,7 @@ struct vm {
 	unsigned nblks; /* made */
 	struct vm_input *input;
 	unsigned ninputs; /* made */
+	struct loop_source evdev_watch; /* fn NULL: no device of the host has been absent yet */
 	struct vm_control ctl;
 
 	pthread_mutex_t end_lock;

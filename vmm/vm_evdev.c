@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/vm_evdev.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "vmm/evdev_find.h"
+#include "vmm/log.h"
+#include "vmm/vm_priv.h"
+
+#define WATCHED (IN_CREATE | IN_ATTRIB | IN_MOVED_TO | IN_ONLYDIR)
+
+int vm_evdev_open(const struct config_input_device *config, int *fd, struct input_desc *desc)
+{
+	char err[512];
+	int r = evdev_find(config, err, sizeof(err));
+
+	*fd = r < 0 ? -1 : r;
+	if (r == -ENODEV && config->wait) {
+		r = 0;
+	}
+	if (r >= 0) {
+		r = evdev_find_desc(config, *fd, desc, err, sizeof(err));
+	}
+	if (r < 0) {
+		log_msg(LOG_ERR, "%s: %s", config->name, err);
+		if (*fd >= 0) {
+			close(*fd);
+			*fd = -1;
+		}
+	}
+	return r < 0 ? r : 0;
+}
+
+/*
+ * Plugging in.
+ */
+
+/* udev makes a node first, and gives access and links afterwards: each of these steps is an event, and only the last one finds an open door. */
+static void try_attach(struct vm_input *in)
+{
+	char err[512];
+	int fd = evdev_find(in->config, err, sizeof(err));
+
+	if (fd >= 0) {
+		if (evdev_attach(&in->evdev, fd) == 0) {
+			log_msg(LOG_INFO, "%s: the host's device \"%s\" is there", in->name, in->dev.desc.name);
+		}
+	} else if (fd != -ENODEV) {
+		log_msg(LOG_INFO, "%s: %s", in->name, err);
+	}
+}
+
+static void try_absent(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		struct vm_input *in = &vm->input[i];
+
+		if (in->evdev.in && evdev_is_absent(&in->evdev) && in->config->fd == 0) {
+			try_attach(in);
+		}
+	}
+}
+
+/* Folders of links come and go with the devices. */
+static void watch_folders(const struct vm *vm)
+{
+	static const char *const folders[] = {EVDEV_HOST_DIR, EVDEV_HOST_DIR "/by-id", EVDEV_HOST_DIR "/by-path"};
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		inotify_add_watch(vm->evdev_watch.fd, folders[i], WATCHED);
+	}
+}
+
+static void on_watch(struct loop_source *src, uint32_t events)
+{
+	struct vm *vm = (struct vm *)((char *)src - offsetof(struct vm, evdev_watch));
+	char buf[4096];
+
+	(void)events;
+	while (read(src->fd, buf, sizeof(buf)) > 0) {
+	}
+	watch_folders(vm);
+	try_absent(vm);
+}
+
+/* From the first time that a device is absent. */
+static void start_watch(struct vm *vm)
+{
+	int r;
+
+	if (vm->evdev_watch.fn) {
+		return;
+	}
+	vm->evdev_watch = (struct loop_source){.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .events = EPOLLIN, .fn = on_watch};
+	r = vm->evdev_watch.fd < 0 ? -errno : loop_add(&vm->loop, &vm->evdev_watch);
+	if (r < 0) {
+		log_errno(LOG_WARN, r, "devices that are plugged in are not noticed: inotify");
+		return;
+	}
+	watch_folders(vm);
+	/* It may have come back before anybody watched. */
+	try_absent(vm);
+}
+
+/*
+ * Between host and guest.
+ */
+
+void vm_evdev_want(struct vm *vm, bool wanted)
+{
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		if (vm->input[i].evdev.in) {
+			evdev_want(&vm->input[i].evdev, wanted);
+		}
+	}
+}
+
+static void on_chord(void *ctx, bool release)
+{
+	const struct vm_input *in = ctx;
+	bool any = false;
+
+	for (unsigned i = 0; i < in->vm->ninputs; i++) {
+		any = any || (in->vm->input[i].evdev.in && in->vm->input[i].evdev.is_wanted);
+	}
+	vm_evdev_want(in->vm, !release && !any);
+}
+
+static void on_changed(void *ctx)
+{
+	struct vm_input *in = ctx;
+
+	if (in->vm->ctl.control.loop) {
+		control_event(&in->vm->ctl.control, "evdev", json_pack("{s:s, s:s}", "device", in->name, "state", evdev_state_name(&in->evdev)));
+	}
+	if (evdev_is_absent(&in->evdev) && in->config->fd == 0) {
+		start_watch(in->vm);
+	}
+}
+
+static const struct evdev_ops evdev_ops = {.chord = on_chord, .changed = on_changed};
+
+json_t *vm_evdev_list(const struct vm *vm)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		const struct vm_input *in = &vm->input[i];
+
+		if (in->evdev.in) {
+			json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "device", in->name, "state", evdev_state_name(&in->evdev), "name", in->dev.desc.name));
+		}
+	}
+	return list;
+}
+
+/*
+ * Beginning and end.
+ */
+
+int vm_evdev_init(struct vm_input *in, int fd)
+{
+	const struct config_input_device *config = in->config;
+	struct evdev_options o = {.name = in->name, .grab = config->grab, .ops = &evdev_ops, .ctx = in};
+	char err[160];
+
+	/* Both have been checked. */
+	evdev_chord_parse(&o.toggle, config->toggle, err, sizeof(err));
+	for (unsigned i = 0; i < config->reserve.n; i++) {
+		int code = evdev_key_code(config->reserve.item[i], strlen(config->reserve.item[i]));
+
+		o.reserve[code / 8] |= (uint8_t)(1u << code % 8);
+	}
+	evdev_init(&in->evdev, &in->dev, &o);
+	if (fd < 0) {
+		start_watch(in->vm);
+		return 0;
+	}
+	return evdev_attach(&in->evdev, fd);
+}
+
+void vm_evdev_finish(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		evdev_finish(&vm->input[i].evdev);
+	}
+	if (vm->evdev_watch.fn && vm->evdev_watch.fd >= 0) {
+		loop_remove(&vm->evdev_watch);
+		close(vm->evdev_watch.fd);
+	}
+	vm->evdev_watch.fn = NULL;
+}
