@@ -128,7 +128,10 @@ void loop_run(struct loop *loop)
 	while (!__atomic_load_n(&loop->stop, __ATOMIC_ACQUIRE)) {
 		loop_run_once(loop, -1);
 	}
-	__atomic_store_n(&loop->stop, false, __ATOMIC_RELEASE);
+	/* The store must be seen before the caller's next look at anything: whoever changes that and then stops the loop would otherwise have the stop
+	 * overwritten by this store, after the caller has looked, and the next run would never end. */
+	__atomic_store_n(&loop->stop, false, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 void loop_stop(struct loop *loop)

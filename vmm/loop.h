@@ -64,7 +64,8 @@ void loop_run(struct loop *loop);
 /* Serves what is ready now, waiting at most @timeout_ms (-1: until something happens). For tests and tear-down. */
 void loop_run_once(struct loop *loop, int timeout_ms);
 
-/* Makes loop_run return after the current handler. Thread: any. */
+/* Makes loop_run return after the current handler, or the next one at once. Between two runs the owner may look at what another thread changes before it
+ * stops the loop: it sees the change, or its next run sees the stop. Thread: any. */
 void loop_stop(struct loop *loop);
 
 /* Adds src->fd for src->events (level-triggered unless EPOLLET is set). Return: 0 or -errno (logged). */

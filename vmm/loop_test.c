@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -256,6 +257,61 @@ static void test_loop_stop_is_not_lost(void **state)
 	assert_string_equal(order, "a");
 }
 
+/* How vm_stop waits for its vCPUs: a thread counts itself out and stops the loop, and the loop's owner looks at the count between two runs. Whoever still
+ * sees the old count must meet the stop in the next run, or waits for ever. Both are nanoseconds apart here, as often as a second allows. */
+#define LINE __attribute__((aligned(128)))
+#define NO_MORE UINT_MAX
+static unsigned leavers LINE, round_begun LINE, round_done LINE;
+
+static void *leaver(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 1;; i++) {
+		unsigned begun;
+
+		do {
+			begun = __atomic_load_n(&round_begun, __ATOMIC_ACQUIRE);
+		} while (begun != i && begun != NO_MORE);
+		if (begun == NO_MORE) {
+			return NULL;
+		}
+		for (volatile unsigned k = i * 7 % 40; k > 0; k--) {
+		}
+		__atomic_sub_fetch(&leavers, 1, __ATOMIC_RELEASE);
+		loop_stop(&loop);
+		__atomic_store_n(&round_done, i, __ATOMIC_RELEASE);
+	}
+}
+
+static void test_loop_stop_between_two_runs_is_not_lost(void **state)
+{
+	uint64_t until = clock_now_ns() + CLOCK_NS_PER_S;
+	unsigned lost = 0;
+	pthread_t thread;
+
+	(void)state;
+	round_begun = round_done = 0;
+	assert_int_equal(pthread_create(&thread, NULL, leaver, NULL), 0);
+	for (unsigned i = 1; clock_now_ns() < until; i++) {
+		unsigned seen;
+
+		leavers = 1;
+		loop_stop(&loop);
+		__atomic_store_n(&round_begun, i, __ATOMIC_RELEASE);
+		for (volatile unsigned k = i * 13 % 40; k > 0; k--) {
+		}
+		loop_run(&loop);
+		seen = __atomic_load_n(&leavers, __ATOMIC_ACQUIRE);
+		while (__atomic_load_n(&round_done, __ATOMIC_ACQUIRE) != i) {
+		}
+		/* A run now would not return. */
+		lost += seen > 0 && !__atomic_load_n(&loop.stop, __ATOMIC_ACQUIRE);
+	}
+	__atomic_store_n(&round_begun, NO_MORE, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	assert_int_equal(lost, 0);
+}
+
 static void test_loop_finish_accepts_zeroed_memory(void **state)
 {
 	struct loop never = {.epoll_fd = 0};
@@ -276,6 +332,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_loop_refuses_what_cannot_be_polled, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loop_call_runs_on_the_loop_and_waits, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loop_stop_is_not_lost, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_stop_between_two_runs_is_not_lost, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loop_finish_accepts_zeroed_memory, set_up, tear_down),
 	};
 
