@@ -16,6 +16,7 @@
 #include "boot/x86_layout.h"
 #include "devices/evdev.h"
 #include "vmm/config_keys.h"
+#include "vmm/log.h"
 #include "vmm/suggest.h"
 
 #define INCLUDE_DEPTH_MAX 8
@@ -65,6 +66,8 @@ mistake(struct load *l, const char *path, struct toml_pos pos, const char *fmt, 
 	*f = (struct finding){.pos = pos, .order = l->mistakes};
 	if (asprintf(&f->line, "%s:%u:%u: error: %s", path, pos.line, pos.column, text) < 0) {
 		l->nfindings--;
+	} else {
+		log_make_printable(f->line);
 	}
 	free(text);
 }
@@ -100,6 +103,10 @@ static void set_origin(char **origin, const char *text)
 {
 	free(*origin);
 	*origin = strdup(text);
+	if (*origin) {
+		/* It is printed in front of messages, and as a comment. */
+		log_make_printable(*origin);
+	}
 }
 
 static const struct config_key *find_key(const char *table, size_t table_len, const char *name)
@@ -412,16 +419,29 @@ static void load_file(struct load *l, const char *path, const struct source *par
 	}
 }
 
+/* About something without a line and column. */
+static void __attribute__((format(printf, 3, 0))) whole_vmistake(struct load *l, const char *where, const char *fmt, va_list ap)
+{
+	char *text = NULL, *line = NULL;
+
+	l->mistakes++;
+	if (vasprintf(&text, fmt, ap) >= 0 && asprintf(&line, "%s: error: %s", where, text) >= 0) {
+		log_make_printable(line);
+		fprintf(l->report, "%s\n", line);
+		free(line);
+	}
+	free(text);
+}
+
 static void __attribute__((format(printf, 3, 4))) set_mistake(struct load *l, const char *set, const char *fmt, ...)
 {
+	char *where = NULL;
 	va_list ap;
 
-	fprintf(l->report, "--set %s: error: ", set);
 	va_start(ap, fmt);
-	vfprintf(l->report, fmt, ap);
+	whole_vmistake(l, asprintf(&where, "--set %s", set) < 0 ? "--set" : where, fmt, ap);
 	va_end(ap);
-	fputc('\n', l->report);
-	l->mistakes++;
+	free(where);
 }
 
 /* `KEY=@FILE`: the file's content, without its last newline. Return: malloc'ed, or NULL (reported). */
@@ -639,12 +659,9 @@ static void __attribute__((format(printf, 3, 4))) whole_mistake(struct load *l, 
 {
 	va_list ap;
 
-	fprintf(l->report, "%s: error: ", where);
 	va_start(ap, fmt);
-	vfprintf(l->report, fmt, ap);
+	whole_vmistake(l, where, fmt, ap);
 	va_end(ap);
-	fputc('\n', l->report);
-	l->mistakes++;
 }
 
 static const char *disk_where(const struct config *cfg, unsigned i, const char *name)

@@ -365,6 +365,32 @@ static void test_config_load_names_a_wrong_set(void **state)
 	config_finish(&cfg);
 }
 
+/* A file is somebody else's text: what is said about it stays on its line, and nothing in it acts on the terminal. */
+static void test_config_load_messages_are_one_printable_line(void **state)
+{
+	const char *sets[] = {"machine.cpus=1\nx = 2", "boot.initrd=[\"a\",\n\"b\"]", "rng.enable=\x1b[31m"};
+	struct config cfg;
+	char *report, *printed;
+	size_t len;
+	FILE *f;
+
+	(void)state;
+	assert_one_mistake("[machine]\ncpus = \"a\\nb\\u001b[31m\\u009b\"\n[boot]\nkernel = \"k\"\n",
+		"vm.toml:2:8: error: machine.cpus: expected integer 1..64, got string \"a?b?[31m??\"\n");
+	assert_one_mistake("[machine]\n\"a\\nb\" = 1\n[boot]\nkernel = \"k\"\n", "vm.toml:2:1: error: unknown key \"a?b\" in [machine]\n");
+	assert_int_equal(load(&cfg, good, sets, 3, &report), 2);
+	assert_string_equal(report, "--set machine.cpus=1?x = 2: error: expected integer 1..64, got string \"1?x = 2\"\n"
+		"--set rng.enable=?[31m: error: value not understood\n");
+	free(report);
+	/* Where a value is from is a comment, so it must not end early. */
+	f = open_memstream(&printed, &len);
+	config_print(&cfg, f);
+	fclose(f);
+	config_finish(&cfg);
+	assert_non_null(strstr(printed, "# --set boot.initrd=[\"a\",?\"b\"]\n"));
+	free(printed);
+}
+
 static void test_config_load_expands_paths(void **state)
 {
 	struct config cfg;
@@ -607,6 +633,7 @@ int main(void)
 		cmocka_unit_test(test_config_load_checks_what_belongs_together),
 		cmocka_unit_test(test_config_load_sets_win_and_take_bare_words),
 		cmocka_unit_test(test_config_load_names_a_wrong_set),
+		cmocka_unit_test(test_config_load_messages_are_one_printable_line),
 		cmocka_unit_test(test_config_load_expands_paths),
 		cmocka_unit_test(test_config_load_disks_in_their_order),
 		cmocka_unit_test(test_config_load_input_devices),

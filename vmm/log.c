@@ -51,11 +51,14 @@ void log_set_hook(void (*hook)(enum log_level level, const char *line))
 	log_hook = hook;
 }
 
-/* Guest text may reach a message: nothing that a terminal would act on leaves here. */
-static void make_printable(char *s)
+void log_make_printable(char *s)
 {
 	for (; *s != '\0'; s++) {
-		if ((unsigned char)*s < ' ' || *s == 0x7f) {
+		/* 0xc2 0x80 to 0xc2 0x9f: control characters too, in UTF-8. */
+		if ((unsigned char)*s == 0xc2 && ((unsigned char)s[1] & 0xe0) == 0x80) {
+			*s++ = '?';
+			*s = '?';
+		} else if ((unsigned char)*s < ' ' || *s == 0x7f) {
 			*s = '?';
 		}
 	}
@@ -114,7 +117,8 @@ vlog(enum log_level level, int err, const char *who, const char *fmt, va_list ap
 		used = strlen(text);
 		snprintf(text + used, sizeof(text) - used, ": %s", strerror(err < 0 ? -err : err));
 	}
-	make_printable(text);
+	/* Guest text may reach a message. */
+	log_make_printable(text);
 	write_line(level, text);
 }
 

@@ -29,6 +29,9 @@ void log_set_file(int fd);
 /* Tests see every line here instead of stderr. NULL restores stderr. */
 void log_set_hook(void (*hook)(enum log_level level, const char *line));
 
+/* Replaces everything in a text that came from elsewhere that a terminal would act on, line breaks too. */
+void log_make_printable(char *s);
+
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Appends ": " and the text of @err (positive or negative errno). */

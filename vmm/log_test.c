@@ -67,6 +67,8 @@ static void test_log_nothing_for_a_terminal_leaves(void **state)
 	(void)state;
 	log_msg(LOG_ERR, "a\x1b[2Jb\nc\x7f");
 	assert_string_equal(lines[0], "a?[2Jb?c?");
+	log_msg(LOG_ERR, "\xc3\xbc\xc2\x9b" "1m\xc2\x80\xc2\xa0");
+	assert_string_equal(lines[1], "\xc3\xbc??1m??\xc2\xa0");
 }
 
 static void test_log_long_message_is_one_line(void **state)

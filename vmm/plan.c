@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmm/cmdline.h"
 #include "vmm/evdev_find.h"
+#include "vmm/log.h"
 
 #define MIB ((uint64_t)0x100000)
 
@@ -18,13 +20,17 @@ static void __attribute__((format(printf, 4, 5)))
 mistake(const struct config *cfg, const char *key, FILE *report, const char *fmt, ...)
 {
 	const char *where = config_where(cfg, key);
+	char *text = NULL, *line = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
-	fprintf(report, "%s: error: ", strcmp(where, "default") == 0 ? "tinyvmm" : where);
-	vfprintf(report, fmt, ap);
-	fputc('\n', report);
+	if (vasprintf(&text, fmt, ap) >= 0 && asprintf(&line, "%s: error: %s", strcmp(where, "default") == 0 ? "tinyvmm" : where, text) >= 0) {
+		log_make_printable(line);
+		fprintf(report, "%s\n", line);
+		free(line);
+	}
 	va_end(ap);
+	free(text);
 }
 
 static bool is_written(const struct config_disk *d)
