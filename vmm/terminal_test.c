@@ -610,15 +610,16 @@ static void become_session(void)
 
 static void test_terminal_fatal_signal_restores_and_still_kills(void **state)
 {
-	static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGSYS};
+	static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGSYS, SIGTRAP, SIGQUIT, SIGALRM, SIGXCPU, SIGUSR2};
+	const unsigned n = sizeof(signals) / sizeof(signals[0]);
 
 	(void)state;
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		int status;
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			for (unsigned k = 0; k < 6; k++) {
+			for (unsigned k = 0; k < n; k++) {
 				signal(signals[k], SIG_DFL); /* cmocka's and the sanitizers' */
 			}
 			open_on_pty();

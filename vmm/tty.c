@@ -111,7 +111,8 @@ void tty_message(const char *text)
  * Fatal signals: put the mode back, then let what was there before the terminal handle it.
  */
 
-static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
+/* What the program's own faults cause, then what others send and nobody here takes. */
+static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP, SIGQUIT, SIGALRM, SIGXCPU, SIGUSR2};
 #define NFATAL (sizeof(fatal_signals) / sizeof(fatal_signals[0]))
 static struct sigaction fatal_before[NFATAL];
 
@@ -126,7 +127,7 @@ static void on_fatal(int signo, siginfo_t *info, void *context)
 	}
 	/* A fault happens again on return, with its address for a core file; anything else does
 	 * not. */
-	if (info->si_code <= 0) {
+	if (info->si_code <= 0 || (signo != SIGSEGV && signo != SIGBUS && signo != SIGILL && signo != SIGFPE)) {
 		raise(signo);
 	}
 }
