@@ -246,21 +246,41 @@ static int open_sockets(struct session *s)
 	return r->console_fd < 0 ? EXIT_FAILED : EXIT_OK;
 }
 
-/* Logs that are kept for every VM. No folder for them is no reason not to run. */
+/* A log that is kept for every VM. Return: a descriptor, or -1 with an empty @path: no place for it is no reason not to run. */
+static int open_log(const struct session *s, const char *file, char *path, size_t len)
+{
+	int fd = -1;
+
+	if (rundir_state_file(&s->dir, file, path, len)) {
+		fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0) {
+			log_errno(LOG_INFO, errno, "%s: this log is not kept", path);
+		}
+	}
+	if (fd < 0) {
+		path[0] = '\0';
+	}
+	return fd;
+}
+
 static void open_logs(struct session *s)
 {
 	char path[4200];
+	int fd = open_log(s, "tinyvmm.log", path, sizeof(path));
 
-	if (rundir_state_file(&s->dir, "tinyvmm.log", path, sizeof(path))) {
-		int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-		if (fd > 0) {
-			s->log_fd = fd;
-			log_set_file(fd);
-		}
+	if (fd >= 0) {
+		s->log_fd = fd;
+		log_set_file(fd);
 	}
-	rundir_state_file(&s->dir, "console.log", s->console_log, sizeof(s->console_log));
-	rundir_state_file(&s->dir, "serial.log", s->serial_log, sizeof(s->serial_log));
+	/* Opened again by whoever writes them. */
+	fd = open_log(s, "console.log", s->console_log, sizeof(s->console_log));
+	if (fd >= 0) {
+		close(fd);
+	}
+	fd = open_log(s, "serial.log", s->serial_log, sizeof(s->serial_log));
+	if (fd >= 0) {
+		close(fd);
+	}
 }
 
 static void write_result(const struct session *s, const struct vm_result *result)
