@@ -262,6 +262,9 @@ static int setup_signals(struct vm *vm)
 	sigset_t set;
 	int r;
 
+	/* A reader of messages that goes away is no reason to stop a VM, nor is a log at the limit for files. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(stop_signals) / sizeof(stop_signals[0]); i++) {
 		struct sigaction sa;
