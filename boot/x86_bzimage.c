@@ -31,7 +31,6 @@ enum {
 	RAMDISK_SIZE = 0x21c,
 	CMD_LINE_PTR = 0x228,
 	XLOADFLAGS = 0x236,
-	CMDLINE_SIZE = 0x238,
 	SETUP_DATA = 0x250,
 	PREF_ADDRESS = 0x258,
 	INIT_SIZE = 0x260,
@@ -122,11 +121,6 @@ void x86_bzimage_version(const uint8_t *bytes, uint64_t len, char *buf, size_t b
 		buf[n++] = (char)bytes[off++];
 	}
 	buf[n] = '\0';
-}
-
-uint32_t x86_bzimage_cmdline_max(const uint8_t *bytes)
-{
-	return get32(bytes, CMDLINE_SIZE);
 }
 
 /* A chain of one: random bytes for the kernel's own generator, which is then ready at once. */

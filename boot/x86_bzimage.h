@@ -20,9 +20,6 @@ int x86_bzimage_check(const uint8_t *bytes, uint64_t len, uint64_t *memory_min, 
 /* The version the image names itself, such as "6.1.0-56-amd64"; empty when it names none. */
 void x86_bzimage_version(const uint8_t *bytes, uint64_t len, char *buf, size_t buf_len);
 
-/* The longest command line this kernel takes, in bytes without the NUL. For an image that passed the check. */
-uint32_t x86_bzimage_cmdline_max(const uint8_t *bytes);
-
 /* Loads a checked image. @initrd_gpa: where boot.c has put the initrds (img->initrd_len bytes). */
 int x86_bzimage_load(const struct boot_image *img, const struct gmem *mem, uint64_t rsdp_gpa,
 	uint64_t initrd_gpa, struct boot_entry *entry);
