@@ -124,7 +124,10 @@ void loop_run_once(struct loop *loop, int timeout_ms)
 
 void loop_run(struct loop *loop)
 {
-	loop->owner = pthread_self();
+	/* Not written again: threads that run already ask loop_is_current. */
+	if (!loop_is_current(loop)) {
+		loop->owner = pthread_self();
+	}
 	while (!__atomic_load_n(&loop->stop, __ATOMIC_ACQUIRE)) {
 		loop_run_once(loop, -1);
 	}

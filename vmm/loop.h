@@ -58,7 +58,7 @@ struct loop {
 int loop_init(struct loop *loop);
 void loop_finish(struct loop *loop); /* accepts zeroed memory */
 
-/* Serves until loop_stop. May be called again afterwards. */
+/* Serves until loop_stop. May be called again afterwards; by another thread only while no third one uses the loop. */
 void loop_run(struct loop *loop);
 
 /* Serves what is ready now, waiting at most @timeout_ms (-1: until something happens). For tests and tear-down. */
