@@ -199,7 +199,7 @@ static int take_name(struct session *s)
 		log_msg(LOG_ERR, "a VM called \"%s\" runs already, process %d: choose another --name, or tinyvmm stop %s", name, holder, name);
 		return EXIT_NO_VM;
 	}
-	return r < 0 || rename_vm(s->cfg, name) < 0 ? EXIT_FAILED : EXIT_OK;
+	return r < 0 || rename_vm(s->cfg, name) < 0 ? EXIT_HOST : EXIT_OK;
 }
 
 /* systemd's socket activation, sd_listen_fds(3): a listening socket that was made for us. Return: 0 when there is none called @name. */
@@ -243,7 +243,7 @@ static int open_sockets(struct session *s)
 	snprintf(r->name, sizeof(r->name), "%s", s->cfg->machine.name);
 	r->control_fd = open_socket(s, "control.sock", "control");
 	r->console_fd = r->control_fd < 0 ? -1 : open_socket(s, "console.sock", "console");
-	return r->console_fd < 0 ? EXIT_FAILED : EXIT_OK;
+	return r->console_fd < 0 ? EXIT_HOST : EXIT_OK;
 }
 
 /* A log that is kept for every VM. Return: a descriptor, or -1 with an empty @path: no place for it is no reason not to run. */

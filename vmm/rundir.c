@@ -89,6 +89,8 @@ static int name_paths(struct rundir *rd, const char *name)
 
 	*rd = (struct rundir){.dir_fd = -1};
 	if (r < 0) {
+		/* For messages. */
+		snprintf(rd->path, sizeof(rd->path), "%s", base);
 		return r;
 	}
 	n = snprintf(rd->path, sizeof(rd->path), "%s/%s", base, name);
@@ -190,10 +192,27 @@ static int open_run(struct rundir *rd)
 		if (r >= 0) {
 			close(r);
 			r = make_dirs(rd->path);
+		} else if (r == -EPERM || r == -ENOTDIR || r == -ELOOP) {
+			log_msg(LOG_ERR, "%s: want a folder, not a link, that is yours alone (mode 0700); or set XDG_RUNTIME_DIR", base);
+			rd->path[0] = '\0';
 		}
 	}
 	rd->dir_fd = r < 0 ? r : open_private(rd->path);
 	return rd->dir_fd < 0 ? rd->dir_fd : 0;
+}
+
+/* A folder that somebody named for the logs. Return: 0 or -errno (logged). */
+static int make_state(const char *path)
+{
+	int r = *path ? make_dirs(path) : -ENOENT;
+
+	if (r == 0 && access(path, W_OK | X_OK) < 0) {
+		r = -errno;
+	}
+	if (r < 0) {
+		log_errno(LOG_ERR, r, "--artifacts %s", path);
+	}
+	return r;
 }
 
 int rundir_take(struct rundir *rd, const char *name, int lock_fd, const char *state, pid_t *holder)
@@ -233,11 +252,20 @@ int rundir_take(struct rundir *rd, const char *name, int lock_fd, const char *st
 		r = write_pid(rd);
 	}
 	if (r < 0) {
-		log_errno(LOG_ERR, r, "%s", rd->path);
+		if (rd->path[0]) {
+			log_errno(LOG_ERR, r, "%s", rd->path);
+		}
 		rundir_release(rd);
 		return r;
 	}
-	r = state ? make_dirs(state) : rd->state[0] ? rotate(rd->state) : 0;
+	if (state) {
+		r = make_state(state);
+		if (r < 0) {
+			rundir_release(rd);
+		}
+		return r;
+	}
+	r = rd->state[0] ? rotate(rd->state) : 0;
 	if (r < 0) {
 		log_errno(LOG_INFO, r, "%s: no logs are kept", rd->state);
 		rd->state[0] = '\0';
