@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "boot/x86_layout.h"
 #include "vmm/rootfs.h"
 
 /* True when one of the command line's words starts with @name, as in "console=". */
@@ -18,6 +19,19 @@ static bool has_word(const char *cmdline, const char *name)
 		}
 	}
 	return false;
+}
+
+/* Where the words for init begin, which the kernel does not look at: at a word "--", or at the end. */
+static size_t kernel_len(const char *cmdline)
+{
+	const char *p;
+
+	for (p = strstr(cmdline, "--"); p; p = strstr(p + 2, "--")) {
+		if ((p == cmdline || p[-1] == ' ') && (p[2] == ' ' || p[2] == '\0')) {
+			return (size_t)(p - cmdline);
+		}
+	}
+	return strlen(cmdline);
 }
 
 static int append_word(char *buf, size_t len, const char *word)
@@ -51,17 +65,12 @@ static int append_root(const struct config *cfg, const char *given, char *buf, s
 	return 0;
 }
 
-int cmdline_make(const struct config *cfg, enum boot_kind kind, char *buf, size_t len)
+/* What is missing in @given, appended to @buf. */
+static int append_missing(const struct config *cfg, const char *given, char *buf, size_t len)
 {
-	const char *given = cfg->boot.cmdline ? cfg->boot.cmdline : "";
 	bool has_console = has_word(given, "console=");
-	int r;
+	int r = 0;
 
-	buf[0] = '\0';
-	r = given[0] ? append_word(buf, len, given) : 0;
-	if (r < 0 || !cfg->boot.auto_cmdline || kind == BOOT_MULTIBOOT) {
-		return r;
-	}
 	if (!has_console && cfg->serial.type != CONSOLE_NONE) {
 		r = append_word(buf, len, "console=ttyS0");
 	}
@@ -81,4 +90,25 @@ int cmdline_make(const struct config *cfg, enum boot_kind kind, char *buf, size_
 		r = append_word(buf, len, "panic=-1");
 	}
 	return r;
+}
+
+int cmdline_make(const struct config *cfg, enum boot_kind kind, char *buf, size_t len)
+{
+	const char *given = cfg->boot.cmdline ? cfg->boot.cmdline : "";
+	char kernel[X86_CMDLINE_MAX + 1];
+	size_t n = cfg->boot.auto_cmdline && kind != BOOT_MULTIBOOT ? kernel_len(given) : strlen(given);
+	int r;
+
+	buf[0] = '\0';
+	if (n >= sizeof(kernel)) {
+		return -E2BIG;
+	}
+	memcpy(kernel, given, n);
+	/* Without the space in front of "--". */
+	kernel[n > 0 && given[n] && kernel[n - 1] == ' ' ? n - 1 : n] = '\0';
+	r = kernel[0] ? append_word(buf, len, kernel) : 0;
+	if (r == 0 && cfg->boot.auto_cmdline && kind != BOOT_MULTIBOOT) {
+		r = append_missing(cfg, kernel, buf, len);
+	}
+	return r == 0 && given[n] ? append_word(buf, len, given + n) : r;
 }

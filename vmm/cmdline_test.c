@@ -64,6 +64,19 @@ static void test_cmdline_make_respects_what_is_there(void **state)
 	assert_cmdline(&cfg, BOOT_BZIMAGE, "netconsole=x oops=panic=2 console=ttyS0 console=hvc0 pci=off panic=-1");
 }
 
+static void test_cmdline_make_leaves_the_words_for_init_last(void **state)
+{
+	struct config cfg = config_with("quiet a--b -- console=x --", CONSOLE_STDIO, CONSOLE_NONE);
+
+	(void)state;
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "quiet a--b console=hvc0 pci=off panic=-1 -- console=x --");
+	cfg.boot.cmdline = (char *)"-- single";
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "console=hvc0 pci=off panic=-1 -- single");
+	assert_cmdline(&cfg, BOOT_MULTIBOOT, "-- single");
+	cfg.boot.cmdline = (char *)"x --";
+	assert_cmdline(&cfg, BOOT_BZIMAGE, "x console=hvc0 pci=off panic=-1 --");
+}
+
 static void test_cmdline_make_auto_off_and_multiboot_add_nothing(void **state)
 {
 	struct config cfg = config_with("a b", CONSOLE_STDIO, CONSOLE_STDIO);
@@ -94,6 +107,7 @@ int main(void)
 		cmocka_unit_test(test_cmdline_make_adds_what_is_missing),
 		cmocka_unit_test(test_cmdline_make_names_the_root_disk),
 		cmocka_unit_test(test_cmdline_make_respects_what_is_there),
+		cmocka_unit_test(test_cmdline_make_leaves_the_words_for_init_last),
 		cmocka_unit_test(test_cmdline_make_auto_off_and_multiboot_add_nothing),
 		cmocka_unit_test(test_cmdline_make_too_long_is_refused),
 	};
