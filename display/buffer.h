@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pictures in memory that other processes can map, and who still looks at them.
+ *
+ * A picture is a descriptor and how the pixels lie in it. Today every descriptor is a memfd; a picture that a renderer exports is a dma-buf and only differs in that. A memfd
+ * is sealed: its size never changes, so nobody who maps it can be made to fault, and nobody but the one who made it can write it: the descriptor may be given to a viewer.
+ *
+ * A buffer is a picture with a reference count and a number that is never used again. Its memory is counted in a budget until the last reference is
+ * gone, whatever the guest has done with its resource in the meantime: so sinks that hold on to buffers cost the guest its own allowance.
+ *
+ * Thread: the display's loop, except where noted.
+ */
+#ifndef DISPLAY_BUFFER_H
+#define DISPLAY_BUFFER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Host memory that a guest may cause, in bytes. */
+struct display_budget {
+	uint64_t used, max; /* used may be read by any thread (atomic) */
+	uint64_t peak;
+};
+
+/* Return: false when it would be too much; then nothing was taken. */
+bool display_budget_take(struct display_budget *b, uint64_t n);
+void display_budget_give(struct display_budget *b, uint64_t n);
+
+/* Formats by the codes Linux has for them (drm_fourcc.h, DRM_FORMAT_*): a little-endian word's bits from the top. All have 4 bytes a pixel. */
+#define DISPLAY_FOURCC(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+#define DISPLAY_XRGB8888 DISPLAY_FOURCC('X', 'R', '2', '4')
+#define DISPLAY_ARGB8888 DISPLAY_FOURCC('A', 'R', '2', '4')
+#define DISPLAY_XBGR8888 DISPLAY_FOURCC('X', 'B', '2', '4')
+#define DISPLAY_ABGR8888 DISPLAY_FOURCC('A', 'B', '2', '4')
+#define DISPLAY_RGBX8888 DISPLAY_FOURCC('R', 'X', '2', '4')
+#define DISPLAY_RGBA8888 DISPLAY_FOURCC('R', 'A', '2', '4')
+#define DISPLAY_BGRX8888 DISPLAY_FOURCC('B', 'X', '2', '4')
+#define DISPLAY_BGRA8888 DISPLAY_FOURCC('B', 'A', '2', '4')
+
+struct display_picture {
+	int fd;
+	uint32_t fourcc; /* one of DISPLAY_* */
+	uint32_t width, height; /* pixels */
+	uint32_t stride; /* bytes from a row to the next, 4 * width or more */
+	uint64_t offset, len; /* bytes: of the first pixel, of all that is to be mapped */
+};
+
+struct display_buffer {
+	unsigned refs;
+	uint64_t id;
+	struct display_picture picture;
+	const uint8_t *map; /* display_buffer_map made it; NULL: not yet */
+	struct display_budget *budget;
+	uint64_t charge; /* bytes taken from it */
+};
+
+/**
+ * display_memfd - memory of @len bytes that others can map and not write
+ * @map: gets the one place it can be written through; unmap it with munmap
+ *
+ * Return: a descriptor, or -errno (logged). Thread: any.
+ */
+int display_memfd(const char *name, uint64_t len, uint8_t **map);
+
+/* @picture: its descriptor becomes the buffer's, also on failure. @charge: bytes that were taken from @budget for it, given back with the last reference.
+ * Return: a reference, or NULL (logged; the charge stays the caller's). */
+struct display_buffer *display_buffer_create(const struct display_picture *picture, struct display_budget *budget, uint64_t charge);
+struct display_buffer *display_buffer_ref(struct display_buffer *b); /* NULL stays NULL */
+void display_buffer_unref(struct display_buffer *b); /* accepts NULL */
+
+/* The picture's bytes, read only, mapped at the first call. Return: where its len bytes are, or NULL (logged). */
+const uint8_t *display_buffer_map(struct display_buffer *b);
+
+#endif

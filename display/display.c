@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+#include "display/display.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "vmm/clock.h"
+
+static void count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+static struct display_scanout *scanout_at(struct display *d, unsigned i)
+{
+	assert(loop_is_current(d->loop) && i < d->nscanouts);
+	return &d->scanout[i];
+}
+
+void display_init(struct display *d, struct loop *loop, const struct display_output *outputs, unsigned n, uint64_t budget)
+{
+	assert(n > 0 && n <= DISPLAY_SCANOUTS_MAX);
+	memset(d, 0, sizeof(*d));
+	d->loop = loop;
+	d->nscanouts = n;
+	d->budget.max = budget;
+	for (unsigned i = 0; i < n; i++) {
+		d->scanout[i].output = outputs[i];
+	}
+}
+
+void display_finish(struct display *d)
+{
+	assert(!d->sinks);
+	for (unsigned i = 0; i < d->nscanouts; i++) {
+		display_buffer_unref(d->scanout[i].buffer);
+		d->scanout[i].buffer = NULL;
+	}
+	assert(d->budget.used == 0);
+}
+
+void display_set_guest(struct display *d, void (*changed)(void *ctx), void *ctx)
+{
+	d->changed = changed;
+	d->changed_ctx = ctx;
+}
+
+size_t display_edid(const struct display *d, unsigned i, uint8_t out[EDID_MAX])
+{
+	const struct display_output *o = &d->scanout[i].output;
+	struct edid_monitor m = {.width = o->width, .height = o->height, .refresh_hz = o->refresh_hz, .width_mm = o->width_mm, .height_mm = o->height_mm, .number = i};
+
+	return edid_make(&m, out);
+}
+
+static void tell_mode(struct display *d, unsigned i)
+{
+	for (struct display_sink *s = d->sinks; s; s = s->next) {
+		if (s->ops->mode) {
+			s->ops->mode(s->ctx, i);
+		}
+	}
+}
+
+static void tell_cursor(struct display *d, unsigned i, bool image)
+{
+	for (struct display_sink *s = d->sinks; s; s = s->next) {
+		if (s->ops->cursor) {
+			s->ops->cursor(s->ctx, i, image);
+		}
+	}
+}
+
+/* The whole of what scanout @i shows is new to @s. */
+static void damage_all(const struct display *d, struct display_sink *s, unsigned i)
+{
+	const struct display_rect *crop = &d->scanout[i].crop;
+
+	s->at[i].damage.n = 0;
+	display_damage_add(&s->at[i].damage, &(struct display_rect){0, 0, crop->w, crop->h});
+}
+
+void display_show(struct display *d, unsigned i, struct display_buffer *buffer, const struct display_rect *crop)
+{
+	struct display_scanout *so = scanout_at(d, i);
+	bool was_shown = so->buffer != NULL;
+
+	assert(!buffer || display_rect_is_inside(crop, buffer->picture.width, buffer->picture.height));
+	if (buffer && so->buffer == buffer && memcmp(&so->crop, crop, sizeof(*crop)) == 0) {
+		return;
+	}
+	display_buffer_ref(buffer);
+	display_buffer_unref(so->buffer);
+	so->buffer = buffer;
+	so->crop = buffer ? *crop : (struct display_rect){.w = 0};
+	for (struct display_sink *s = d->sinks; s; s = s->next) {
+		damage_all(d, s, i);
+		s->at[i].has_frame &= buffer != NULL;
+	}
+	if (was_shown != (buffer != NULL)) {
+		tell_mode(d, i);
+	}
+}
+
+uint64_t display_flush(struct display *d, unsigned i, const struct display_rect *r)
+{
+	struct display_scanout *so = scanout_at(d, i);
+	struct display_rect part = *r;
+
+	if (!so->buffer || !display_rect_clip(&part, &so->crop)) {
+		return 0;
+	}
+	part.x -= so->crop.x;
+	part.y -= so->crop.y;
+	so->frames++;
+	so->flushed_ns = clock_now_ns();
+	count(&d->counters.flushes, 1);
+	count(&d->counters.damaged_bytes, display_rect_area(&part) * 4);
+	for (struct display_sink *s = d->sinks; s; s = s->next) {
+		display_damage_add(&s->at[i].damage, &part);
+		if (s->at[i].has_frame) {
+			count(&d->counters.replaced, 1);
+			continue;
+		}
+		s->at[i].has_frame = true;
+		if (s->ops->frame) {
+			s->ops->frame(s->ctx, i);
+		}
+	}
+	return display_rect_area(&part);
+}
+
+void display_set_cursor(struct display *d, unsigned i, const uint32_t *image, uint32_t hot_x, uint32_t hot_y)
+{
+	struct display_cursor *c = &scanout_at(d, i)->cursor;
+
+	if (image) {
+		memcpy(c->image, image, sizeof(c->image));
+		c->hot_x = hot_x < DISPLAY_CURSOR_SIZE ? hot_x : DISPLAY_CURSOR_SIZE - 1;
+		c->hot_y = hot_y < DISPLAY_CURSOR_SIZE ? hot_y : DISPLAY_CURSOR_SIZE - 1;
+		c->image_id++;
+	} else if (!c->visible) {
+		return;
+	}
+	c->visible = image != NULL;
+	tell_cursor(d, i, true);
+}
+
+void display_move_cursor(struct display *d, unsigned i, int32_t x, int32_t y)
+{
+	struct display_cursor *c = &scanout_at(d, i)->cursor;
+
+	if (c->x != x || c->y != y) {
+		c->x = x;
+		c->y = y;
+		tell_cursor(d, i, false);
+	}
+}
+
+void display_set_output(struct display *d, unsigned i, const struct display_output *output)
+{
+	struct display_output *o = &scanout_at(d, i)->output;
+
+	assert(output->width > 0 && output->width <= DISPLAY_SIZE_MAX && output->height > 0 && output->height <= DISPLAY_SIZE_MAX && output->refresh_hz > 0);
+	if (o->enabled == output->enabled && o->width == output->width && o->height == output->height && o->refresh_hz == output->refresh_hz &&
+		o->width_mm == output->width_mm && o->height_mm == output->height_mm) {
+		return;
+	}
+	*o = *output;
+	tell_mode(d, i);
+	if (d->changed) {
+		d->changed(d->changed_ctx);
+	}
+}
+
+void display_sink_add(struct display *d, struct display_sink *sink)
+{
+	assert(loop_is_current(d->loop));
+	sink->next = d->sinks;
+	d->sinks = sink;
+	for (unsigned i = 0; i < d->nscanouts; i++) {
+		sink->at[i].has_frame = d->scanout[i].buffer != NULL;
+		damage_all(d, sink, i);
+		if (sink->at[i].has_frame && sink->ops->frame) {
+			sink->ops->frame(sink->ctx, i);
+		}
+	}
+}
+
+void display_sink_remove(struct display *d, struct display_sink *sink)
+{
+	for (struct display_sink **p = &d->sinks; *p; p = &(*p)->next) {
+		if (*p == sink) {
+			*p = sink->next;
+			sink->next = NULL;
+			return;
+		}
+	}
+}
+
+bool display_take(struct display *d, struct display_sink *sink, unsigned i, struct display_frame *frame)
+{
+	const struct display_scanout *so = scanout_at(d, i);
+
+	if (!sink->at[i].has_frame || !so->buffer) {
+		return false;
+	}
+	*frame = (struct display_frame){.buffer = display_buffer_ref(so->buffer), .crop = so->crop, .damage = sink->at[i].damage, .number = so->frames,
+		.flushed_ns = so->flushed_ns};
+	sink->at[i].has_frame = false;
+	sink->at[i].damage.n = 0;
+	count(&d->counters.taken, 1);
+	return true;
+}

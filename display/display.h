@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where pictures go: what stands between the graphics device and everything that looks at its pictures.
+ *
+ *   device -> display_show, display_flush, display_set_cursor -> [scanouts] -> sinks: viewers, screenshots
+ *   device <- display_output, display_edid, changed() <- display_set_output <- whoever wants another size
+ *
+ * An output is a monitor the guest is told about: plugged in or not, its size, what its EDID says. A scanout is what the guest shows on it: a rectangle
+ * (crop) of a buffer, and a cursor. Several scanouts may show one buffer.
+ *
+ * A flush publishes: it says which part of the picture has changed, and from then on there is a frame to take. A sink takes it when it is ready; of all frames that came in between it
+ * gets the newest, with everything that changed since it last took one. So a slow sink misses frames, and neither the guest nor another sink waits for it.
+ *
+ * What a sink maps is the memory the guest's resource is in, so there is no copy between. What may it see there?
+ *   - A picture whose guest flips between resources does not change while it is shown. Whoever looks at it for longer may see it being painted again.
+ *   - A picture that is painted in place changes while one looks: a reader in another thread or process may see a transfer half done.
+ *   - On the display's loop no transfer is half done: what is read there (a screenshot) has the whole of each command the device has answered and nothing of the next one. That
+ *     may be more than what was flushed.
+ *
+ * Thread: the display's loop, which is its device's, except where noted.
+ */
+#ifndef DISPLAY_DISPLAY_H
+#define DISPLAY_DISPLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "display/buffer.h"
+#include "display/damage.h"
+#include "display/edid.h"
+#include "vmm/loop.h"
+
+#define DISPLAY_SCANOUTS_MAX 16
+#define DISPLAY_SIZE_MAX 16384 /* pixels, of an output and of a picture */
+#define DISPLAY_CURSOR_SIZE 64 /* pixels, both ways */
+
+struct display_output {
+	bool enabled; /* plugged in */
+	uint32_t width, height; /* the preferred mode: pixels, 1 to DISPLAY_SIZE_MAX */
+	uint32_t refresh_hz; /* 1 to 1000 */
+	uint32_t width_mm, height_mm; /* 0: as many as make 96 dots an inch */
+};
+
+struct display_cursor {
+	bool visible;
+	int32_t x, y; /* where the image's first pixel is on the scanout */
+	uint32_t hot_x, hot_y; /* the pixel of the image that points */
+	uint64_t image_id; /* another one for each image */
+	uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE]; /* rows from the top; 0xAARRGGBB, colours multiplied by alpha */
+};
+
+struct display_scanout {
+	struct display_output output;
+	struct display_buffer *buffer; /* NULL: shows nothing */
+	struct display_rect crop; /* of the buffer */
+	struct display_cursor cursor;
+	uint64_t frames; /* flushes that changed something on it */
+	uint64_t flushed_ns; /* the last of them */
+};
+
+/* What a sink takes. The reference to the buffer is the sink's: display_buffer_unref. */
+struct display_frame {
+	struct display_buffer *buffer;
+	struct display_rect crop; /* of the buffer: what is shown */
+	struct display_damage damage; /* since the frame before, from the crop's corner */
+	uint64_t number; /* of all that there were on the scanout */
+	uint64_t flushed_ns;
+};
+
+/* All optional. They must not call display_sink_remove. */
+struct display_sink_ops {
+	/* The scanout shows nothing any more, or something after nothing, or the output has changed. */
+	void (*mode)(void *ctx, unsigned scanout);
+	/* There is a frame to take, and there was none before. */
+	void (*frame)(void *ctx, unsigned scanout);
+	/* The cursor has another place, or (@image) another image, or is shown or hidden. */
+	void (*cursor)(void *ctx, unsigned scanout, bool image);
+};
+
+/* Embedded in its owner; zeroed memory and ops. */
+struct display_sink {
+	const struct display_sink_ops *ops;
+	void *ctx;
+	struct display_sink *next;
+	struct {
+		bool has_frame;
+		struct display_damage damage;
+	} at[DISPLAY_SCANOUTS_MAX];
+};
+
+/* Written by the display's loop; may be read by any thread (atomic). */
+struct display_counters {
+	uint64_t flushes; /* that changed something on a scanout */
+	uint64_t damaged_bytes; /* of them */
+	uint64_t taken; /* frames that sinks took */
+	uint64_t replaced; /* frames that a newer one took the place of before a sink had taken them */
+};
+
+struct display {
+	struct loop *loop;
+	unsigned nscanouts;
+	struct display_scanout scanout[DISPLAY_SCANOUTS_MAX];
+	struct display_sink *sinks;
+	void (*changed)(void *ctx);
+	void *changed_ctx;
+	struct display_budget budget;
+	struct display_counters counters;
+};
+
+/* @outputs: @n of them, 1 to DISPLAY_SCANOUTS_MAX. @budget: bytes of host memory for the guest's pictures. Thread: any, before the loop runs. */
+void display_init(struct display *d, struct loop *loop, const struct display_output *outputs, unsigned n, uint64_t budget);
+/* No sink is left, and the device shows nothing. Accepts zeroed memory. */
+void display_finish(struct display *d);
+
+/*
+ * For the device.
+ */
+
+/* @changed: an output has changed. NULL: nobody wants to know. */
+void display_set_guest(struct display *d, void (*changed)(void *ctx), void *ctx);
+
+/* Return: bytes of EDID for output @i, at most EDID_MAX. */
+size_t display_edid(const struct display *d, unsigned i, uint8_t out[EDID_MAX]);
+
+/**
+ * display_show - what scanout @i shows from now on
+ * @buffer: NULL for nothing; the display takes a reference of its own
+ * @crop: inside the buffer (asserted)
+ *
+ * Sinks hear of it with the next flush, which then has the whole picture as damage; when there is nothing to show any more, at once.
+ */
+void display_show(struct display *d, unsigned i, struct display_buffer *buffer, const struct display_rect *crop);
+
+/* @r of scanout @i's buffer has changed; any numbers, clipped to what is shown. Return: pixels of the scanout that have changed. */
+uint64_t display_flush(struct display *d, unsigned i, const struct display_rect *r);
+
+/* @image: as struct display_cursor has it, copied; NULL: no cursor. */
+void display_set_cursor(struct display *d, unsigned i, const uint32_t *image, uint32_t hot_x, uint32_t hot_y);
+void display_move_cursor(struct display *d, unsigned i, int32_t x, int32_t y);
+
+/*
+ * For everybody else.
+ */
+
+/* The guest is told when anything is different. */
+void display_set_output(struct display *d, unsigned i, const struct display_output *output);
+
+/* Every scanout that shows something is a frame to take at once. */
+void display_sink_add(struct display *d, struct display_sink *sink);
+void display_sink_remove(struct display *d, struct display_sink *sink); /* what was not added is not there */
+
+/* Return: false when there is none, or the scanout shows nothing any more. */
+bool display_take(struct display *d, struct display_sink *sink, unsigned i, struct display_frame *frame);
+
+#endif
