@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/* Chains in, commands out, answers back: the one place that answers. */
+#include "devices/gpu.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "devices/gpu_priv.h"
+#include "vmm/clock.h"
+#include "vmm/log.h"
+
+static struct gpu *gpu_from(struct virtio_device *d)
+{
+	return (struct gpu *)((char *)d - offsetof(struct gpu, base));
+}
+
+enum gpu_wire_type gpu_refuse(struct gpu *g, enum gpu_wire_type answer, const char *fmt, ...)
+{
+	char text[160];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_guest(&g->base.log_limit, "gpu", "%s", text);
+	return answer;
+}
+
+/* virtio v1.3, 5.7.6.7 "Device Operation: Request header": a fence comes back with the answer, which comes when the command is done: here always at once. */
+static void answer(struct gpu_command *c, enum gpu_wire_type type)
+{
+	struct gpu_wire_hdr *hdr = &c->out.hdr;
+	size_t len = type < GPU_RESP_ERR_UNSPEC && c->out_len ? c->out_len : sizeof(*hdr);
+
+	/* Half an answer would look like a whole one. */
+	if (virtq_put_left(c->chain) < len) {
+		type = GPU_RESP_ERR_UNSPEC;
+		len = sizeof(*hdr);
+	}
+	hdr->type = le32_of((uint32_t)type);
+	if (le32_get(c->in.hdr.flags) & GPU_FLAG_FENCE) {
+		hdr->flags = le32_of(GPU_FLAG_FENCE);
+		hdr->fence_id = c->in.hdr.fence_id;
+		hdr->ctx_id = c->in.hdr.ctx_id;
+	}
+	/* A driver need not leave room for an answer, and on the cursor queue Linux does not. */
+	if (virtq_put_left(c->chain) >= len) {
+		virtq_put(c->chain, &c->out, len);
+	}
+}
+
+static enum gpu_wire_type carry_out(struct gpu *g, struct gpu_command *c, unsigned q)
+{
+	const struct gpu_command_info *info = gpu_find_command(le32_get(c->in.hdr.type), q);
+	size_t rest;
+
+	if (!info || !virtio_device_has(&g->base, info->feature)) {
+		return gpu_refuse(g, GPU_RESP_ERR_UNSPEC, "command 0x%x on queue %u", le32_get(c->in.hdr.type), q);
+	}
+	rest = info->len - sizeof(c->in.hdr);
+	if (virtq_get(c->chain, (uint8_t *)&c->in + sizeof(c->in.hdr), rest) < rest) {
+		return gpu_refuse(g, GPU_RESP_ERR_UNSPEC, "command 0x%x cut short", le32_get(c->in.hdr.type));
+	}
+	return info->fn(g, c);
+}
+
+static void serve_one(struct gpu *g, unsigned q)
+{
+	enum gpu_wire_type type;
+	struct gpu_command c;
+
+	/* All of it: what is not filled in goes to the guest too. */
+	memset(&c, 0, sizeof(c));
+	c.chain = &g->chain;
+	gpu_count(&g->counters.commands);
+	if (virtq_get(c.chain, &c.in.hdr, sizeof(c.in.hdr)) < sizeof(c.in.hdr)) {
+		/* Whoever asks nothing is answered nothing. */
+		gpu_refuse(g, GPU_RESP_ERR_UNSPEC, "header cut short on queue %u", q);
+		gpu_count(&g->counters.refused);
+		return;
+	}
+	type = carry_out(g, &c, q);
+	if (type >= GPU_RESP_ERR_UNSPEC) {
+		gpu_count(&g->counters.refused);
+	}
+	answer(&c, type);
+}
+
+/* Return: whether the queue is empty; false when the turn is over first. */
+static bool serve_queue(struct gpu *g, unsigned q, unsigned *commands, uint64_t copied_end)
+{
+	struct virtq *vq = &g->base.vq[q];
+	bool is_done = true;
+
+	while (virtq_pending(vq) == 0 || *commands < GPU_TURN_COMMANDS) {
+		/* An empty ring is popped too: that asks the driver to kick for the next chain. */
+		if (virtq_pop(vq, &g->chain) <= 0) {
+			break;
+		}
+		serve_one(g, q);
+		virtq_push(vq, &g->chain);
+		++*commands;
+		if (g->backend->copied_bytes >= copied_end) {
+			*commands = GPU_TURN_COMMANDS;
+		}
+	}
+	is_done = virtq_pending(vq) == 0;
+	virtq_notify(vq);
+	return is_done;
+}
+
+static void serve(struct gpu *g)
+{
+	uint64_t copied_end = g->backend->copied_bytes + GPU_TURN_BYTES;
+	unsigned commands = 0;
+	bool is_done;
+
+	/* Pointers do not wait for pictures; but a guest that only moves its pointer does not stop them either. */
+	is_done = serve_queue(g, GPU_CURSORQ, &commands, copied_end);
+	if (commands >= GPU_TURN_COMMANDS / 2) {
+		commands = GPU_TURN_COMMANDS / 2;
+	}
+	is_done &= serve_queue(g, GPU_CONTROLQ, &commands, copied_end);
+	if (commands > 0) {
+		gpu_count(&g->counters.turns);
+	}
+	if (!is_done && virtio_device_is_running(&g->base)) {
+		loop_timer_set(&g->again, clock_now_ns() + 1);
+	}
+}
+
+static void on_again(struct loop_timer *timer)
+{
+	struct gpu *g = (struct gpu *)((char *)timer - offsetof(struct gpu, again));
+
+	if (virtio_device_is_running(&g->base)) {
+		serve(g);
+	}
+}
+
+static void gpu_kick(struct virtio_device *d, unsigned q)
+{
+	struct gpu *g = gpu_from(d);
+
+	/* One turn serves both queues, and one that is due does too. */
+	if (g->again.deadline_ns == 0 && (q == GPU_CONTROLQ || !d->vq[GPU_CONTROLQ].running)) {
+		serve(g);
+	}
+}
+
+static int gpu_activate(struct virtio_device *d)
+{
+	/* Commands may lie there already; a driver is free not to kick for them again. */
+	loop_timer_set(&gpu_from(d)->again, clock_now_ns() + 1);
+	return 0;
+}
+
+static void set_events(struct gpu *g, uint32_t events)
+{
+	struct le32 wire = le32_of(events);
+
+	g->events = events;
+	virtio_device_set_config(&g->base, offsetof(struct gpu_wire_config, events_read), &wire, sizeof(wire));
+}
+
+static void on_output_changed(void *ctx)
+{
+	struct gpu *g = ctx;
+
+	set_events(g, g->events | GPU_EVENT_DISPLAY);
+	virtio_device_config_changed(&g->base);
+}
+
+static void gpu_config_write(struct virtio_device *d, uint32_t off, const void *src, uint32_t len)
+{
+	struct gpu *g = gpu_from(d);
+	struct le32 clear;
+
+	if (off != offsetof(struct gpu_wire_config, events_clear) || len != sizeof(clear)) {
+		log_guest(&d->log_limit, "gpu", "%u bytes written to configuration offset %u", len, off);
+		return;
+	}
+	memcpy(&clear, src, sizeof(clear));
+	set_events(g, g->events & ~le32_get(clear));
+}
+
+static void gpu_reset(struct virtio_device *d)
+{
+	struct gpu *g = gpu_from(d);
+	struct gpu_entry *e;
+
+	loop_timer_stop(&g->again);
+	for (unsigned i = 0; i < g->display->nscanouts; i++) {
+		gpu_show_nothing(g, i);
+		display_set_cursor(g->display, i, NULL, 0, 0);
+	}
+	while ((e = gpu_table_any(&g->resources))) {
+		gpu_resource_destroy(g, (struct gpu_resource *)e);
+	}
+	g->backend->ops->reset(g->backend);
+	set_events(g, 0);
+}
+
+static const struct virtio_device_ops gpu_ops = {
+	.name = "gpu",
+	.device_id = VIRTIO_ID_GPU,
+	.config_len = sizeof(struct gpu_wire_config),
+	.features = GPU_F_EDID,
+	.nqueues = 2,
+	.queue_size = {[GPU_CONTROLQ] = GPU_CONTROLQ_SIZE, [GPU_CURSORQ] = GPU_CURSORQ_SIZE},
+	.activate = gpu_activate,
+	.reset = gpu_reset,
+	.kick = gpu_kick,
+	.config_write = gpu_config_write,
+};
+
+void gpu_init(struct gpu *g, const struct gpu_options *options, struct display *display, struct gpu_backend *backend, struct loop *loop, const struct gmem *mem)
+{
+	struct gpu_wire_config config = {.num_scanouts = le32_of(display->nscanouts)};
+
+	assert(display->loop == loop);
+	memset(g, 0, sizeof(*g));
+	g->display = display;
+	g->backend = backend;
+	g->ops = gpu_ops;
+	g->ops.features |= options->blob ? GPU_F_RESOURCE_BLOB : 0;
+	loop_timer_init(&g->again, loop, on_again);
+	virtio_device_init(&g->base, &g->ops, loop, mem);
+	virtio_device_set_config(&g->base, 0, &config, sizeof(config));
+	display_set_guest(display, on_output_changed, g);
+}
+
+void gpu_finish(struct gpu *g)
+{
+	if (!g->backend) {
+		return;
+	}
+	loop_timer_stop(&g->again);
+	display_set_guest(g->display, NULL, NULL);
+	g->backend->ops->destroy(g->backend);
+	g->backend = NULL;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * virtio-gpu: a display without acceleration, or, with another backend, with it.
+ *
+ *   control queue -> gpu.c: one command at a time, one answer -> gpu_cmd.c: is it right? -> backend (gpu_backend.h) -> display (display.h)
+ *   cursor queue  -> the same, first
+ *
+ * Whatever a guest says is checked before the backend hears of it, in 64 bits. What is wrong with a command is answered with the protocol's own
+ * error and hurts nothing else; only a broken ring stops the device. An answer is an error until a command has been carried out.
+ *
+ * Everything that costs host memory has a limit, and all of it together is limited by the display's budget: images, backing lists, resources. A turn on the loop carries out
+ * GPU_TURN_COMMANDS, or copies GPU_TURN_BYTES and what the last command of it copies, and goes on when others have had theirs.
+ *
+ * Thread: the device's loop, which is the display's. Spec: virtio v1.3, 5.7 "GPU Device".
+ */
+#ifndef DEVICES_GPU_H
+#define DEVICES_GPU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devices/gpu_backend.h"
+#include "devices/gpu_proto.h"
+#include "devices/gpu_resource.h"
+#include "display/display.h"
+#include "virtio/device.h"
+#include "vmm/loop.h"
+
+#define GPU_CONTROLQ_SIZE 256
+#define GPU_CURSORQ_SIZE 16
+
+#define GPU_TURN_COMMANDS 64
+#define GPU_TURN_BYTES (16u << 20)
+
+/* Since the device was made. Written by its loop; may be read by any thread (atomic). */
+struct gpu_counters {
+	uint64_t commands, refused; /* the second ones answered with an error */
+	uint64_t transfers, flushes, cursors;
+	uint64_t turns; /* on the loop, with at least one command */
+};
+
+/* What is on a scanout, as the guest said it. */
+struct gpu_scanout {
+	struct gpu_resource *res; /* NULL: nothing */
+	struct gpu_layout layout; /* of a blob */
+	struct display_rect crop;
+	/* A blob's pictures: the backend has two, which take turns. */
+	struct {
+		uint64_t picture;
+		struct display_buffer *buffer;
+	} cache[2];
+	unsigned oldest; /* of them */
+};
+
+struct gpu {
+	struct virtio_device base;
+	struct virtio_device_ops ops; /* the table with this device's features */
+	struct display *display;
+	struct gpu_backend *backend;
+	struct gpu_table resources;
+	struct gpu_scanout scanout[DISPLAY_SCANOUTS_MAX];
+	uint32_t events; /* GPU_EVENT_* the driver has not taken notice of */
+	struct loop_timer again; /* the rest of a turn that used up its budget */
+	struct gpu_counters counters;
+	struct virtq_chain chain;
+};
+
+struct gpu_options {
+	bool blob; /* offer RESOURCE_BLOB */
+};
+
+/* @backend: gpu_finish destroys it. @display: with the same loop; the device tells it what is shown, and is told by it when an output changes. */
+void gpu_init(struct gpu *g, const struct gpu_options *options, struct display *display, struct gpu_backend *backend, struct loop *loop, const struct gmem *mem);
+void gpu_finish(struct gpu *g); /* accepts zeroed memory; the device has been reset */
+
+#endif

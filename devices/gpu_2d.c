@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * 2D on plain memory. A resource's image is a memfd that sinks map: one copy from guest memory, none after. A blob is guest memory that sinks cannot map, so each scanout that shows
+ * blobs has two images of its own, which take turns when the guest flips, and a flush copies what it says has changed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "devices/gpu_backend.h"
+#include "devices/gpu_table.h"
+#include "vmm/log.h"
+
+/* Memory of ours that sinks map; zeroed memory is none. */
+struct image {
+	uint64_t picture;
+	int fd;
+	uint8_t *map;
+	uint64_t len;
+	enum gpu_format format;
+	uint32_t width, height;
+};
+
+struct resource {
+	struct gpu_entry entry;
+	struct image image; /* 2D; a blob has none */
+	struct iovec *iov; /* backing, neighbours joined; NULL: none */
+	unsigned niov;
+};
+
+struct scanout {
+	const struct resource *res;
+	bool is_blob;
+	struct gpu_layout layout; /* of a blob */
+	struct display_rect crop;
+	struct image image[2]; /* for blobs */
+	unsigned current; /* of the two */
+	bool is_stale; /* the current one has nothing of this blob yet */
+};
+
+struct gpu_2d {
+	struct gpu_backend base;
+	const struct gmem *mem;
+	struct gpu_table resources;
+	struct scanout scanout[DISPLAY_SCANOUTS_MAX];
+	uint64_t last_picture;
+};
+
+static struct gpu_2d *from(struct gpu_backend *b)
+{
+	return (struct gpu_2d *)b;
+}
+
+static struct resource *find(struct gpu_2d *g, uint32_t id)
+{
+	return (struct resource *)gpu_table_find(&g->resources, id);
+}
+
+uint32_t gpu_format_fourcc(uint32_t format)
+{
+	/* Names of the first are in the order of memory, of the second from the top of a little-endian word: the other way round. */
+	switch (format) {
+	case GPU_FORMAT_B8G8R8A8:
+		return DISPLAY_ARGB8888;
+	case GPU_FORMAT_B8G8R8X8:
+		return DISPLAY_XRGB8888;
+	case GPU_FORMAT_A8R8G8B8:
+		return DISPLAY_BGRA8888;
+	case GPU_FORMAT_X8R8G8B8:
+		return DISPLAY_BGRX8888;
+	case GPU_FORMAT_R8G8B8A8:
+		return DISPLAY_ABGR8888;
+	case GPU_FORMAT_X8B8G8R8:
+		return DISPLAY_RGBX8888;
+	case GPU_FORMAT_A8B8G8R8:
+		return DISPLAY_RGBA8888;
+	case GPU_FORMAT_R8G8B8X8:
+		return DISPLAY_XBGR8888;
+	default:
+		return 0;
+	}
+}
+
+static int image_init(struct gpu_2d *g, struct image *im, enum gpu_format format, uint32_t width, uint32_t height)
+{
+	uint64_t len = (uint64_t)width * height * GPU_BYTES_PER_PIXEL;
+	uint8_t *map;
+	int fd = display_memfd("gpu", len, &map);
+
+	if (fd < 0) {
+		return -ENOMEM;
+	}
+	*im = (struct image){.picture = ++g->last_picture, .fd = fd, .map = map, .len = len, .format = format, .width = width, .height = height};
+	return 0;
+}
+
+static void image_finish(struct image *im)
+{
+	if (im->map) {
+		munmap(im->map, im->len);
+		close(im->fd);
+	}
+	*im = (struct image){.map = NULL};
+}
+
+/*
+ * Guest memory in pieces.
+ */
+
+/* A place in a list of pieces that only moves on. */
+struct walk {
+	const struct iovec *iov;
+	unsigned left;
+	uint64_t start; /* of iov[0], from the beginning of all */
+};
+
+/* Copies @len bytes from @offset on, which is not before where the walk was. They are there. */
+static void walk_copy(struct walk *w, uint64_t offset, uint8_t *dst, uint64_t len)
+{
+	while (len > 0) {
+		uint64_t at, n;
+
+		while (w->left > 0 && offset - w->start >= w->iov->iov_len) {
+			w->start += w->iov->iov_len;
+			w->iov++;
+			w->left--;
+		}
+		if (w->left == 0) {
+			return;
+		}
+		at = offset - w->start;
+		n = w->iov->iov_len - at < len ? w->iov->iov_len - at : len;
+		memcpy(dst, (const uint8_t *)w->iov->iov_base + at, n);
+		dst += n;
+		offset += n;
+		len -= n;
+	}
+}
+
+/* A rectangle whose first pixel is at @offset and whose rows are @stride apart into an image. Whole rows that follow each other are one copy. */
+static void copy_rect(struct gpu_2d *g, const struct resource *res, uint64_t offset, uint32_t stride, struct image *im, const struct display_rect *r)
+{
+	struct walk w = {.iov = res->iov, .left = res->niov};
+	uint64_t row = (uint64_t)im->width * GPU_BYTES_PER_PIXEL, n = (uint64_t)r->w * GPU_BYTES_PER_PIXEL;
+	uint8_t *dst = im->map + r->y * row + (uint64_t)r->x * GPU_BYTES_PER_PIXEL;
+
+	if (n == row && stride == row) {
+		walk_copy(&w, offset, dst, row * r->h);
+	} else {
+		for (uint64_t y = 0; y < r->h; y++) {
+			walk_copy(&w, offset + y * stride, dst + y * row, n);
+		}
+	}
+	__atomic_store_n(&g->base.copied_bytes, g->base.copied_bytes + n * r->h, __ATOMIC_RELAXED);
+}
+
+/*
+ * Resources.
+ */
+
+static struct resource *add(struct gpu_2d *g, uint32_t id)
+{
+	struct resource *res = calloc(1, sizeof(*res));
+
+	if (res) {
+		res->entry.id = id;
+		gpu_table_add(&g->resources, &res->entry);
+	}
+	return res;
+}
+
+static void drop(struct gpu_2d *g, struct resource *res)
+{
+	gpu_table_remove(&g->resources, &res->entry);
+	image_finish(&res->image);
+	free(res->iov);
+	free(res);
+}
+
+static int gpu_2d_create_2d(struct gpu_backend *b, uint32_t id, enum gpu_format format, uint32_t width, uint32_t height)
+{
+	struct gpu_2d *g = from(b);
+	struct resource *res = add(g, id);
+	int r = res ? image_init(g, &res->image, format, width, height) : -ENOMEM;
+
+	if (res && r < 0) {
+		drop(g, res);
+	}
+	return r;
+}
+
+static int gpu_2d_create_blob(struct gpu_backend *b, uint32_t id)
+{
+	return add(from(b), id) ? 0 : -ENOMEM;
+}
+
+static void gpu_2d_unref(struct gpu_backend *b, uint32_t id)
+{
+	drop(from(b), find(from(b), id));
+}
+
+static int gpu_2d_attach(struct gpu_backend *b, uint32_t id, const struct gpu_range *ranges, unsigned n)
+{
+	struct gpu_2d *g = from(b);
+	struct resource *res = find(g, id);
+	struct iovec *iov = calloc(n, sizeof(*iov)), *fewer;
+	unsigned used = 0;
+
+	if (!iov) {
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t *p = gmem_ptr(g->mem, ranges[i].gpa, ranges[i].len);
+
+		if (!p) {
+			free(iov);
+			return -EFAULT;
+		}
+		if (used > 0 && (uint8_t *)iov[used - 1].iov_base + iov[used - 1].iov_len == p) {
+			iov[used - 1].iov_len += ranges[i].len;
+		} else {
+			iov[used++] = (struct iovec){.iov_base = p, .iov_len = ranges[i].len};
+		}
+	}
+	fewer = realloc(iov, used * sizeof(*iov));
+	res->iov = fewer ? fewer : iov;
+	res->niov = used;
+	return 0;
+}
+
+static void gpu_2d_detach(struct gpu_backend *b, uint32_t id)
+{
+	struct resource *res = find(from(b), id);
+
+	free(res->iov);
+	res->iov = NULL;
+	res->niov = 0;
+}
+
+static int gpu_2d_transfer_2d(struct gpu_backend *b, uint32_t id, const struct display_rect *r, uint64_t offset)
+{
+	struct resource *res = find(from(b), id);
+
+	copy_rect(from(b), res, offset, res->image.width * GPU_BYTES_PER_PIXEL, &res->image, r);
+	return 0;
+}
+
+/*
+ * Pictures.
+ */
+
+static bool fits(const struct image *im, const struct gpu_layout *l)
+{
+	return im->map && im->format == l->format && im->width == l->width && im->height == l->height;
+}
+
+static int show_blob(struct gpu_2d *g, struct scanout *so, const struct gpu_layout *layout, const struct display_rect *crop)
+{
+	/* Not the one that is looked at. */
+	unsigned next = so->is_blob ? so->current ^ 1 : so->current;
+	struct image *im = &so->image[next], fresh;
+
+	if (!fits(im, layout)) {
+		int r = image_init(g, &fresh, layout->format, layout->width, layout->height);
+
+		if (r < 0) {
+			return r;
+		}
+		image_finish(im);
+		*im = fresh;
+	}
+	so->layout = *layout;
+	so->crop = *crop;
+	so->current = next;
+	so->is_stale = true;
+	return 0;
+}
+
+static int gpu_2d_show(
+	struct gpu_backend *b, unsigned scanout, uint32_t id, const struct gpu_layout *layout, const struct display_rect *crop, uint64_t *picture)
+{
+	struct gpu_2d *g = from(b);
+	struct scanout *so = &g->scanout[scanout];
+	struct resource *res = id ? find(g, id) : NULL;
+	int r = 0;
+
+	if (layout) {
+		r = show_blob(g, so, layout, crop);
+		if (r < 0) {
+			return r;
+		}
+	} else {
+		image_finish(&so->image[0]);
+		image_finish(&so->image[1]);
+	}
+	so->res = res;
+	so->is_blob = layout != NULL;
+	*picture = layout ? so->image[so->current].picture : res ? res->image.picture : 0;
+	return 0;
+}
+
+static struct image *find_picture(struct gpu_2d *g, uint64_t picture)
+{
+	for (unsigned i = 0; i < DISPLAY_SCANOUTS_MAX; i++) {
+		struct scanout *so = &g->scanout[i];
+
+		if (so->res && !so->is_blob && so->res->image.picture == picture) {
+			return (struct image *)(uintptr_t)&so->res->image;
+		}
+		if (so->is_blob && so->image[so->current].picture == picture) {
+			return &so->image[so->current];
+		}
+	}
+	return NULL;
+}
+
+static int gpu_2d_export(struct gpu_backend *b, uint64_t picture, struct display_picture *p)
+{
+	const struct image *im = find_picture(from(b), picture);
+	int fd = im ? fcntl(im->fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+	if (fd < 0) {
+		return im ? -ENOMEM : -ENOENT;
+	}
+	*p = (struct display_picture){.fd = fd, .fourcc = gpu_format_fourcc(im->format), .width = im->width, .height = im->height,
+		.stride = im->width * GPU_BYTES_PER_PIXEL, .len = im->len};
+	return 0;
+}
+
+static int gpu_2d_flush(struct gpu_backend *b, unsigned scanout, const struct display_rect *r)
+{
+	struct gpu_2d *g = from(b);
+	struct scanout *so = &g->scanout[scanout];
+	const struct gpu_layout *l = &so->layout;
+
+	if (!so->is_blob) {
+		return 0;
+	}
+	if (so->is_stale) {
+		r = &so->crop;
+	}
+	copy_rect(g, so->res, l->offset + (uint64_t)r->y * l->stride + (uint64_t)r->x * GPU_BYTES_PER_PIXEL, l->stride, &so->image[so->current], r);
+	so->is_stale = false;
+	return 0;
+}
+
+static int gpu_2d_read_cursor(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE])
+{
+	/* Which byte is alpha, red, green, blue; 4: there is none. */
+	static const struct {
+		enum gpu_format format;
+		uint8_t a, r, g, b;
+	} orders[] = {
+		{GPU_FORMAT_B8G8R8A8, 3, 2, 1, 0}, {GPU_FORMAT_B8G8R8X8, 4, 2, 1, 0}, {GPU_FORMAT_A8R8G8B8, 0, 1, 2, 3}, {GPU_FORMAT_X8R8G8B8, 4, 1, 2, 3},
+		{GPU_FORMAT_R8G8B8A8, 3, 0, 1, 2}, {GPU_FORMAT_X8B8G8R8, 4, 3, 2, 1}, {GPU_FORMAT_A8B8G8R8, 0, 3, 2, 1}, {GPU_FORMAT_R8G8B8X8, 4, 0, 1, 2},
+	};
+	const struct image *im = &find(from(b), id)->image;
+	const uint8_t *p = im->map;
+
+	for (size_t f = 0; f < sizeof(orders) / sizeof(orders[0]); f++) {
+		if (orders[f].format != im->format) {
+			continue;
+		}
+		for (unsigned i = 0; i < DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE; i++, p += 4) {
+			uint32_t alpha = orders[f].a < 4 ? p[orders[f].a] : 0xff;
+
+			image[i] = alpha << 24 | (uint32_t)p[orders[f].r] << 16 | (uint32_t)p[orders[f].g] << 8 | p[orders[f].b];
+		}
+	}
+	return 0;
+}
+
+/*
+ * Beginning and end.
+ */
+
+static void gpu_2d_reset(struct gpu_backend *b)
+{
+	struct gpu_2d *g = from(b);
+	struct gpu_entry *e;
+
+	for (unsigned i = 0; i < DISPLAY_SCANOUTS_MAX; i++) {
+		image_finish(&g->scanout[i].image[0]);
+		image_finish(&g->scanout[i].image[1]);
+		g->scanout[i] = (struct scanout){.res = NULL};
+	}
+	while ((e = gpu_table_any(&g->resources))) {
+		drop(g, (struct resource *)e);
+	}
+}
+
+static void gpu_2d_destroy(struct gpu_backend *b)
+{
+	gpu_2d_reset(b);
+	free(b);
+}
+
+static const struct gpu_backend_ops gpu_2d_ops = {
+	.create_2d = gpu_2d_create_2d,
+	.create_blob = gpu_2d_create_blob,
+	.unref = gpu_2d_unref,
+	.attach = gpu_2d_attach,
+	.detach = gpu_2d_detach,
+	.transfer_2d = gpu_2d_transfer_2d,
+	.show = gpu_2d_show,
+	.export = gpu_2d_export,
+	.flush = gpu_2d_flush,
+	.read_cursor = gpu_2d_read_cursor,
+	.reset = gpu_2d_reset,
+	.destroy = gpu_2d_destroy,
+};
+
+struct gpu_backend *gpu_2d_create(const struct gmem *mem)
+{
+	struct gpu_2d *g = calloc(1, sizeof(*g));
+
+	if (!g) {
+		log_errno(LOG_ERR, -ENOMEM, "gpu");
+		return NULL;
+	}
+	g->base.ops = &gpu_2d_ops;
+	g->mem = mem;
+	return &g->base;
+}

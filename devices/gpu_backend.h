@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What carries out a graphics device's commands: 2D on plain memory (gpu_2d.c), later a renderer.
+ *
+ * In front of it (gpu_cmd.c) every number a guest says is checked: resources exist, once; rectangles are inside; backing is long enough; memory and counts are within their limits.
+ * Operations are messages: numbers, ranges of guest memory, descriptors. No pointer and no handle of a graphics library is part of them beyond the call, so that
+ * a backend can move into a process of its own without the front noticing.
+ *
+ * A resource is known by the guest's number for it. A picture is what a scanout shows: memory that others can map, with a number of the backend's that it does not use again.
+ *
+ * Errors are -errno: -ENOMEM becomes OUT_OF_MEMORY, everything else UNSPEC. After one the backend is as before.
+ *
+ * Thread: the device's loop.
+ */
+#ifndef DEVICES_GPU_BACKEND_H
+#define DEVICES_GPU_BACKEND_H
+
+#include <stdint.h>
+
+#include "devices/gpu_proto.h"
+#include "display/display.h"
+#include "vmm/gmem.h"
+
+/* Of guest memory, wholly in it. */
+struct gpu_range {
+	uint64_t gpa, len;
+};
+
+/* How a picture lies in memory. */
+struct gpu_layout {
+	enum gpu_format format;
+	uint32_t width, height;
+	uint32_t stride; /* bytes */
+	uint64_t offset; /* bytes, of the first pixel */
+};
+
+struct gpu_backend;
+
+struct gpu_backend_ops {
+	int (*create_2d)(struct gpu_backend *b, uint32_t id, enum gpu_format format, uint32_t width, uint32_t height);
+	/* Bytes in guest memory; attach follows. */
+	int (*create_blob)(struct gpu_backend *b, uint32_t id);
+	/* No scanout shows it. */
+	void (*unref)(struct gpu_backend *b, uint32_t id);
+
+	/* The @n ranges, one after another, are the resource's memory in the guest. It had none. */
+	int (*attach)(struct gpu_backend *b, uint32_t id, const struct gpu_range *ranges, unsigned n);
+	void (*detach)(struct gpu_backend *b, uint32_t id);
+
+	/* Brings a rectangle from the backing, where its first pixel is at @offset and rows are as far apart as the resource is wide. All of it is there. */
+	int (*transfer_2d)(struct gpu_backend *b, uint32_t id, const struct display_rect *r, uint64_t offset);
+
+	/* The scanout shows @crop of the resource; its picture is *@picture. @layout: where it lies in a blob; NULL for a 2D resource. @id 0: it shows nothing. */
+	int (*show)(struct gpu_backend *b, unsigned scanout, uint32_t id, const struct gpu_layout *layout, const struct display_rect *crop, uint64_t *picture);
+	/* A picture that show said. The descriptor becomes the caller's. */
+	int (*export)(struct gpu_backend *b, uint64_t picture, struct display_picture *p);
+	/* The rectangle of what the scanout shows has changed: brings its picture up to date. */
+	int (*flush)(struct gpu_backend *b, unsigned scanout, const struct display_rect *r);
+
+	/* A 2D resource of GPU_CURSOR_SIZE both ways as struct display_cursor wants it. */
+	int (*read_cursor)(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE]);
+
+	/* Everything is gone. */
+	void (*reset)(struct gpu_backend *b);
+	void (*destroy)(struct gpu_backend *b);
+};
+
+struct gpu_backend {
+	const struct gpu_backend_ops *ops;
+	uint64_t copied_bytes; /* from guest memory, since it was made */
+};
+
+/* The code Linux has for a format; 0 for one that is not in the specification. */
+uint32_t gpu_format_fourcc(uint32_t format);
+
+/* On memfds and plain memory. Return: NULL when there is none (logged). */
+struct gpu_backend *gpu_2d_create(const struct gmem *mem);
+
+#endif

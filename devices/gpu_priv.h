@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* Between the files of the graphics device. Not for anyone else. Thread: the device's loop. */
+#ifndef DEVICES_GPU_PRIV_H
+#define DEVICES_GPU_PRIV_H
+
+#include "devices/gpu.h"
+
+/* A command being carried out. */
+struct gpu_command {
+	struct virtq_chain *chain; /* what follows the command proper is still to be got from it */
+	union {
+		struct gpu_wire_hdr hdr;
+		struct gpu_wire_get_edid get_edid;
+		struct gpu_wire_create_2d create_2d;
+		struct gpu_wire_resource resource;
+		struct gpu_wire_set_scanout set_scanout;
+		struct gpu_wire_flush flush;
+		struct gpu_wire_transfer_2d transfer_2d;
+		struct gpu_wire_attach_backing attach_backing;
+		struct gpu_wire_create_blob create_blob;
+		struct gpu_wire_set_scanout_blob set_scanout_blob;
+		struct gpu_wire_cursor cursor;
+	} in;
+	union {
+		struct gpu_wire_hdr hdr;
+		struct gpu_wire_display_info display_info;
+		struct gpu_wire_edid edid;
+	} out; /* zeroed; the header is filled in by whoever answers */
+	size_t out_len; /* bytes of the answer when it is no error; the header alone unless it is said */
+};
+
+struct gpu_command_info {
+	enum gpu_wire_type type;
+	unsigned queue;
+	size_t len; /* bytes of the command proper, header included */
+	uint64_t feature; /* that must have been negotiated; 0: none */
+	enum gpu_wire_type (*fn)(struct gpu *g, struct gpu_command *c); /* Return: an answer's type */
+};
+
+/* Return: NULL when there is no such command on that queue. */
+const struct gpu_command_info *gpu_find_command(uint32_t type, unsigned queue);
+
+/* Reports what is wrong with a command. Return: @answer. */
+enum gpu_wire_type gpu_refuse(struct gpu *g, enum gpu_wire_type answer, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Scanout @i shows nothing. */
+void gpu_show_nothing(struct gpu *g, unsigned i);
+
+static inline void gpu_count(uint64_t *counter)
+{
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
+#endif

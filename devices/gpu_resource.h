@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest's resources as the front of the graphics device keeps them: what exists, how large it is, what backs it, what it costs.
+ *
+ * Thread: the device's loop.
+ */
+#ifndef DEVICES_GPU_RESOURCE_H
+#define DEVICES_GPU_RESOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devices/gpu_backend.h"
+#include "devices/gpu_proto.h"
+#include "devices/gpu_table.h"
+#include "display/display.h"
+
+#define GPU_RESOURCES_MAX 16384
+#define GPU_BACKING_ENTRIES_MAX 16384 /* of one resource */
+#define GPU_RESOURCE_COST 512 /* bytes of the budget for keeping track of one, here and in the backend */
+#define GPU_ENTRY_COST 16 /* for a piece of backing */
+
+struct virtq_chain;
+
+struct gpu_resource {
+	struct gpu_entry entry; /* its number */
+	bool is_blob;
+	enum gpu_format format; /* 2D */
+	uint32_t width, height; /* 2D: pixels */
+	uint64_t size; /* bytes: of a blob, or a 2D image */
+	bool has_backing;
+	uint64_t backing_len; /* bytes in all */
+	uint64_t backing_cost, cost; /* taken from the budget */
+	struct display_buffer *buffer; /* of a 2D one that was shown; has taken over what the image costs */
+};
+
+struct gpu;
+
+struct gpu_resource *gpu_resource_find(struct gpu *g, uint32_t id);
+
+/**
+ * gpu_resource_create - a new one, here and in the backend
+ * @res: what it is; its number, checked not to exist and not to be 0 by the caller
+ *
+ * Return: GPU_RESP_OK_NODATA or an error.
+ */
+enum gpu_wire_type gpu_resource_create(struct gpu *g, const struct gpu_resource *res);
+void gpu_resource_destroy(struct gpu *g, struct gpu_resource *res); /* no scanout shows it */
+
+/* Takes @n pieces of backing from @c, each checked. Return: GPU_RESP_OK_NODATA or an error; then there is no backing, as before. */
+enum gpu_wire_type gpu_resource_attach(struct gpu *g, struct gpu_resource *res, struct virtq_chain *c, uint32_t n);
+void gpu_resource_detach(struct gpu *g, struct gpu_resource *res); /* it has backing */
+
+/* What sinks map of a 2D one. Return: borrowed, or NULL when there is no memory. */
+struct display_buffer *gpu_resource_buffer(struct gpu *g, struct gpu_resource *res, uint64_t picture);
+
+/* What a backend's -errno is to a driver. */
+enum gpu_wire_type gpu_error(int r);
+
+#endif
