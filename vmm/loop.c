@@ -10,6 +10,20 @@
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
+static void serve_posts(struct loop *loop)
+{
+	struct loop_post *list, *next;
+
+	pthread_mutex_lock(&loop->lock);
+	list = loop->posts;
+	loop->posts = NULL;
+	pthread_mutex_unlock(&loop->lock);
+	for (; list; list = next) {
+		next = list->next;
+		list->fn(list);
+	}
+}
+
 static void loop_serve_calls(struct loop_source *src, uint32_t events)
 {
 	struct loop *loop = src->loop;
@@ -31,6 +45,7 @@ static void loop_serve_calls(struct loop_source *src, uint32_t events)
 		pthread_cond_broadcast(&loop->answered);
 		pthread_mutex_unlock(&loop->lock);
 	}
+	serve_posts(loop);
 }
 
 int loop_init(struct loop *loop)
@@ -63,7 +78,7 @@ void loop_finish(struct loop *loop)
 	if (loop->epoll_fd <= 0) {
 		return;
 	}
-	assert(!loop->calls);
+	assert(!loop->calls && !loop->posts);
 	close(loop->wake.fd);
 	close(loop->epoll_fd);
 	pthread_cond_destroy(&loop->answered);
@@ -239,5 +254,19 @@ void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg)
 	while (!call.done) {
 		pthread_cond_wait(&loop->answered, &loop->lock);
 	}
+	pthread_mutex_unlock(&loop->lock);
+}
+
+void loop_post(struct loop *loop, struct loop_post *post)
+{
+	struct loop_post **p;
+
+	pthread_mutex_lock(&loop->lock);
+	post->next = NULL;
+	for (p = &loop->posts; *p; p = &(*p)->next) {
+	}
+	*p = post;
+	/* Under the lock: the loop may be finished as soon as it has run the post. */
+	eventfd_write(loop->wake.fd, 1);
 	pthread_mutex_unlock(&loop->lock);
 }

@@ -39,6 +39,12 @@ struct loop_call {
 	struct loop_call *next;
 };
 
+/* Work on its way to a loop that nobody waits for. Embedded in its owner, which keeps it until @fn runs; then it may be freed, or posted again. */
+struct loop_post {
+	void (*fn)(struct loop_post *post);
+	struct loop_post *next;
+};
+
 #define LOOP_BATCH 32 /* events taken from epoll at once */
 
 struct loop {
@@ -47,9 +53,10 @@ struct loop {
 	bool stop;
 	struct loop_source wake;
 	struct loop_timer *timers; /* ascending deadline */
-	pthread_mutex_t lock; /* guards calls and every loop_call.done */
+	pthread_mutex_t lock; /* guards calls, posts and every loop_call.done */
 	pthread_cond_t answered;
 	struct loop_call *calls;
+	struct loop_post *posts;
 	/* Sources whose events are already fetched but not yet delivered: loop_remove clears them here. */
 	struct loop_source *batch[LOOP_BATCH];
 };
@@ -91,5 +98,14 @@ bool loop_is_current(const struct loop *loop);
  * Thread: any.
  */
 void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg);
+
+/**
+ * loop_post - run post->fn on the loop, some time, and do not wait
+ *
+ * Posts run in the order they came, one that is posted on the loop's own thread too. The loop serves them until it is finished; whoever posts sees to it that
+ * none is left then (asserted).
+ * Thread: any.
+ */
+void loop_post(struct loop *loop, struct loop_post *post);
 
 #endif

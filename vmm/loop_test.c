@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -312,6 +313,56 @@ static void test_loop_stop_between_two_runs_is_not_lost(void **state)
 	assert_int_equal(lost, 0);
 }
 
+/* Posts. */
+
+struct post {
+	struct loop_post post;
+	unsigned number, left;
+};
+
+static unsigned posts_run, posts_in_order;
+
+static void on_post(struct loop_post *post)
+{
+	struct post *p = (struct post *)((char *)post - offsetof(struct post, post));
+
+	posts_in_order += p->number == posts_run % 3;
+	posts_run++;
+	/* On the loop's own thread too: after the others. */
+	if (p->left > 0) {
+		p->left--;
+		loop_post(&loop, post);
+	}
+}
+
+static void *poster(void *arg)
+{
+	struct post *p = arg;
+
+	for (unsigned i = 0; i < 3; i++) {
+		loop_post(&loop, &p[i].post);
+	}
+	return NULL;
+}
+
+static void test_loop_posts_run_in_order_and_nobody_waits(void **state)
+{
+	struct post p[3] = {{{on_post, NULL}, 0, 4}, {{on_post, NULL}, 1, 4}, {{on_post, NULL}, 2, 4}};
+	pthread_t thread;
+
+	(void)state;
+	posts_run = posts_in_order = 0;
+	assert_int_equal(pthread_create(&thread, NULL, poster, p), 0);
+	pthread_join(thread, NULL); /* the loop does not run: whoever posts does not wait for it */
+	assert_int_equal(posts_run, 0);
+	while (posts_run < 15) {
+		loop_run_once(&loop, -1);
+	}
+	loop_run_once(&loop, 0);
+	assert_int_equal(posts_run, 15);
+	assert_int_equal(posts_in_order, 15);
+}
+
 static void test_loop_finish_accepts_zeroed_memory(void **state)
 {
 	struct loop never = {.epoll_fd = 0};
@@ -333,6 +384,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_loop_call_runs_on_the_loop_and_waits, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loop_stop_is_not_lost, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loop_stop_between_two_runs_is_not_lost, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_posts_run_in_order_and_nobody_waits, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loop_finish_accepts_zeroed_memory, set_up, tear_down),
 	};
 
