@@ -27,7 +27,10 @@ static void close_conn(struct control_conn *conn)
 	free(conn->in);
 	free(conn->out);
 	json_decref(conn->id);
-	*conn = (struct control_conn){.control = c, .src.fd = -1};
+	if (conn->out_fd >= 0) {
+		close(conn->out_fd);
+	}
+	*conn = (struct control_conn){.control = c, .src.fd = -1, .out_fd = -1};
 }
 
 static bool has_room(const struct control_conn *conn)
@@ -35,21 +38,53 @@ static bool has_room(const struct control_conn *conn)
 	return conn->out_len <= CONTROL_OUT_MAX - CONTROL_ANSWER_MAX;
 }
 
+/* One descriptor at a time is on its way. */
+static bool may_ask(const struct control_conn *conn)
+{
+	return has_room(conn) && conn->out_fd < 0;
+}
+
 static bool wants_input(const struct control_conn *conn)
 {
-	return !conn->ended && !conn->busy && conn->in_len < CONTROL_LINE_MAX && has_room(conn);
+	return !conn->ended && !conn->busy && conn->in_len < CONTROL_LINE_MAX && may_ask(conn);
+}
+
+/* What is in front of a descriptor's answer leaves first; then the descriptor with the first byte behind it. Return: as send. */
+static ssize_t send_some(struct control_conn *conn)
+{
+	bool has_fd = conn->out_fd >= 0 && conn->out_fd_at == 0;
+	struct iovec iov = {.iov_base = conn->out, .iov_len = conn->out_fd >= 0 && !has_fd ? conn->out_fd_at : conn->out_len};
+	union {
+		struct cmsghdr hdr;
+		char room[CMSG_SPACE(sizeof(int))];
+	} cmsg = {.hdr = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	if (has_fd) {
+		memcpy(CMSG_DATA(&cmsg.hdr), &conn->out_fd, sizeof(int));
+		msg.msg_control = &cmsg;
+		msg.msg_controllen = sizeof(cmsg);
+	}
+	n = sendmsg(conn->src.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n > 0 && has_fd) {
+		close(conn->out_fd);
+		conn->out_fd = -1;
+	}
+	return n;
 }
 
 static void write_out(struct control_conn *conn)
 {
 	while (conn->out_len > 0 && !conn->dead) {
-		ssize_t n = send(conn->src.fd, conn->out, conn->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = send_some(conn);
 
 		if (n < 0) {
 			conn->dead = errno != EAGAIN && errno != EINTR;
 			return;
 		}
 		conn->out_len -= (size_t)n;
+		conn->out_fd_at -= conn->out_fd >= 0 ? (size_t)n : 0;
 		memmove(conn->out, conn->out + n, conn->out_len);
 	}
 }
@@ -100,6 +135,14 @@ void control_ok(struct control_conn *conn, json_t *fields)
 		json_decref(fields);
 	}
 	answer(conn, object);
+}
+
+void control_ok_fd(struct control_conn *conn, json_t *fields, int fd)
+{
+	assert(conn->out_fd < 0);
+	conn->out_fd = fd;
+	conn->out_fd_at = conn->out_len;
+	control_ok(conn, fields);
 }
 
 static json_t *__attribute__((format(printf, 2, 0))) error_object(const char *code, const char *fmt, va_list ap)
@@ -160,7 +203,7 @@ static void serve(struct control_conn *conn)
 	char *end;
 
 	conn->serving = true;
-	while (!conn->busy && has_room(conn) && (end = memchr(conn->in + used, '\n', conn->in_len - used))) {
+	while (!conn->busy && may_ask(conn) && (end = memchr(conn->in + used, '\n', conn->in_len - used))) {
 		size_t len = (size_t)(end - conn->in) - used;
 
 		if (len > 0) {
@@ -170,7 +213,7 @@ static void serve(struct control_conn *conn)
 	}
 	memmove(conn->in, conn->in + used, conn->in_len - used);
 	conn->in_len -= used;
-	if (!conn->busy && has_room(conn) && conn->in_len == CONTROL_LINE_MAX) {
+	if (!conn->busy && may_ask(conn) && conn->in_len == CONTROL_LINE_MAX) {
 		refuse(conn, "too-large", "a line has more than %d bytes", CONTROL_LINE_MAX - 1);
 		conn->in_len = 0;
 		conn->ended = true;
@@ -225,12 +268,12 @@ static void on_connection(struct loop_source *src, uint32_t events)
 		return;
 	}
 	*conn = (struct control_conn){.control = c, .in = malloc(CONTROL_LINE_MAX), .out = malloc(CONTROL_OUT_MAX),
-		.src = {.fd = fd, .events = EPOLLIN, .fn = on_event}};
+		.src = {.fd = fd, .events = EPOLLIN, .fn = on_event}, .out_fd = -1};
 	if (!conn->in || !conn->out || loop_add(c->loop, &conn->src) < 0) {
 		free(conn->in);
 		free(conn->out);
 		close(fd);
-		*conn = (struct control_conn){.control = c, .src.fd = -1};
+		*conn = (struct control_conn){.control = c, .src.fd = -1, .out_fd = -1};
 	}
 }
 
@@ -261,7 +304,7 @@ int control_init(struct control *c, struct loop *loop, int fd, const struct cont
 
 	*c = (struct control){.loop = loop, .listener = {.fd = fd, .events = EPOLLIN, .fn = on_connection}, .ops = ops, .ctx = ctx};
 	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
-		c->conn[i] = (struct control_conn){.control = c, .src.fd = -1};
+		c->conn[i] = (struct control_conn){.control = c, .src.fd = -1, .out_fd = -1};
 	}
 	r = loop_add(loop, &c->listener);
 	if (r < 0) {

@@ -39,6 +39,8 @@ struct control_conn {
 	bool serving; /* lines are being worked off */
 	bool subscribed;
 	unsigned dropped; /* events since the last one that had room */
+	int out_fd; /* leaves with the byte of out at out_fd_at; -1: none. Then no further request is read */
+	size_t out_fd_at;
 };
 
 struct control_ops {
@@ -70,6 +72,8 @@ int control_listen(const char *path);
 
 /* Answers the request that @conn waits for. @fields: more members, or NULL; its reference is taken. */
 void control_ok(struct control_conn *conn, json_t *fields);
+/* The same, and a descriptor goes with the answer's first byte (SCM_RIGHTS). @fd becomes the control's. */
+void control_ok_fd(struct control_conn *conn, json_t *fields, int fd);
 void control_error(struct control_conn *conn, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Tells every subscriber. @fields: more members, or NULL; its reference is taken. */

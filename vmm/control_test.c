@@ -2,11 +2,13 @@
 /* The protocol over a real socket: who asks what, when answers come, and what a peer that misbehaves can do to others. */
 #include "vmm/control.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -19,7 +21,15 @@ static struct control control;
 static struct control_conn *pending; /* asked to "wait", not answered */
 static unsigned gone;
 
-/* "echo": answered with its field; "wait": answered by the test; "subscribe"; "big": an answer that does not fit. */
+static int memory_with(const char *text)
+{
+	int fd = memfd_create("control_test", MFD_CLOEXEC);
+
+	assert_int_equal(pwrite(fd, text, strlen(text), 0), strlen(text));
+	return fd;
+}
+
+/* "echo": answered with its field; "file": the same, and a descriptor of memory with it; "wait": answered by the test; "subscribe"; "big": an answer that does not fit. */
 static void on_request(void *ctx, struct control_conn *conn, const char *verb, json_t *request)
 {
 	(void)ctx;
@@ -27,6 +37,8 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 		control_ok(conn, json_pack("{s:O?}", "text", json_object_get(request, "text")));
 	} else if (strcmp(verb, "wait") == 0) {
 		pending = conn;
+	} else if (strcmp(verb, "file") == 0) {
+		control_ok_fd(conn, json_pack("{s:O?}", "text", json_object_get(request, "text")), memory_with(json_string_value(json_object_get(request, "text"))));
 	} else if (strcmp(verb, "subscribe") == 0) {
 		conn->subscribed = true;
 		control_ok(conn, NULL);
@@ -396,6 +408,100 @@ static void test_control_finish_delivers_the_last_answer(void **state)
 	close(fd);
 }
 
+/* The next bytes that came, and a descriptor that came with the last answer in them, or -1: the kernel joins what comes before one, and nothing after it. */
+static const char *hear_some(int fd, int *received)
+{
+	static char buf[CONTROL_OUT_MAX + 1];
+	struct iovec iov = {buf, sizeof(buf) - 1};
+	char cmsg[CMSG_SPACE(4 * sizeof(int))];
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = cmsg, .msg_controllen = sizeof(cmsg)};
+	const struct cmsghdr *c;
+	ssize_t n;
+
+	serve();
+	n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	buf[n > 0 ? n : 0] = '\0';
+	c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+	*received = -1;
+	if (c) {
+		assert_int_equal(c->cmsg_len, CMSG_LEN(sizeof(int)));
+		memcpy(received, CMSG_DATA(c), sizeof(int));
+	}
+	return buf;
+}
+
+static void expect_in_memory(int fd, const char *text)
+{
+	char buf[32] = "";
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, buf, sizeof(buf) - 1, 0), strlen(text));
+	assert_string_equal(buf, text);
+	close(fd);
+}
+
+static void test_control_a_descriptor_comes_with_its_answer(void **state)
+{
+	int fd = connect_peer(), received;
+
+	(void)state;
+	say(fd, "{\"do\":\"echo\",\"text\":1}\n{\"do\":\"file\",\"text\":\"first\"}\n{\"do\":\"file\",\"text\":\"second\"}\n{\"do\":\"echo\",\"text\":2}\n");
+	assert_string_equal(hear_some(fd, &received), "{\"ok\":true,\"text\":1}\n{\"ok\":true,\"text\":\"first\"}\n");
+	expect_in_memory(received, "first");
+	assert_string_equal(hear_some(fd, &received), "{\"ok\":true,\"text\":\"second\"}\n");
+	expect_in_memory(received, "second");
+	assert_string_equal(hear_some(fd, &received), "{\"ok\":true,\"text\":2}\n");
+	assert_int_equal(received, -1);
+	close(fd);
+}
+
+static unsigned open_descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 3; fd < 256; fd++) {
+		n += fcntl(fd, F_GETFD) >= 0;
+	}
+	return n;
+}
+
+/* Its output is full when the answer with the descriptor comes: it leaves with that answer all the same, and no other request is looked at before. */
+static void test_control_a_descriptor_waits_for_a_slow_reader(void **state)
+{
+	unsigned before = open_descriptors(), files = 0, lines = 0;
+	int fd = connect_peer(), received;
+	const char *text;
+
+	(void)state;
+	/* As many answers as the socket and the buffer here hold, each with a descriptor or without. */
+	for (int i = 0; i < 2000; i++) {
+		static const char asks[] = "{\"do\":\"echo\",\"text\":\"________________________________________\"}\n{\"do\":\"file\",\"text\":\"x\"}\n";
+
+		if (send(fd, asks, strlen(asks), MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)strlen(asks)) {
+			break;
+		}
+		lines += 2;
+		serve();
+		assert_true(open_descriptors() < before + 300);
+	}
+	assert_true(lines > 200);
+	while (lines > 0) {
+		text = hear_some(fd, &received);
+		if (received >= 0) {
+			assert_string_equal(text + strlen(text) - 23, "{\"ok\":true,\"text\":\"x\"}\n");
+			expect_in_memory(received, "x");
+			files++;
+		}
+		for (assert_true(*text); *text; text++) {
+			lines -= *text == '\n';
+		}
+	}
+	assert_true(files > 100);
+	close(fd);
+	serve();
+	assert_int_equal(open_descriptors(), before);
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -427,6 +533,8 @@ int main(void)
 		WITH(test_control_events_are_dropped_and_counted),
 		WITH(test_control_an_answer_that_is_too_large),
 		WITH(test_control_finish_delivers_the_last_answer),
+		WITH(test_control_a_descriptor_comes_with_its_answer),
+		WITH(test_control_a_descriptor_waits_for_a_slow_reader),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, make_dir, remove_dir);
