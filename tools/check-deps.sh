@@ -13,6 +13,12 @@ rule_virtio() {
 rule_devices() {
 	grep -nE '#include "(display|boot|vmm)/' "$1"/devices/*.[ch] | grep -vE '"(display/display|vmm/(gmem|loop|log|clock))\.h"'
 }
+rule_display() {
+	grep -nE '#include "(devices|virtio|boot|vmm)/' "$1"/display/*.[ch] | grep -vE '"vmm/(loop|log|clock)\.h"'
+}
+rule_png() {
+	grep -rn 'include <png\.h>' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -v '/vmm/png_file\.c:'
+}
 rule_boot() {
 	grep -nE '#include "(devices|display|virtio|vmm)/' "$1"/boot/*.[ch] | grep -vE '"vmm/(gmem|log)\.h"'
 }
@@ -20,16 +26,16 @@ rule_services() {
 	grep -nE '#include "' "$1"/vmm/{gmem,loop,log,clock}.[ch] | grep -vE '"vmm/(gmem|loop|log|clock)\.h"'
 }
 rule_kvm_h() {
-	grep -rnE '^#include <linux/kvm\.h>' --include=*.[ch] "$1"/{vmm,virtio,devices,boot} | grep -vE '/vmm/(kvm|kvm_probe|kvm_stats|vcpu|x86_vcpu|x86_vcpu_test)\.c:'
+	grep -rnE '^#include <linux/kvm\.h>' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -vE '/vmm/(kvm|kvm_probe|kvm_stats|vcpu|x86_vcpu|x86_vcpu_test)\.c:'
 }
 rule_toml() {
-	grep -rn 'toml++' --include=*.[ch] --include=*.cc "$1"/{vmm,virtio,devices,boot} | grep '#include' | grep -v '/vmm/toml\.cc:'
+	grep -rn 'toml++' --include=*.[ch] --include=*.cc "$1"/{vmm,virtio,devices,display,boot} | grep '#include' | grep -v '/vmm/toml\.cc:'
 }
 rule_evdev() {
 	grep -rnE '#include <(libevdev/|linux/uinput)' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -v '/devices/evdev_host\.c:'
 }
 rule_exit() {
-	grep -rnE '(^|[^_a-z])(_?exit|abort)\(' --include=*.c "$1"/{vmm,virtio,devices,boot} |
+	grep -rnE '(^|[^_a-z])(_?exit|abort)\(' --include=*.c "$1"/{vmm,virtio,devices,display,boot} |
 		grep -vE '_test\.c:|/vmm/main\.c:|^[^:]*:[0-9]+:[[:space:]]*(/?\*|//)'
 }
 rule_spdx() {
@@ -38,7 +44,7 @@ rule_spdx() {
 	done
 }
 
-rules="virtio devices boot services kvm_h toml evdev exit spdx"
+rules="virtio devices display png boot services kvm_h toml evdev exit spdx"
 n=0
 if [ "${1:-}" != --self-test ]; then
 	for rule in $rules; do
@@ -69,6 +75,9 @@ seed() {
 seed virtio virtio/x.c '#include "devices/rng.h"'
 seed virtio virtio/x.c '#include "vmm/kvm.h"'
 seed devices devices/x.c '#include "vmm/config.h"'
+seed display display/x.c '#include "devices/gpu.h"'
+seed display display/x.c '#include "vmm/gmem.h"'
+seed png vmm/client.c '#include <png.h>'
 seed boot boot/x.c '#include "virtio/mmio.h"'
 seed services vmm/loop.c '#include "virtio/mmio.h"'
 seed kvm_h vmm/vm.c '#include <linux/kvm.h>'

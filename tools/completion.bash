@@ -100,6 +100,7 @@ _tinyvmm_set() {
 # The value $2 of option $1, after $3.
 _tinyvmm_value() {
 	case $1:${option_arg[$1]} in
+	--gpu:*) _tinyvmm_offer "$3" "$2" off 2d ;;
 	*:PATH | *:FILE) _tinyvmm_files "$3" "$2" '*' ;;
 	*:DIR) _tinyvmm_files "$3" "$2" - ;;
 	*:KEY=VALUE) _tinyvmm_set "$3" "$2" ;;
@@ -163,6 +164,8 @@ _tinyvmm() {
 		VM) _tinyvmm_names ;;
 		verb) _tinyvmm_offer '' "$cur" "${verbs[@]}" ;;
 		esac
+	elif [[ $verb == screenshot ]] && ((nwords == 1)); then
+		_tinyvmm_files '' "$cur" '*.png'
 	fi
 
 	# Bash replaces only what is behind the last character it has cut the word at.

@@ -6,7 +6,7 @@
 # usage: tools/deps.sh GROUP...     groups: build test guest images gpu
 set -euo pipefail
 
-build="gcc g++ make libc6-dev libtomlplusplus-dev libjansson-dev liburing-dev libevdev-dev"
+build="gcc g++ make libc6-dev libtomlplusplus-dev libjansson-dev liburing-dev libevdev-dev libpng-dev"
 guest="busybox-static cpio xz-utils zstd gcc libc6-dev ca-certificates"
 test="clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev acpica-tools expect procps git binutils python3 e2fsprogs libxml2-utils scdoc edid-decode python3-yaml python3-jsonschema"
 

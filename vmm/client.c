@@ -13,26 +13,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "vmm/client_priv.h"
 #include "vmm/clock.h"
 #include "vmm/control.h"
 #include "vmm/log.h"
 #include "vmm/result.h"
 #include "vmm/rundir.h"
 
-/* An answer comes at once, except for what waits on purpose. */
-#define ANSWER_PATIENCE_MS 10000
 /* Beyond the grace a VM was given: for its last words. */
 #define END_PATIENCE_MS 30000
 /* Ctrl-A */
 #define DEFAULT_ESCAPE 1
 /* Between two looks whether a process is gone. */
 #define LOOK_MS 20
-
-struct link {
-	int fd;
-	size_t len;
-	char buf[CONTROL_ANSWER_MAX];
-};
 
 static int connect_to(const struct rundir *rd, const char *file)
 {
@@ -65,12 +58,13 @@ static int find(struct rundir *rd, const char *name, pid_t *pid)
 	return EXIT_NO_VM;
 }
 
-static int link_open(struct link *l, const char *name, struct rundir *rd)
+int client_link_open(struct client_link *l, const char *name, struct rundir *rd)
 {
 	pid_t pid;
 	int code = find(rd, name, &pid);
 
 	l->len = 0;
+	l->received_fd = -1;
 	if (code != EXIT_OK) {
 		return code;
 	}
@@ -83,21 +77,45 @@ static int link_open(struct link *l, const char *name, struct rundir *rd)
 	return EXIT_OK;
 }
 
-static void link_close(struct link *l, struct rundir *rd)
+void client_link_close(struct client_link *l, struct rundir *rd)
 {
+	if (l->received_fd >= 0) {
+		close(l->received_fd);
+	}
 	close(l->fd);
 	close(rd->dir_fd);
 }
 
-static bool send_text(const struct link *l, const char *text)
+static bool send_text(const struct client_link *l, const char *text)
 {
 	size_t len = strlen(text);
 
 	return send(l->fd, text, len, MSG_NOSIGNAL) == (ssize_t)len && (text[len - 1] == '\n' || send(l->fd, "\n", 1, MSG_NOSIGNAL) == 1);
 }
 
+/* More bytes behind those in l->buf, and a descriptor where one comes with them. Return: as recv. */
+static ssize_t receive(struct client_link *l)
+{
+	struct iovec iov = {.iov_base = l->buf + l->len, .iov_len = sizeof(l->buf) - l->len};
+	union {
+		struct cmsghdr hdr;
+		char room[CMSG_SPACE(sizeof(int))];
+	} cmsg;
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cmsg, .msg_controllen = sizeof(cmsg)};
+	ssize_t n = recvmsg(l->fd, &msg, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int))) {
+		if (l->received_fd >= 0) {
+			close(l->received_fd);
+		}
+		memcpy(&l->received_fd, CMSG_DATA(c), sizeof(int));
+	}
+	return n;
+}
+
 /* The next line without its newline, in l->buf until the next call. @timeout_ms -1: for ever. Return: NULL when there is none. */
-static const char *read_line(struct link *l, size_t *used, int timeout_ms)
+static const char *read_line(struct client_link *l, size_t *used, int timeout_ms)
 {
 	uint64_t deadline = clock_now_ns() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0) * (uint64_t)CLOCK_NS_PER_MS;
 
@@ -119,7 +137,7 @@ static const char *read_line(struct link *l, size_t *used, int timeout_ms)
 			return NULL;
 		}
 		if (poll(&p, 1, timeout_ms < 0 ? -1 : (int)((deadline - now) / CLOCK_NS_PER_MS) + 1) > 0) {
-			n = recv(l->fd, l->buf + l->len, sizeof(l->buf) - l->len, 0);
+			n = receive(l);
 			if (n <= 0) {
 				return NULL;
 			}
@@ -128,8 +146,7 @@ static const char *read_line(struct link *l, size_t *used, int timeout_ms)
 	}
 }
 
-/* Sends @request (taken) and reads its answer. Return: the answer, or NULL. */
-static json_t *ask(struct link *l, json_t *request, int timeout_ms)
+json_t *client_ask(struct client_link *l, json_t *request, int timeout_ms)
 {
 	char *text = json_dumps(request, JSON_COMPACT);
 	size_t used = 0;
@@ -141,8 +158,7 @@ static json_t *ask(struct link *l, json_t *request, int timeout_ms)
 	return answer;
 }
 
-/* Return: an exit code; a refusal is said. */
-static int judge(const json_t *answer, const char *name)
+int client_judge(const json_t *answer, const char *name)
 {
 	const char *code = "", *text = "it ended before it answered";
 
@@ -158,8 +174,8 @@ static int judge(const json_t *answer, const char *name)
 
 uint8_t client_escape(const struct rundir *rd)
 {
-	struct link l = {.fd = connect_to(rd, "control.sock")};
-	json_t *answer = l.fd < 0 ? NULL : ask(&l, json_pack("{s:s}", "do", "status"), ANSWER_PATIENCE_MS);
+	struct client_link l = {.fd = connect_to(rd, "control.sock"), .received_fd = -1};
+	json_t *answer = l.fd < 0 ? NULL : client_ask(&l, json_pack("{s:s}", "do", "status"), CLIENT_PATIENCE_MS);
 	json_int_t key = json_integer_value(json_object_get(answer, "escape"));
 
 	json_decref(answer);
@@ -189,8 +205,8 @@ static void print_size(uint64_t bytes, char *buf, size_t len)
 static void list_one(const struct rundir *rd, const char *name, pid_t pid, void *ctx)
 {
 	struct list *list = ctx;
-	struct link l = {.fd = connect_to(rd, "control.sock")};
-	json_t *answer = l.fd >= 0 ? ask(&l, json_pack("{s:s}", "do", "status"), 1000) : NULL;
+	struct client_link l = {.fd = connect_to(rd, "control.sock"), .received_fd = -1};
+	json_t *answer = l.fd >= 0 ? client_ask(&l, json_pack("{s:s}", "do", "status"), 1000) : NULL;
 	const char *state = l.fd >= 0 ? "silent" : "starting", *config = "";
 	json_int_t uptime = 0, memory = 0;
 	char size[32] = "-";
@@ -256,8 +272,8 @@ static int stop_one(const struct options *o, const char *name)
 	json_t *request = json_pack("{s:s}", "do", "stop"), *answer;
 	uint64_t patience = (o->has_grace ? o->grace_ns : 3600 * (uint64_t)CLOCK_NS_PER_S) + END_PATIENCE_MS * (uint64_t)CLOCK_NS_PER_MS;
 	struct rundir rd;
-	struct link l;
-	int code = link_open(&l, name, &rd);
+	struct client_link l;
+	int code = client_link_open(&l, name, &rd);
 
 	if (code != EXIT_OK) {
 		json_decref(request);
@@ -269,14 +285,14 @@ static int stop_one(const struct options *o, const char *name)
 	} else if (o->has_grace) {
 		json_object_set_new(request, "grace_ms", json_integer((json_int_t)(o->grace_ns / (uint64_t)CLOCK_NS_PER_MS)));
 	}
-	answer = ask(&l, request, ANSWER_PATIENCE_MS);
-	code = judge(answer, name);
+	answer = client_ask(&l, request, CLIENT_PATIENCE_MS);
+	code = client_judge(answer, name);
 	if (code == EXIT_OK && !wait_until_gone(&rd, clock_now_ns() + patience)) {
 		log_msg(LOG_ERR, "%s: still there", name);
 		code = EXIT_FAILED;
 	}
 	json_decref(answer);
-	link_close(&l, &rd);
+	client_link_close(&l, &rd);
 	return code;
 }
 
@@ -324,15 +340,15 @@ int client_simple(const struct options *o, const char *verb)
 
 	for (unsigned i = 0; i < o->nfiles; i++) {
 		struct rundir rd;
-		struct link l;
-		int code = link_open(&l, o->files[i], &rd);
+		struct client_link l;
+		int code = client_link_open(&l, o->files[i], &rd);
 
 		if (code == EXIT_OK) {
-			json_t *answer = ask(&l, json_pack("{s:s}", "do", verb), ANSWER_PATIENCE_MS);
+			json_t *answer = client_ask(&l, json_pack("{s:s}", "do", verb), CLIENT_PATIENCE_MS);
 
-			code = judge(answer, o->files[i]);
+			code = client_judge(answer, o->files[i]);
 			json_decref(answer);
-			link_close(&l, &rd);
+			client_link_close(&l, &rd);
 		}
 		worst = code != EXIT_OK ? code : worst;
 	}
@@ -384,31 +400,31 @@ int client_wait(const struct options *o)
 		uint64_t now = clock_now_ns();
 		struct rundir rd;
 		json_t *answer;
-		struct link l;
+		struct client_link l;
 		pid_t pid;
-		int code = link_open(&l, name, &rd);
+		int code = client_link_open(&l, name, &rd);
 
 		if (code != EXIT_OK) {
 			return code;
 		}
 		if (deadline && now >= deadline) {
-			link_close(&l, &rd);
+			client_link_close(&l, &rd);
 			return EXIT_TIMEOUT;
 		}
-		answer = ask(&l, wait_request(what, deadline ? deadline - now : 0), -1);
+		answer = client_ask(&l, wait_request(what, deadline ? deadline - now : 0), -1);
 		if (!answer && rundir_is_alive(&rd, &pid)) {
 			/* The guest was reset: the same VM, and a new socket connection. */
-			link_close(&l, &rd);
+			client_link_close(&l, &rd);
 			poll(NULL, 0, LOOK_MS);
 			continue;
 		}
-		code = answer ? judge(answer, name) : for_exit ? code_from_result(&rd) : judge(NULL, name);
+		code = answer ? client_judge(answer, name) : for_exit ? code_from_result(&rd) : client_judge(NULL, name);
 		if (answer && code == EXIT_OK && for_exit) {
 			json_unpack(answer, "{s:i}", "exit", &code);
 			wait_until_gone(&rd, clock_now_ns() + END_PATIENCE_MS * (uint64_t)CLOCK_NS_PER_MS);
 		}
 		json_decref(answer);
-		link_close(&l, &rd);
+		client_link_close(&l, &rd);
 		return code;
 	}
 }
@@ -422,8 +438,8 @@ int client_ctl(const struct options *o)
 	const char *name = o->files[0], *text = o->events ? "{\"do\":\"subscribe\"}" : o->files[1], *line;
 	size_t used = 0;
 	struct rundir rd;
-	struct link l;
-	int code = link_open(&l, name, &rd);
+	struct client_link l;
+	int code = client_link_open(&l, name, &rd);
 
 	if (code != EXIT_OK) {
 		return code;
@@ -446,8 +462,8 @@ int client_ctl(const struct options *o)
 		line = read_line(&l, &used, -1);
 	}
 	if (!line && !o->events) {
-		code = judge(NULL, name);
+		code = client_judge(NULL, name);
 	}
-	link_close(&l, &rd);
+	client_link_close(&l, &rd);
 	return code;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The verbs that speak to a running VM over its control socket: list, stop, pause, resume, reset, wait, console, ctl.
+ * The verbs that speak to a running VM over its control socket: list, stop, pause, resume, reset, wait, console, screenshot, ctl.
  * Results go to standard output, one line for what went wrong to standard error. Each returns an exit code (result.h).
  *
  * Thread: the main thread.
@@ -24,6 +24,8 @@ int client_wait(const struct options *o);
 int client_console(const struct options *o);
 /* The control character that is the VM's console.escape, Ctrl-A for one that does not answer. Says nothing. */
 uint8_t client_escape(const struct rundir *rd);
+/* What a scanout shows, as a PNG in a file or on standard output. */
+int client_screenshot(const struct options *o);
 /* Passes one request on and prints the answer; with --events everything that happens. */
 int client_ctl(const struct options *o);
 

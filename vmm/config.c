@@ -790,11 +790,29 @@ static void check_inputs(struct load *l)
 static void check_devices(struct load *l)
 {
 	const struct config *cfg = l->cfg;
-	unsigned n = cfg->ndisks + cfg->ninputs + (cfg->console.type != CONSOLE_NONE) + cfg->rng.enable;
+	unsigned n = cfg->ndisks + cfg->ninputs + (cfg->console.type != CONSOLE_NONE) + cfg->rng.enable + (cfg->gpu.mode != GPU_OFF);
 
 	if (n > X86_VIRTIO_MAX) {
 		whole_mistake(l, cfg->ninputs ? input_where(cfg, cfg->ninputs - 1, "type") : "tinyvmm",
-			"%u virtio devices (disks, input devices, console, rng): there are interrupt lines for %d", n, X86_VIRTIO_MAX);
+			"%u virtio devices (disks, input devices, display, console, rng): there are interrupt lines for %d", n, X86_VIRTIO_MAX);
+	}
+}
+
+/* A display is of little use without them. */
+static void add_inputs(struct load *l)
+{
+	static const struct {
+		enum input_kind type;
+		const char *name;
+	} wanted[] = {{INPUT_KEYBOARD, "keyboard0"}, {INPUT_TABLET, "tablet0"}};
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		struct config_input_device *in = &l->cfg->input[l->cfg->ninputs];
+		struct target t = item_target(l->cfg, config_find_list("input", 5), l->cfg->ninputs++);
+
+		set_initial(&t);
+		in->type = wanted[i].type;
+		in->name = strdup(wanted[i].name);
 	}
 }
 
@@ -824,6 +842,9 @@ static void check_whole(struct load *l, const char *path)
 	}
 	check_disks(l);
 	check_inputs(l);
+	if (cfg->gpu.mode != GPU_OFF && cfg->ninputs == 0) {
+		add_inputs(l);
+	}
 	check_devices(l);
 	if (host_cpus > 0 && cfg->machine.cpus > (unsigned long)host_cpus) {
 		fprintf(l->report, "%s: warning: machine.cpus is %u, but this host has %ld\n", config_where(cfg, "machine.cpus"),

@@ -26,18 +26,28 @@
 #define CONFIG_DISK_KEYS 9
 #define CONFIG_INPUTS_MAX 16
 #define CONFIG_INPUT_KEYS 10
+#define CONFIG_SCANOUTS_MAX 16
 
 enum config_hugepages { HUGEPAGES_THP, HUGEPAGES_OFF, HUGEPAGES_2M, HUGEPAGES_1G };
 enum config_exit_port { EXIT_PORT_OFF, EXIT_PORT_CODE, EXIT_PORT_ISA_DEBUG };
 enum config_expect_exit { EXPECT_EXIT_STOP, EXPECT_EXIT_POWEROFF, EXPECT_EXIT_GUEST };
 enum config_end { END_EXIT, END_RESTART }; /* on_reboot, on_panic */
 enum config_disk_format { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2 }; /* the second one only to say what to do about it */
+enum config_gpu { GPU_OFF, GPU_2D };
 enum config_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_SOCKET };
 
 /* An array of strings, or a single one. */
 struct config_list {
 	char *item[CONFIG_LIST_MAX];
 	unsigned n;
+};
+
+/* Sizes of pictures; the last one counts for all that follow. */
+struct config_pixels {
+	unsigned n;
+	struct {
+		uint32_t width, height;
+	} item[CONFIG_SCANOUTS_MAX];
 };
 
 /* One [[disk]]. */
@@ -98,6 +108,13 @@ struct config {
 	struct {
 		bool enable;
 	} rng;
+	struct {
+		enum config_gpu mode;
+		struct config_pixels size;
+		unsigned refresh, scanouts; /* refresh in Hz */
+		uint64_t max_host_memory; /* bytes */
+		bool blob;
+	} gpu;
 	struct {
 		uint64_t timeout_ns;
 		struct config_list console, fail; /* extended regular expressions that compile */

@@ -24,6 +24,9 @@ static const char *const end_values[] = {"exit", "restart", NULL};
 static const char *const console_values[] = {"none", "stdio", "file", "socket", NULL};
 static const char *const serial_values[] = {"off", "stdio", "file", "socket", NULL};
 
+/* As enum config_gpu. */
+static const char *const gpu_values[] = {"off", "2d", NULL};
+
 static const char *const format_values[] = {"raw", "qcow2", NULL};
 static const char *const cache_values[] = {"writeback", "direct", "unsafe", NULL};
 
@@ -67,6 +70,15 @@ const struct config_key config_keys[] = {
 		"16550 serial port (ttyS0): for early messages; every byte costs an exit."},
 	{"serial", "log", CONFIG_PATH, AT(serial.path), NULL, NULL, 1, PATH_LEN_MAX, "File that gets a copy of the serial port's output."},
 	{"rng", "enable", CONFIG_BOOL, AT(rng.enable), "true", NULL, 0, 0, "virtio-rng: random numbers from the host."},
+	{"gpu", "mode", CONFIG_ENUM, AT(gpu.mode), "off", gpu_values, 0, 0,
+		"virtio-gpu: no display, or one without acceleration. With it a keyboard and a tablet are there when no [[input]] is."},
+	{"gpu", "size", CONFIG_PIXELS, AT(gpu.size), "1280x800", NULL, 64, 16384,
+		"Preferred size in pixels; an array says one for each output, and its last one counts for the rest."},
+	{"gpu", "refresh", CONFIG_COUNT, AT(gpu.refresh), "60", NULL, 1, 360, "Pictures a second the guest is told the display shows."},
+	{"gpu", "scanouts", CONFIG_COUNT, AT(gpu.scanouts), "1", NULL, 1, CONFIG_SCANOUTS_MAX, "Outputs: monitors the guest can use."},
+	{"gpu", "max_host_memory", CONFIG_SIZE, AT(gpu.max_host_memory), "256M", NULL, 16 * MIB, (uint64_t)1 << 36,
+		"Host memory the guest's pictures may take."},
+	{"gpu", "blob", CONFIG_BOOL, AT(gpu.blob), "false", NULL, 0, 0, "Pictures may lie in guest memory and are copied when they are shown."},
 	{"expect", "timeout", CONFIG_TIME, AT(expect.timeout_ns), "60s", NULL, 0, 0, "How long a test may take."},
 	{"expect", "console", CONFIG_REGEXES, AT(expect.console), NULL, NULL, 1, REGEX_LEN_MAX,
 		"What the consoles must say, in this order: extended regular expressions, one or an array."},
@@ -313,6 +325,44 @@ static int to_control(uint8_t *out, const char *text, const struct toml_node *va
 		return 0;
 	}
 	return expected(err, err_len, "a control key such as \"ctrl-a\"", value);
+}
+
+/* `1280x800` to the end of @text. */
+static bool parse_pixels(const char *text, const struct config_key *key, uint32_t *width, uint32_t *height)
+{
+	unsigned w, h;
+	int used = 0;
+
+	if (!text || strspn(text, "0123456789x") != strlen(text) || strlen(text) > 11 || sscanf(text, "%ux%u%n", &w, &h, &used) != 2 || text[used] ||
+		w < key->min || w > key->max || h < key->min || h > key->max) {
+		return false;
+	}
+	*width = w;
+	*height = h;
+	return true;
+}
+
+static int to_pixels(struct config_pixels *out, const struct config_key *key, const struct toml_node *value, char *err, size_t err_len)
+{
+	bool is_array = toml_type_of(value) == TOML_ARRAY;
+	size_t n = is_array ? toml_count(value) : 1, len;
+	struct config_pixels p = {.n = 0};
+	char want[80];
+
+	if (n == 0 || n > CONFIG_SCANOUTS_MAX) {
+		return refuse(err, err_len, "%zu sizes: expected 1..%d", n, CONFIG_SCANOUTS_MAX);
+	}
+	for (; p.n < n; p.n++) {
+		const struct toml_node *item = is_array ? toml_item(value, p.n, NULL, NULL) : value;
+		const char *text = toml_type_of(item) == TOML_STRING ? toml_string(item, &len) : NULL;
+
+		if (!parse_pixels(text, key, &p.item[p.n].width, &p.item[p.n].height)) {
+			snprintf(want, sizeof(want), "a size such as \"1280x800\", %" PRIu64 "..%" PRIu64 " pixels each way", key->min, key->max);
+			return expected(err, err_len, want, item);
+		}
+	}
+	*out = p;
+	return 0;
 }
 
 static bool is_name(const char *text)
@@ -563,6 +613,8 @@ int config_set(void *base, const struct config_key *key, const struct toml_node 
 		return set_list(out, key, value, text, dir, err, err_len);
 	case CONFIG_COUNT:
 		return set_count(out, key, value, err, err_len);
+	case CONFIG_PIXELS:
+		return to_pixels(out, key, value, err, err_len);
 	case CONFIG_BOOL:
 		if (toml_type_of(value) != TOML_BOOLEAN) {
 			return expected(err, err_len, "true or false", value);

@@ -22,6 +22,7 @@ enum config_type {
 	CONFIG_COUNT, /* integer -> unsigned */
 	CONFIG_BOOL,
 	CONFIG_ENUM, /* one of values -> enum, in that order */
+	CONFIG_PIXELS, /* "1280x800", one or an array -> struct config_pixels */
 	CONFIG_CONTROL, /* "ctrl-a" -> uint8_t */
 };
 
@@ -31,7 +32,7 @@ struct config_key {
 	size_t offset; /* in struct config, or in an entry of the list table */
 	const char *initial; /* what it is when nobody says anything, as --set would; NULL: nothing */
 	const char *const *values; /* CONFIG_ENUM, ended by NULL */
-	uint64_t min, max; /* CONFIG_SIZE, _COUNT; bytes a string may have */
+	uint64_t min, max; /* CONFIG_SIZE, _COUNT; bytes a string may have; of CONFIG_PIXELS, each side */
 	const char *help; /* one sentence */
 };
 

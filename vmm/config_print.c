@@ -64,6 +64,15 @@ static void print_match(const struct config_match *m, FILE *out)
 	fputs(" }", out);
 }
 
+static void print_pixels(const struct config_pixels *p, FILE *out)
+{
+	fputs(p->n > 1 ? "[" : "", out);
+	for (unsigned i = 0; i < p->n; i++) {
+		fprintf(out, "%s\"%" PRIu32 "x%" PRIu32 "\"", i ? ", " : "", p->item[i].width, p->item[i].height);
+	}
+	fputs(p->n > 1 ? "]" : "", out);
+}
+
 static void print_value(const void *base, const struct config_key *key, FILE *out)
 {
 	const void *p = (const char *)base + key->offset;
@@ -102,6 +111,9 @@ static void print_value(const void *base, const struct config_key *key, FILE *ou
 		break;
 	case CONFIG_ENUM:
 		fprintf(out, "\"%s\"", key->values[*(const unsigned *)p]);
+		break;
+	case CONFIG_PIXELS:
+		print_pixels(p, out);
 		break;
 	case CONFIG_CONTROL:
 		fprintf(out, "'ctrl-%c'", (*(const uint8_t *)p | (*(const uint8_t *)p <= 26 ? 0x60 : 0x40)));
@@ -159,6 +171,9 @@ void config_print(const struct config *cfg, FILE *out)
 		i += n;
 	}
 	fprintf(out, "\n# host memory: at most %" PRIu64 "M for the guest, and about 1M for tinyvmm\n", cfg->machine.memory >> 20);
+	if (cfg->gpu.mode != GPU_OFF) {
+		fprintf(out, "# and at most %" PRIu64 "M for the guest's pictures\n", cfg->gpu.max_host_memory >> 20);
+	}
 	for (unsigned i = 0; i < cfg->ndisks; i++) {
 		if (cfg->disk[i].ephemeral && !cfg->disk[i].readonly && !cfg->disk[i].overlay_dir) {
 			fprintf(out, "# and what the guest writes to disk %u, at most its size\n", i);

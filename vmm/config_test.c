@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 
-#include "boot/x86_layout.h"
 #include "vmm/clock.h"
 #include "vmm/config_keys.h"
 
@@ -103,7 +102,7 @@ static void test_config_load_says_how_many_devices_there_can_be(void **state)
 		sets[i] = i < 16 ? "input.+.type=mouse" : "disk.+.path=d";
 	}
 	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n", sets, 18, &report), 1);
-	assert_non_null(strstr(report, "20 virtio devices (disks, input devices, console, rng): there are interrupt lines for 19"));
+	assert_non_null(strstr(report, "20 virtio devices (disks, input devices, display, console, rng): there are interrupt lines for 19"));
 	free(report);
 	config_finish(&cfg);
 	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n", sets, 17, &report), 0);
@@ -167,6 +166,7 @@ static void test_config_load_defaults_are_the_documented_ones(void **state)
 /* Something that is wrong for a key, by its type. */
 static unsigned bad_values(const struct config_key *key, const char **values)
 {
+	static char more[24];
 	unsigned n = 0;
 
 	values[n++] = "{ a = 1 }";
@@ -187,7 +187,8 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 	} else {
 		values[n++] = "0";
 		values[n++] = "-1";
-		values[n++] = key->max == X86_CPUS_MAX ? "65" : "1000001";
+		snprintf(more, sizeof(more), "%llu", (unsigned long long)key->max + 1);
+		values[n++] = more;
 		values[n++] = "9223372036854775807";
 		values[n++] = "\"two\"";
 	}
@@ -205,6 +206,18 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 		values[n++] = "\"20 s\"";
 		values[n++] = "\"1.5s\"";
 		values[n++] = "\"99999999999999999999s\"";
+		break;
+	case CONFIG_PIXELS:
+		values[n++] = "[]";
+		values[n++] = "[\"1280x800\", 7]";
+		values[n++] = "[\"1280x800\", \"63x64\"]";
+		values[n++] = "\"1280\"";
+		values[n++] = "\"1280x\"";
+		values[n++] = "\"1280x800x2\"";
+		values[n++] = "\"1280x 800\"";
+		values[n++] = "\"64x63\"";
+		values[n++] = "\"16385x64\"";
+		values[n++] = "\"99999999999x800\"";
 		break;
 	case CONFIG_ENUM:
 	case CONFIG_CONTROL:
@@ -463,6 +476,52 @@ static void test_config_load_input_devices(void **state)
 		"vm.toml:7:6: error: input.name: two input devices are called \"keyboard0\"");
 }
 
+static void test_config_load_a_display_has_a_keyboard_and_a_tablet(void **state)
+{
+	static const char with_mouse[] = "[boot]\nkernel = 'k'\n[gpu]\nmode = '2d'\n[[input]]\ntype = 'mouse'\n";
+	const char *sets[] = {"gpu.mode=2d"};
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n", sets, 1, &report), 0);
+	assert_int_equal(cfg.ninputs, 2);
+	assert_string_equal(cfg.input[0].name, "keyboard0");
+	assert_string_equal(cfg.input[1].name, "tablet0");
+	assert_int_equal(cfg.input[1].type, INPUT_TABLET);
+	free(report);
+	config_finish(&cfg);
+	assert_int_equal(load(&cfg, with_mouse, NULL, 0, &report), 0);
+	assert_int_equal(cfg.ninputs, 1);
+	free(report);
+	config_finish(&cfg);
+	assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n", NULL, 0, &report), 0);
+	assert_int_equal(cfg.ninputs, 0);
+	free(report);
+	config_finish(&cfg);
+}
+
+static void test_config_load_sizes_of_outputs(void **state)
+{
+	const char *sets[] = {"gpu.size=[\"1920x1080\", \"64x16384\"]"};
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n", NULL, 0, &report), 0);
+	assert_int_equal(cfg.gpu.size.n, 1);
+	assert_int_equal(cfg.gpu.size.item[0].width, 1280);
+	assert_int_equal(cfg.gpu.size.item[0].height, 800);
+	free(report);
+	config_finish(&cfg);
+	assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n", sets, 1, &report), 0);
+	assert_int_equal(cfg.gpu.size.n, 2);
+	assert_int_equal(cfg.gpu.size.item[0].width, 1920);
+	assert_int_equal(cfg.gpu.size.item[1].height, 16384);
+	free(report);
+	config_finish(&cfg);
+}
+
 static void test_config_load_disks_that_cannot_be(void **state)
 {
 	static const char nine[] = "[[disk]]\npath='a'\n[[disk]]\npath='b'\n[[disk]]\npath='c'\n[[disk]]\npath='d'\n[[disk]]\npath='e'\n"
@@ -640,6 +699,8 @@ int main(void)
 		cmocka_unit_test(test_config_load_evdev),
 		cmocka_unit_test(test_config_load_evdev_mistakes),
 		cmocka_unit_test(test_config_load_says_how_many_devices_there_can_be),
+		cmocka_unit_test(test_config_load_a_display_has_a_keyboard_and_a_tablet),
+		cmocka_unit_test(test_config_load_sizes_of_outputs),
 		cmocka_unit_test(test_config_load_disks_that_cannot_be),
 		cmocka_unit_test(test_config_load_includes),
 		cmocka_unit_test(test_config_print_can_be_loaded_again),

@@ -66,7 +66,7 @@ static int do_help(const struct options *o)
 
 static int do_version(void)
 {
-	printf("tinyvmm %s\nx86-64; boot: bzImage, PVH, Multiboot 1; devices: virtio-blk, virtio-console, virtio-rng, virtio-input, 8250, pvpanic, exit port\n",
+	printf("tinyvmm %s\nx86-64; boot: bzImage, PVH, Multiboot 1; devices: virtio-blk, virtio-console, virtio-rng, virtio-input, virtio-gpu, 8250, pvpanic, exit port\n",
 		TINYVMM_VERSION);
 	return EXIT_OK;
 }
@@ -114,6 +114,8 @@ static int run_verb(const struct options *o, char **argv)
 		return client_wait(o);
 	case VERB_CONSOLE:
 		return client_console(o);
+	case VERB_SCREENSHOT:
+		return client_screenshot(o);
 	case VERB_CTL:
 		return client_ctl(o);
 	case VERB_DEVICES:

@@ -32,6 +32,8 @@ enum option_id {
 	OPT_FOR,
 	OPT_LOG,
 	OPT_EVENTS,
+	OPT_SCANOUT,
+	OPT_NO_CURSOR,
 	OPT_PRINT,
 	OPT_NEED,
 	OPT_DESCRIBE,
@@ -47,6 +49,7 @@ enum option_id {
 
 #define ANY_NUMBER 1000000u
 #define JOBS_MAX 256u
+#define SCANOUTS_MAX 16u
 
 static const struct verb_info {
 	enum verb verb;
@@ -99,6 +102,10 @@ static const struct verb_info {
 		"The first who is attached may type, the others read. --log prints what the\n"
 		"console has said in the VM's last run.",
 		"tinyvmm console web", 1, 1, "VM"},
+	{VERB_SCREENSHOT, "screenshot", "[OPTIONS] VM [FILE]", "what the guest's display shows, as a PNG",
+		"FILE is NAME.png of the VM's name unless it is said; - is standard output. The\n"
+		"guest's pointer is in the picture. A display that shows nothing is an error.",
+		"tinyvmm screenshot web login.png", 1, 2, "VM"},
 	{VERB_CTL, "ctl", "[--events] VM [JSON]", "send one request to the control socket, print the answer",
 		"The protocol: tinyvmm-control(7). --events prints what happens until the VM\n"
 		"ends.",
@@ -127,6 +134,7 @@ static const struct option_info {
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "append", "TEXT", "boot.cmdline", "kernel command line"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "memory", "SIZE", "machine.memory", "such as 512M or 2G"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "cpus", "N", "machine.cpus", "1 to 64"},
+	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "gpu", "MODE", "gpu.mode", "off or 2d: a display"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "name", "NAME", "machine.name", "what the VM is called"},
 	{OPT_SET, VERB_RUN | VERB_CHECK | VERB_TEST, 0, "set", "KEY=VALUE", NULL, "any key of vm.toml; KEY=@FILE reads a file"},
 	{OPT_TIMEOUT, VERB_RUN | VERB_WAIT | VERB_TEST, 0, "timeout", "TIME", NULL, "no longer than 500ms, 60s, 2m ..."},
@@ -145,6 +153,8 @@ static const struct option_info {
 	{OPT_FOR, VERB_WAIT, 0, "for", "WHAT", NULL, "running, exit (default) or text=REGEX"},
 	{OPT_LOG, VERB_CONSOLE, 0, "log", NULL, NULL, "what was said, instead"},
 	{OPT_EVENTS, VERB_CTL, 0, "events", NULL, NULL, "one JSON object for each thing that happens"},
+	{OPT_SCANOUT, VERB_SCREENSHOT, 0, "scanout", "N", NULL, "which output, from 0; default 0"},
+	{OPT_NO_CURSOR, VERB_SCREENSHOT, 0, "no-cursor", NULL, NULL, "without the pointer"},
 	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
 	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
 	{OPT_DESCRIBE, VERB_DEVICES, 0, "describe", "PATH", NULL, "what this one can do, for input.description"},
@@ -280,6 +290,18 @@ static int set_jobs(const struct parse *p, const char *value)
 	return 0;
 }
 
+static int set_scanout(const struct parse *p, const char *value)
+{
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || n >= SCANOUTS_MAX) {
+		return wrong(p, "--scanout: expected 0..%u, got \"%s\"", SCANOUTS_MAX - 1, value);
+	}
+	p->o->scanout = (unsigned)n;
+	return 0;
+}
+
 static int set_wait_for(const struct parse *p, const char *value)
 {
 	if (strcmp(value, "running") != 0 && strcmp(value, "exit") != 0 && (strncmp(value, "text=", 5) != 0 || !value[5])) {
@@ -366,6 +388,11 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 		return 0;
 	case OPT_EVENTS:
 		o->events = true;
+		return 0;
+	case OPT_SCANOUT:
+		return set_scanout(p, value);
+	case OPT_NO_CURSOR:
+		o->no_cursor = true;
 		return 0;
 	case OPT_NEED:
 		return set_need(p, value);

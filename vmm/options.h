@@ -28,6 +28,7 @@ enum verb {
 	VERB_CONSOLE = 0x800,
 	VERB_CTL = 0x1000,
 	VERB_TEST = 0x2000,
+	VERB_SCREENSHOT = 0x4000,
 	VERB_DEVICES = 0x8000,
 };
 
@@ -55,6 +56,8 @@ struct options {
 	const char *describe; /* devices: which one; NULL: list all */
 	bool log; /* console */
 	bool events; /* ctl */
+	unsigned scanout; /* screenshot */
+	bool no_cursor;
 };
 
 /**

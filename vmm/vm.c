@@ -421,7 +421,10 @@ static int setup_virtio(struct vm *vm)
 	for (unsigned i = 0; r == 0 && i < vm->cfg->ndisks; i++) {
 		r = setup_disk(vm, &vm->cfg->disk[i], &vm->blk[i]);
 	}
-	return r < 0 ? r : vm_input_init(vm);
+	if (r == 0) {
+		r = vm_input_init(vm);
+	}
+	return r < 0 ? r : vm_gpu_init(vm);
 }
 
 static int setup_boot(struct vm *vm)
@@ -577,7 +580,7 @@ static void print_stats(const struct vm *vm, const json_t *stats)
  *   1. vCPUs leave KVM_RUN. One may be waiting for a device on this loop, or for room in the serial port's buffer: the port stops
  *      waiting, and the loop serves on until the last thread has said that it is gone. Then they are joined.
  *   2. What the guest wrote last goes out, for as long as somebody reads it, but not for ever.
- *   3. Devices are reset, so none holds a chain or a timer.
+ *   3. Devices are reset, each on its loop, so none holds a chain or a timer. Then the display's thread ends: what was asked of it comes back first.
  *   4. The terminal gets its mode back, and everything is closed and unmapped in the reverse order of its making.
  *
  * It runs after a failed start too: each step accepts what has not been made.
@@ -612,6 +615,7 @@ static void vm_stop(struct vm *vm)
 	}
 
 	virtio_bus_reset(&vm->virtio);
+	vm_gpu_stop(vm);
 	terminal_close(&vm->terminal);
 	stream_file_close(&vm->console_file, FLUSH_PATIENCE_MS);
 	stream_file_close(&vm->serial_file, FLUSH_PATIENCE_MS);
@@ -631,6 +635,7 @@ static void vm_stop(struct vm *vm)
 	for (unsigned i = 0; i < vm->nblks; i++) {
 		blk_finish(&vm->blk[i]);
 	}
+	vm_gpu_finish(vm);
 	vm_input_finish(vm);
 	rng_finish(&vm->rng);
 	console_finish(&vm->console);

@@ -34,6 +34,8 @@ static void end_wait(struct vm_wait *w)
 	loop_timer_stop(&w->timeout);
 	if (w->what == WAIT_TEXT) {
 		regfree(&w->regex);
+	} else if (w->what == WAIT_GPU) {
+		vm_gpu_forget(w->gpu);
 	}
 	w->what = WAIT_NOTHING;
 	w->conn = NULL;
@@ -161,6 +163,9 @@ static bool answer_stats(struct vm *vm)
 			json_t *stats = vm_stats_json(&vm->kvm, vm->vcpu, vm->nvcpus);
 
 			json_object_set_new(stats, "input", vm_input_stats(vm));
+			if (vm->gpu) {
+				json_object_set_new(stats, "gpu", vm_gpu_stats(vm));
+			}
 			answer_wait(&vm->ctl.wait[i], stats);
 		}
 	}
@@ -473,6 +478,33 @@ void vm_control_input_drained(struct vm *vm, const struct vm_input *in)
 	}
 }
 
+void vm_control_gpu_asked(struct vm *vm, struct control_conn *conn, struct vm_gpu_request *r)
+{
+	begin_wait(vm, conn, WAIT_GPU, 0)->gpu = r;
+}
+
+void vm_control_gpu_done(struct vm *vm, struct control_conn *conn)
+{
+	struct vm_wait *w = &vm->ctl.wait[control_conn_index(conn)];
+
+	w->what = WAIT_NOTHING;
+	end_wait(w);
+}
+
+static void do_screenshot(const struct verb_call *c)
+{
+	json_int_t scanout = 0;
+	int cursor = 1;
+	json_error_t err;
+	const char *verb;
+	json_t *id;
+
+	if (!unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s?I, s?b}", "do", &verb, "id", &id, "scanout", &scanout,
+		"cursor", &cursor), &err)) {
+		vm_gpu_screenshot(c->vm, c->conn, scanout, cursor);
+	}
+}
+
 static void do_subscribe(const struct verb_call *c)
 {
 	if (takes_nothing(c)) {
@@ -488,7 +520,8 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 		void (*fn)(const struct verb_call *c);
 	} verbs[] = {
 		{"version", do_version}, {"status", do_status}, {"stats", do_stats}, {"config", do_config}, {"stop", do_stop}, {"pause", do_pause},
-		{"resume", do_resume}, {"reset", do_reset}, {"wait", do_wait}, {"input", do_input}, {"evdev", do_evdev}, {"subscribe", do_subscribe},
+		{"resume", do_resume}, {"reset", do_reset}, {"wait", do_wait}, {"input", do_input}, {"evdev", do_evdev}, {"screenshot", do_screenshot},
+		{"subscribe", do_subscribe},
 	};
 	const struct verb_call c = {.vm = ctx, .conn = conn, .request = request};
 

@@ -28,16 +28,18 @@
 #include "vmm/vcpu.h"
 #include "vmm/virtio_bus.h"
 #include "vmm/vm.h"
+#include "vmm/vm_gpu.h"
 #include "vmm/vm_input.h"
 #include "vmm/x86_ports.h"
 #include "vmm/x86_vcpu.h"
 
 /* What a connection of the control socket waits for. */
 struct vm_wait {
-	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT, WAIT_STATS, WAIT_INPUT } what;
+	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT, WAIT_STATS, WAIT_INPUT, WAIT_GPU } what;
 	struct control_conn *conn;
 	regex_t regex; /* WAIT_TEXT */
 	const struct vm_input *input; /* WAIT_INPUT */
+	struct vm_gpu_request *gpu; /* WAIT_GPU */
 	struct loop_timer timeout;
 };
 
@@ -87,6 +89,7 @@ struct vm {
 	struct console console;
 	struct blk blk[CONFIG_DISKS_MAX];
 	unsigned nblks; /* made */
+	struct vm_gpu *gpu; /* NULL: there is no display */
 	struct vm_input *input;
 	unsigned ninputs; /* made */
 	struct loop_source evdev_watch; /* fn NULL: no device of the host has been absent yet */
@@ -111,6 +114,9 @@ void vm_control_parked(struct vm *vm);
 void vm_control_stats_opened(struct vm *vm);
 /* All that was sent to a device is with the guest, or will never be. */
 void vm_control_input_drained(struct vm *vm, const struct vm_input *in);
+/* A connection waits for @r; its answer is here, and comes next. */
+void vm_control_gpu_asked(struct vm *vm, struct control_conn *conn, struct vm_gpu_request *r);
+void vm_control_gpu_done(struct vm *vm, struct control_conn *conn);
 /* What the end means where something was expected; registers of a guest that hangs go to the log. The vCPUs still run at a timeout. */
 void vm_control_timeout(struct vm *vm);
 void vm_control_judge(struct vm *vm);

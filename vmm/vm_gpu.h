@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The display of a running VM: the graphics device and what shows its pictures, on a loop and a thread of their own, and what people ask of them.
+ *
+ * The main loop never waits for this thread: a request goes there as a post and comes back as one, and only then is answered.
+ *
+ * Thread: the main thread, except where noted.
+ */
+#ifndef VMM_VM_GPU_H
+#define VMM_VM_GPU_H
+
+#include <jansson.h>
+#include <pthread.h>
+
+#include "devices/gpu.h"
+#include "display/display.h"
+#include "vmm/control.h"
+#include "vmm/loop.h"
+
+struct vm;
+
+struct vm_gpu {
+	struct loop loop;
+	struct display display;
+	struct gpu dev;
+	pthread_t thread;
+	bool is_running; /* the thread is there */
+	unsigned asked; /* requests that have not come back */
+};
+
+/* What somebody asks of the display. Made and answered on the main loop, carried out on the display's. */
+struct vm_gpu_request;
+
+/* Nothing where gpu.mode is "off". Afterwards the thread runs. Return: 0 or -errno (logged). */
+int vm_gpu_init(struct vm *vm);
+/* The devices have been reset: the thread ends. Requests on their way come back first. Accepts what has not been made. */
+void vm_gpu_stop(struct vm *vm);
+void vm_gpu_finish(struct vm *vm);
+
+/* Answers @conn, now or later. */
+void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scanout, bool cursor);
+
+/* The connection of a request has ended: nobody waits for it any more. */
+void vm_gpu_forget(struct vm_gpu_request *r);
+
+/* {"flushes": 1, ...}; the caller owns it. NULL: there is no display. */
+json_t *vm_gpu_stats(const struct vm *vm);
+
+#endif
