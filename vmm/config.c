@@ -772,6 +772,9 @@ static void check_inputs(struct load *l)
 			in->name = NULL;
 		}
 		of_kind[in->type]++;
+		if (in->type != INPUT_KEYBOARD && in->type != INPUT_EVDEV && strcmp(in->origin[2], "default") != 0) {
+			whole_mistake(l, in->origin[2], "input.layout: only a keyboard has one");
+		}
 		for (unsigned j = 0; j < i; j++) {
 			if (in->name && cfg->input[j].name && strcmp(in->name, cfg->input[j].name) == 0) {
 				whole_mistake(l, input_where(cfg, i, strcmp(in->origin[1], "default") == 0 ? "type" : "name"),

@@ -25,8 +25,9 @@
 #define CONFIG_DISK_NAME_MAX 20 /* bytes of a virtio-blk serial number */
 #define CONFIG_DISK_KEYS 9
 #define CONFIG_INPUTS_MAX 16
-#define CONFIG_INPUT_KEYS 10
+#define CONFIG_INPUT_KEYS 11
 #define CONFIG_SCANOUTS_MAX 16
+#define CONFIG_LAYOUT_MAX 63
 
 enum config_hugepages { HUGEPAGES_THP, HUGEPAGES_OFF, HUGEPAGES_2M, HUGEPAGES_1G };
 enum config_exit_port { EXIT_PORT_OFF, EXIT_PORT_CODE, EXIT_PORT_ISA_DEBUG };
@@ -70,6 +71,7 @@ struct config_match {
 struct config_input_device {
 	enum input_kind type;
 	char *name; /* what requests call it: keyboard0, keyboard1, mouse0, ... unless it is said */
+	char *layout; /* of a keyboard, as the guest has it: LAYOUT or LAYOUT(VARIANT) */
 	char *path;
 	unsigned fd; /* inherited; 0: none */
 	struct config_match *match;
@@ -151,6 +153,9 @@ void config_finish(struct config *cfg); /* accepts zeroed memory */
 
 /* Where the value of @key ("boot.kernel", "disk.0.path") came from, for mistakes that are found later. */
 const char *config_where(const struct config *cfg, const char *key);
+
+/* Whether @text may name a layout; not whether there is one. */
+bool config_is_layout(const char *text);
 
 /* "keyboard", as vm.toml calls it. */
 const char *config_input_kind(enum input_kind kind);

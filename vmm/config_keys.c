@@ -104,6 +104,8 @@ const struct config_key config_keys[] = {
 	{"input", "type", CONFIG_ENUM, IN_INPUT(type), NULL, input_values, 0, 0, "What the guest gets: a keyboard, a mouse, a tablet (a pointer with a place), a touch screen, or a device of the host. Required."},
 	{"input", "name", CONFIG_STRING, IN_INPUT(name), NULL, NULL, 1, CONFIG_NAME_MAX,
 		"What requests on the control socket call it; default: keyboard0, mouse0, ..."},
+	{"input", "layout", CONFIG_STRING, IN_INPUT(layout), "us", NULL, 1, CONFIG_LAYOUT_MAX,
+		"What the guest takes a keyboard's keys for, so that tinyvmm input can type text: LAYOUT or LAYOUT(VARIANT), as xkb names them."},
 	{"input", "path", CONFIG_PATH, IN_INPUT(path), NULL, NULL, 1, PATH_LEN_MAX, "evdev: the host's device, /dev/input/by-id/..."},
 	{"input", "fd", CONFIG_COUNT, IN_INPUT(fd), NULL, NULL, 3, 65535, "evdev: the device was opened by whoever started tinyvmm; the descriptor's number."},
 	{"input", "match", CONFIG_MATCH, IN_INPUT(match), NULL, NULL, 1, REGEX_LEN_MAX,
@@ -372,6 +374,14 @@ static bool is_name(const char *text)
 	return n > 0 && text[n] == '\0' && !strchr("._-", text[0]);
 }
 
+bool config_is_layout(const char *text)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+	size_t n = strspn(text, letters), variant = text[n] == '(' ? strspn(text + n + 1, letters) : 0;
+
+	return n > 0 && n + variant <= CONFIG_LAYOUT_MAX && (text[n] == '\0' || (variant > 0 && strcmp(text + n + 1 + variant, ")") == 0));
+}
+
 /* Copies @path with ${VAR} and ${VAR:-instead} replaced. Return: 0, or -EINVAL with @err. */
 static int expand_variables(FILE *out, const char *path, char *err, size_t err_len)
 {
@@ -469,6 +479,9 @@ static int set_string(char **out, const struct config_key *key, const char *text
 
 	if (strcmp(key->name, "name") == 0 && !is_name(text)) {
 		return refuse(err, err_len, "\"%.40s\" is no name: want lower-case letters, digits, '.', '_' and '-', a letter or digit first", text);
+	}
+	if (strcmp(key->name, "layout") == 0 && !config_is_layout(text)) {
+		return refuse(err, err_len, "\"%.40s\" is no keyboard layout: want LAYOUT or LAYOUT(VARIANT), such as \"us\" or \"de(nodeadkeys)\"", text);
 	}
 	copy = strdup(text);
 	if (!copy) {

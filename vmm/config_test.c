@@ -469,8 +469,12 @@ static void test_config_load_input_devices(void **state)
 	assert_string_equal(cfg.input[2].name, "multitouch0");
 	assert_int_equal(cfg.input[2].type, INPUT_MULTITOUCH);
 	assert_string_equal(cfg.input[3].name, "mouse0");
+	assert_string_equal(cfg.input[0].layout, "us");
 	free(report);
 	config_finish(&cfg);
+	assert_true(config_is_layout("us") && config_is_layout("de(nodeadkeys)"));
+	assert_false(config_is_layout("") || config_is_layout("de,us") || config_is_layout("de(neo)x") || config_is_layout("(neo)"));
+	assert_one_mistake("[boot]\nkernel='k'\n[[input]]\ntype='mouse'\nlayout='us'\n", "vm.toml:5:8: error: input.layout: only a keyboard has one");
 	assert_one_mistake("[[input]]\nname = 'x'\n", "vm.toml:1:1: error: input: type is missing");
 	assert_one_mistake("[boot]\nkernel='k'\n[[input]]\ntype='mouse'\nname='keyboard0'\n[[input]]\ntype='keyboard'\n",
 		"vm.toml:7:6: error: input.name: two input devices are called \"keyboard0\"");
