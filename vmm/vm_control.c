@@ -282,10 +282,10 @@ static void do_status(const struct verb_call *c)
 	const struct vm *vm = c->vm;
 
 	if (takes_nothing(c)) {
-		control_ok(c->conn, json_pack("{s:s, s:i, s:s, s:I, s:i, s:I, s:s, s:i}", "name", vm->cfg->machine.name, "pid", getpid(), "state",
+		control_ok(c->conn, json_pack("{s:s, s:i, s:s, s:I, s:i, s:I, s:s, s:i, s:o}", "name", vm->cfg->machine.name, "pid", getpid(), "state",
 			state_name(vm), "uptime_ms", (json_int_t)((clock_now_ns() - vm->ctl.started_ns) / (uint64_t)CLOCK_NS_PER_MS), "cpus",
 			(int)vm->cfg->machine.cpus, "memory", (json_int_t)vm->cfg->machine.memory, "config", vm->options->config_path, "escape",
-			(int)vm->cfg->console.escape));
+			(int)vm->cfg->console.escape, "input", vm_input_list(vm)));
 	}
 }
 

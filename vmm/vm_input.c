@@ -219,6 +219,31 @@ void vm_input_gone(struct vm *vm, unsigned conn)
 	}
 }
 
+json_t *vm_input_list(const struct vm *vm)
+{
+	json_t *all = json_array();
+
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		const struct config_input_device *config = &vm->cfg->input[i];
+		const struct input *dev = &vm->input[i].dev;
+		json_t *one = json_pack("{s:s, s:s, s:b}", "name", vm->input[i].name, "type", config_input_kind(config->type), "driver",
+			(int)virtio_device_is_running(&dev->base));
+		json_t *leds = json_array();
+
+		for (unsigned code = 0; code < LED_CNT; code++) {
+			if (dev->lights[code / 8] & 1u << code % 8) {
+				json_array_append_new(leds, json_integer((json_int_t)code));
+			}
+		}
+		if (config->type == INPUT_KEYBOARD) {
+			json_object_set_new(one, "layout", json_string(config->layout));
+		}
+		json_object_set_new(one, "leds", leds);
+		json_array_append_new(all, one);
+	}
+	return all;
+}
+
 json_t *vm_input_stats(const struct vm *vm)
 {
 	json_t *all = json_object();

@@ -46,6 +46,9 @@ int vm_input_events(struct vm_input *in, unsigned conn, const json_t *events, ch
 /* The connection has ended. */
 void vm_input_gone(struct vm *vm, unsigned conn);
 
+/* What there is: [{"name": "keyboard0", "type": "keyboard", "driver": true, "layout": "us", "leds": [1]}, ...]; the caller owns it. */
+json_t *vm_input_list(const struct vm *vm);
+
 /* {"keyboard0": {"frames_in": 1, ...}, ...}; the caller owns it. */
 json_t *vm_input_stats(const struct vm *vm);
 

@@ -196,6 +196,27 @@ static void test_vm_input_stats_name_every_device(void **state)
 	json_decref(stats);
 }
 
+static void test_vm_input_list_says_what_a_typist_needs(void **state)
+{
+	static struct config cfg;
+	static char de[] = "de";
+	json_t *list, *want;
+
+	(void)state;
+	cfg.input[0] = (struct config_input_device){.type = INPUT_KEYBOARD, .layout = de};
+	cfg.input[1].type = INPUT_MULTITOUCH;
+	cfg.input[2].type = INPUT_MOUSE;
+	vm->cfg = &cfg;
+	vm->input[0].dev.lights[0] = 1u << LED_CAPSL | 1u << LED_KANA;
+	list = vm_input_list(vm);
+	want = json_pack("[{s:s, s:s, s:b, s:s, s:[i, i]}, {s:s, s:s, s:b, s:[]}, {s:s, s:s, s:b, s:[]}]", "name", "keyboard0", "type", "keyboard", "driver", 0,
+		"layout", "de", "leds", LED_CAPSL, LED_KANA, "name", "screen", "type", "multitouch", "driver", 0, "leds", "name", "mouse0", "type", "mouse",
+		"driver", 0, "leds");
+	assert_true(json_equal(list, want));
+	json_decref(list);
+	json_decref(want);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -208,6 +229,7 @@ int main(void)
 		T(test_vm_input_fingers_of_a_connection_are_lifted_when_it_ends),
 		T(test_vm_input_connection_that_sent_nothing_changes_nothing),
 		T(test_vm_input_stats_name_every_device),
+		T(test_vm_input_list_says_what_a_typist_needs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
