@@ -34,6 +34,9 @@ rule_toml() {
 rule_evdev() {
 	grep -rnE '#include <(libevdev/|linux/uinput)' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -v '/devices/evdev_host\.c:'
 }
+rule_xkb() {
+	grep -rnE '#include <xkbcommon/' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -v '/vmm/keymap\.c:'
+}
 rule_exit() {
 	grep -rnE '(^|[^_a-z])(_?exit|abort)\(' --include=*.c "$1"/{vmm,virtio,devices,display,boot} |
 		grep -vE '_test\.c:|/vmm/main\.c:|^[^:]*:[0-9]+:[[:space:]]*(/?\*|//)'
@@ -44,7 +47,7 @@ rule_spdx() {
 	done
 }
 
-rules="virtio devices display png boot services kvm_h toml evdev exit spdx"
+rules="virtio devices display png boot services kvm_h toml xkb evdev exit spdx"
 n=0
 if [ "${1:-}" != --self-test ]; then
 	for rule in $rules; do
@@ -83,6 +86,7 @@ seed services vmm/loop.c '#include "virtio/mmio.h"'
 seed kvm_h vmm/vm.c '#include <linux/kvm.h>'
 seed toml vmm/config.c '#include <toml++/toml.h>'
 seed evdev vmm/vm.c '#include <libevdev/libevdev.h>'
+seed xkb vmm/typing.c '#include <xkbcommon/xkbcommon.h>'
 seed exit devices/x.c '	exit(1);'
 seed spdx vmm/x.c 'int x;'
 echo "1..$n"
