@@ -257,23 +257,8 @@ static int add_initrd(struct parse *p, const char *path)
 /* @zero: "0s" is a time too. */
 static int set_time(const struct parse *p, const struct option_info *opt, const char *value, bool zero, uint64_t *out)
 {
-	static const struct {
-		const char *unit;
-		uint64_t ns;
-	} units[] = {{"ms", CLOCK_NS_PER_MS}, {"s", CLOCK_NS_PER_S}, {"m", 60 * CLOCK_NS_PER_S}, {"h", 3600 * CLOCK_NS_PER_S}};
-	char *end = NULL;
-	unsigned long long n = 0;
-
-	if (*value >= '0' && *value <= '9') {
-		errno = 0;
-		n = strtoull(value, &end, 10);
-	}
-	for (size_t i = 0; end && errno == 0 && i < COUNT(units); i++) {
-		/* In milliseconds it fits an int wherever it goes: 24 days. */
-		if (strcmp(end, units[i].unit) == 0 && (n > 0 || zero) && n <= INT32_MAX * (uint64_t)CLOCK_NS_PER_MS / units[i].ns) {
-			*out = n * units[i].ns;
-			return 0;
-		}
+	if (clock_parse(value, out) && (*out > 0 || zero)) {
+		return 0;
 	}
 	return wrong(p, "--%s: expected a time such as \"500ms\", \"60s\" or \"2m\", got \"%s\"", opt->name, value);
 }
