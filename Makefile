@@ -100,6 +100,7 @@ $(TEST_BIN:=.o): CFLAGS += -Wno-conversion
 
 # libevdev's headers lie in a folder of their own; one file wants them.
 $(OUT)/devices/evdev_host.o: CFLAGS += -isystem /usr/include/libevdev-1.0
+$(OUT)/devices/key_name.o: CFLAGS += -isystem /usr/include/libevdev-1.0
 
 $(OUT)/%.o: %.c Makefile
 	$(call say,CC,$<)
@@ -134,7 +135,7 @@ format-check:
 # With the flags of the program; what .clang-tidy finds is an error.
 tidy:
 	$(Q)printf '%s\n' $(filter %.c,$(SRC)) $(TESTS) $(FUZZ) $(SUPPORT) | \
-		xargs -P $(shell nproc) -I FILE clang-tidy --quiet FILE -- $(CFLAGS) -U_FORTIFY_SOURCE 2> build/tidy.log || { grep -v generated build/tidy.log; exit 1; }
+		xargs -P $(shell nproc) -I FILE clang-tidy --quiet FILE -- $(CFLAGS) -isystem /usr/include/libevdev-1.0 -U_FORTIFY_SOURCE 2> build/tidy.log || { grep -v generated build/tidy.log; exit 1; }
 
 deps:
 	$(Q)tools/deps.sh build guest test images
