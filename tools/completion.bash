@@ -36,6 +36,7 @@ _tinyvmm_load() {
 			keys+=("$name")
 			key_values[$name]=$b
 			;;
+		command) commands+=("$name") ;;
 		esac
 	done < <("${1/#\~\//$HOME/}" help --table 2> /dev/null)
 }
@@ -105,6 +106,8 @@ _tinyvmm_value() {
 	*:DIR) _tinyvmm_files "$3" "$2" - ;;
 	*:KEY=VALUE) _tinyvmm_set "$3" "$2" ;;
 	--for:*) _tinyvmm_offer "$3" "$2" running exit text= ;;
+	# shellcheck disable=SC2046
+	*:LAYOUT) _tinyvmm_offer "$3" "$2" $(sed -n '/^! layout/,/^$/s/^  \([^ ]*\) .*/\1/p' /usr/share/X11/xkb/rules/evdev.lst 2> /dev/null) ;;
 	--need:*) _tinyvmm_offer "$3" "$2" kvm ;;
 	esac
 }
@@ -123,7 +126,7 @@ _tinyvmm_open() {
 }
 
 _tinyvmm() {
-	local -a words=() verbs=() keys=()
+	local -a words=() verbs=() keys=() commands=()
 	local -A verb_args=() verb_word=() option_arg=() option_verbs=() long_of=() key_values=()
 	local verb='' open='' cur name only_words='' nwords=0 i strip breaks
 
@@ -131,7 +134,10 @@ _tinyvmm() {
 	_tinyvmm_words
 	_tinyvmm_load "${words[0]}"
 	cur=${words[-1]}
-	for ((i = 1; i < ${#words[@]} - 1; i++)); do
+	for ((i = 1; i < ${#words[@]}; i++)); do
+		# The words of a command are its own.
+		[[ $verb != input ]] || ((nwords < 2)) || only_words=1
+		((i < ${#words[@]} - 1)) || break
 		if [[ -n $open ]]; then
 			open=
 		elif [[ -z $only_words && ${words[i]} == -- ]]; then
@@ -158,6 +164,8 @@ _tinyvmm() {
 		done
 	elif [[ -z $verb ]]; then
 		_tinyvmm_offer '' "$cur" "${verbs[@]}"
+	elif [[ $verb == input ]] && ((nwords > 0)); then
+		((nwords > 1)) || _tinyvmm_offer '' "$cur" "${commands[@]}"
 	elif ((nwords == 0)) || [[ ${verb_args[$verb]:-} == *... ]]; then
 		case ${verb_word[$verb]:-} in
 		file) _tinyvmm_files '' "$cur" '*.toml' ;;

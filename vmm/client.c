@@ -15,7 +15,6 @@
 
 #include "vmm/client_priv.h"
 #include "vmm/clock.h"
-#include "vmm/control.h"
 #include "vmm/log.h"
 #include "vmm/result.h"
 #include "vmm/rundir.h"
@@ -153,6 +152,9 @@ json_t *client_ask(struct client_link *l, json_t *request, int timeout_ms)
 	const char *line = text && send_text(l, text) ? read_line(l, &used, timeout_ms) : NULL;
 	json_t *answer = line ? json_loads(line, 0, NULL) : NULL;
 
+	/* The next answer follows. */
+	memmove(l->buf, l->buf + used, l->len - used);
+	l->len -= used;
 	free(text);
 	json_decref(request);
 	return answer;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The verbs that speak to a running VM over its control socket: list, stop, pause, resume, reset, wait, console, screenshot, ctl.
+ * The verbs that speak to a running VM over its control socket: list, stop, pause, resume, reset, wait, input, console, screenshot, ctl.
  * Results go to standard output, one line for what went wrong to standard error. Each returns an exit code (result.h).
  *
  * Thread: the main thread.
@@ -26,6 +26,8 @@ int client_console(const struct options *o);
 uint8_t client_escape(const struct rundir *rd);
 /* What a scanout shows, as a PNG in a file or on standard output. */
 int client_screenshot(const struct options *o);
+/* Commands for the input devices of a VM, from the words behind its name or, for "-", from standard input. */
+int client_input(const struct options *o);
 /* Passes one request on and prints the answer; with --events everything that happens. */
 int client_ctl(const struct options *o);
 

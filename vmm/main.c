@@ -8,6 +8,7 @@
 #include "vmm/config.h"
 #include "vmm/devices.h"
 #include "vmm/doctor.h"
+#include "vmm/input_script.h"
 #include "vmm/log.h"
 #include "vmm/options.h"
 #include "vmm/plan.h"
@@ -58,6 +59,7 @@ static int do_help(const struct options *o)
 	if (o->table) {
 		options_print_table(stdout);
 		config_print_keys(stdout);
+		input_script_print_table(stdout);
 	} else {
 		options_print_help(o->help_for, stdout);
 	}
@@ -112,6 +114,8 @@ static int run_verb(const struct options *o, char **argv)
 		return client_simple(o, "reset");
 	case VERB_WAIT:
 		return client_wait(o);
+	case VERB_INPUT:
+		return client_input(o);
 	case VERB_CONSOLE:
 		return client_console(o);
 	case VERB_SCREENSHOT:

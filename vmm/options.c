@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "vmm/clock.h"
+#include "vmm/config.h"
 #include "vmm/doctor.h"
+#include "vmm/input_script.h"
 #include "vmm/suggest.h"
 
 enum option_id {
@@ -30,6 +32,8 @@ enum option_id {
 	OPT_KILL,
 	OPT_ALL,
 	OPT_FOR,
+	OPT_DEVICE,
+	OPT_LAYOUT,
 	OPT_LOG,
 	OPT_EVENTS,
 	OPT_SCANOUT,
@@ -97,6 +101,14 @@ static const struct verb_info {
 		"Exit code: 0 it happened, with --for exit the VM's own; 4 no such VM,\n"
 		"124 timeout.",
 		"tinyvmm wait --for text=login: --timeout 60s web", 1, 1, "VM"},
+	{VERB_INPUT, "input", "[OPTIONS] VM CMD...", "press keys and buttons in a VM, type text, move the pointer",
+		"CMD is one of these; - reads them from standard input, one a line. Options come\n"
+		"before it. X and Y are places from 0.0 to 1.0, with a dot. Every mistake is\n"
+		"found before anything is sent; done when the guest's driver has it all.\n"
+		"\n"
+		"Exit code: 0, 1 the VM refused, 2 a mistake, or a character the layout cannot\n"
+		"type, 3 no keyboard layouts on this host, 4 no such VM, 124 a wait was over.",
+		"tinyvmm input web type hello", 1, ANY_NUMBER, "VM"},
 	{VERB_CONSOLE, "console", "[--log] VM", "this terminal becomes the guest's console",
 		"Ctrl-A x (or the VM's own console.escape and x) leaves it; the VM goes on.\n"
 		"The first who is attached may type, the others read. --log prints what the\n"
@@ -151,6 +163,8 @@ static const struct option_info {
 	{OPT_KILL, VERB_STOP, 0, "kill", NULL, NULL, "no power button"},
 	{OPT_ALL, VERB_STOP, 0, "all", NULL, NULL, "every VM that runs"},
 	{OPT_FOR, VERB_WAIT, 0, "for", "WHAT", NULL, "running, exit (default) or text=REGEX"},
+	{OPT_DEVICE, VERB_INPUT, 0, "device", "NAME", NULL, "instead of the first one of its kind"},
+	{OPT_LAYOUT, VERB_INPUT, 0, "layout", "LAYOUT", NULL, "the guest's, instead of what vm.toml says"},
 	{OPT_LOG, VERB_CONSOLE, 0, "log", NULL, NULL, "what was said, instead"},
 	{OPT_EVENTS, VERB_CTL, 0, "events", NULL, NULL, "one JSON object for each thing that happens"},
 	{OPT_SCANOUT, VERB_SCREENSHOT, 0, "scanout", "N", NULL, "which output, from 0; default 0"},
@@ -368,6 +382,12 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 	case OPT_ALL:
 		o->all = true;
 		return 0;
+	case OPT_DEVICE:
+		o->device = value;
+		return 0;
+	case OPT_LAYOUT:
+		o->layout = value;
+		return config_is_layout(value) ? 0 : wrong(p, "--layout: expected LAYOUT or LAYOUT(VARIANT), such as us or de(nodeadkeys), got \"%s\"", value);
 	case OPT_LOG:
 		o->log = true;
 		return 0;
@@ -560,6 +580,8 @@ static int parse_all(struct parse *p, int argc, char *const *argv)
 		const char *arg = argv[i];
 		int r, used = 0;
 
+		/* The words of a command may begin like options: type -v, move -5 0. */
+		only_words |= p->o->verb == VERB_INPUT && p->o->nfiles > 1;
 		if (only_words || arg[0] != '-' || arg[1] == '\0') {
 			r = parse_word(p, arg);
 		} else if (strcmp(arg, "--") == 0) {
@@ -588,6 +610,9 @@ static int check_words(const struct parse *p)
 
 	if (verb && o->nfiles < verb->min) {
 		return wrong(p, "%s: which %s? see tinyvmm help %s", verb->name, verb->word, verb->name);
+	}
+	if (o->verb == VERB_INPUT && o->nfiles < 2) {
+		return wrong(p, "input: which command? see tinyvmm help input");
 	}
 	if (o->verb == VERB_STOP && o->all == (o->nfiles > 0)) {
 		return wrong(p, o->all ? "stop: either --all or names" : "stop: which VM? see tinyvmm help stop");
@@ -693,6 +718,10 @@ void options_print_help(enum verb verb, FILE *out)
 
 		if (v->verb == verb) {
 			fprintf(out, "usage: tinyvmm %s %s\n\n%s\n\n", v->name, v->args, v->text);
+			if (verb == VERB_INPUT) {
+				input_script_print_help(out);
+				fputc('\n', out);
+			}
 			print_options(verb, out);
 			fprintf(out, "\nexample: %s\n", v->example);
 		}

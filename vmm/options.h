@@ -30,12 +30,13 @@ enum verb {
 	VERB_TEST = 0x2000,
 	VERB_SCREENSHOT = 0x4000,
 	VERB_DEVICES = 0x8000,
+	VERB_INPUT = 0x10000,
 };
 
 struct options {
 	enum verb verb;
 	enum verb help_for; /* with VERB_HELP: one verb, or 0 for the overview */
-	const char **files; /* nfiles of them, or names of VMs, borrowed from argv; "-" is standard input */
+	const char **files; /* nfiles of them, or names of VMs, or one and the words of a command or request, borrowed from argv; "-" is standard input */
 	unsigned nfiles;
 	char **sets; /* nsets times "key=value", in order: --set, and options that stand for a key */
 	unsigned nsets;
@@ -54,6 +55,7 @@ struct options {
 	uint64_t grace_ns;
 	const char *wait_for; /* wait: "running", "exit" or "text=RE"; NULL: exit */
 	const char *describe; /* devices: which one; NULL: list all */
+	const char *device, *layout; /* input: NULL: the first one, and its own */
 	bool log; /* console */
 	bool events; /* ctl */
 	unsigned scanout; /* screenshot */

@@ -89,6 +89,34 @@ static void test_options_parse_ends_at_two_dashes(void **state)
 	options_finish(&o);
 }
 
+static void test_options_parse_leaves_the_words_of_input_alone(void **state)
+{
+	struct options o;
+	char *said;
+
+	(void)state;
+	assert_int_equal(parse(&o, ARGS("input", "--device", "kb", "web", "--layout=de(neo)", "type", "-v", "--layout", "--"), &said), 0);
+	assert_int_equal(o.verb, VERB_INPUT);
+	assert_string_equal(o.device, "kb");
+	assert_string_equal(o.layout, "de(neo)");
+	assert_int_equal(o.nfiles, 5);
+	assert_string_equal(o.files[2], "-v");
+	assert_string_equal(o.files[4], "--");
+	assert_int_equal(o.verbose, 0);
+	free(said);
+	options_finish(&o);
+	assert_int_equal(parse(&o, ARGS("input", "web", "-"), &said), 0);
+	assert_int_equal(o.nfiles, 2);
+	free(said);
+	options_finish(&o);
+	assert_refused(ARGS("input"), "input: which VM?");
+	assert_refused(ARGS("input", "web"), "input: which command?");
+	assert_refused(ARGS("input", "--layout", "de,us", "web", "type", "x"), "--layout: expected LAYOUT or LAYOUT(VARIANT)");
+	assert_refused(ARGS("input", "--timeout", "5s", "web", "type", "x"), "input: unknown option --timeout");
+	assert_refused(ARGS("type", "--device", "x"), "unknown verb");
+	assert_refused(ARGS("wait", "--device", "x", "web"), "wait: unknown option --device");
+}
+
 static void test_options_parse_understands_times(void **state)
 {
 	struct options o;
@@ -157,7 +185,7 @@ static void test_options_parse_help_wins_over_what_follows(void **state)
 static void test_options_print_help_fits_80_columns(void **state)
 {
 	static const enum verb verbs[] = {0, VERB_RUN, VERB_CHECK, VERB_DOCTOR, VERB_TEST, VERB_LIST, VERB_STOP, VERB_PAUSE, VERB_RESUME,
-		VERB_RESET, VERB_WAIT, VERB_CONSOLE, VERB_CTL, VERB_HELP};
+		VERB_RESET, VERB_WAIT, VERB_INPUT, VERB_CONSOLE, VERB_CTL, VERB_HELP};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
@@ -207,6 +235,7 @@ int main(void)
 		cmocka_unit_test(test_options_parse_takes_options_anywhere),
 		cmocka_unit_test(test_options_parse_joins_initrds_and_quotes),
 		cmocka_unit_test(test_options_parse_ends_at_two_dashes),
+		cmocka_unit_test(test_options_parse_leaves_the_words_of_input_alone),
 		cmocka_unit_test(test_options_parse_understands_times),
 		cmocka_unit_test(test_options_parse_refuses_what_it_does_not_know),
 		cmocka_unit_test(test_options_parse_knows_what_doctor_may_need),
