@@ -98,9 +98,8 @@ $(FUZZ_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libsupport.a $(OUT)/libtinyvmm.a
 $(OUT)/virtio/%.o $(OUT)/devices/%.o: CFLAGS += -Wconversion
 $(TEST_BIN:=.o): CFLAGS += -Wno-conversion
 
-# libevdev's headers lie in a folder of their own; one file wants them.
-$(OUT)/devices/evdev_host.o: CFLAGS += -isystem /usr/include/libevdev-1.0
-$(OUT)/devices/key_name.o: CFLAGS += -isystem /usr/include/libevdev-1.0
+# libevdev's headers lie in a folder of their own; two files want them.
+$(OUT)/devices/evdev_host.o $(OUT)/devices/key_name.o: CFLAGS += -isystem /usr/include/libevdev-1.0
 
 $(OUT)/%.o: %.c Makefile
 	$(call say,CC,$<)

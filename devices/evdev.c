@@ -2,7 +2,6 @@
 #include "devices/evdev.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <linux/input.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "devices/key_name.h"
 #include "vmm/log.h"
 
 #define READ_EVENTS 64
@@ -48,27 +48,6 @@ static const struct evdev_chord release_chord = {
 	.n = 4,
 };
 
-int evdev_key_code(const char *name, size_t len)
-{
-	char full[40];
-	int code;
-
-	if (len == 0 || len + sizeof("KEY_") > sizeof(full)) {
-		return -EINVAL;
-	}
-	snprintf(full, sizeof(full), "%.*s", (int)len, name);
-	code = evdev_host_code(EV_KEY, full);
-	if (code >= 0) {
-		return code;
-	}
-	strcpy(full, "KEY_");
-	for (size_t i = 0; i < len; i++) {
-		full[4 + i] = (char)toupper((unsigned char)name[i]);
-	}
-	full[4 + len] = '\0';
-	return evdev_host_code(EV_KEY, full);
-}
-
 static int parse_key(struct evdev_chord *chord, const char *name, size_t len)
 {
 	int code;
@@ -80,7 +59,7 @@ static int parse_key(struct evdev_chord *chord, const char *name, size_t len)
 			return 0;
 		}
 	}
-	code = evdev_key_code(name, len);
+	code = key_name_code(name, len);
 	if (code < 0) {
 		return code;
 	}

@@ -34,12 +34,9 @@ struct evdev_chord {
 	unsigned n; /* 0: no chord */
 };
 
-/* "KEY_F12", "f12", "volumeup": a name of <linux/input-event-codes.h>, KEY_ may be left out then also in small letters. Return: the code or -EINVAL. */
-int evdev_key_code(const char *name, size_t len);
-
 /**
  * evdev_chord_parse - "ctrl+ctrl", "ctrl+alt+g", "scrolllock"
- * Names as evdev_key_code has them, and ctrl, shift, alt, meta for either side. "": no chord.
+ * Names as key_name_code has them, and ctrl, shift, alt, meta for either side. "": no chord.
  * Return: 0, or -EINVAL with @err.
  */
 int evdev_chord_parse(struct evdev_chord *chord, const char *text, char *err, size_t err_len);

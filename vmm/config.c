@@ -15,6 +15,7 @@
 
 #include "boot/x86_layout.h"
 #include "devices/evdev.h"
+#include "devices/key_name.h"
 #include "vmm/config_keys.h"
 #include "vmm/log.h"
 #include "vmm/suggest.h"
@@ -742,7 +743,7 @@ static void check_evdev(struct load *l, unsigned i)
 		whole_mistake(l, input_where(cfg, i, "toggle"), "input.toggle: %s", err);
 	}
 	for (unsigned k = 0; k < in->reserve.n; k++) {
-		if (evdev_key_code(in->reserve.item[k], strlen(in->reserve.item[k])) < 0) {
+		if (key_name_code(in->reserve.item[k], strlen(in->reserve.item[k])) < 0) {
 			whole_mistake(l, input_where(cfg, i, "reserve"), "input.reserve: \"%s\" is no key: want names such as volumeup or KEY_SYSRQ",
 				in->reserve.item[k]);
 		}

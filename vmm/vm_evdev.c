@@ -7,6 +7,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "devices/key_name.h"
 #include "vmm/evdev_find.h"
 #include "vmm/log.h"
 #include "vmm/vm_priv.h"
@@ -171,7 +172,7 @@ int vm_evdev_init(struct vm_input *in, int fd)
 	/* Both have been checked. */
 	evdev_chord_parse(&o.toggle, config->toggle, err, sizeof(err));
 	for (unsigned i = 0; i < config->reserve.n; i++) {
-		int code = evdev_key_code(config->reserve.item[i], strlen(config->reserve.item[i]));
+		int code = key_name_code(config->reserve.item[i], strlen(config->reserve.item[i]));
 
 		o.reserve[code / 8] |= (uint8_t)(1u << code % 8);
 	}
