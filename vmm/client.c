@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "vmm/result.h"
 #include "vmm/rundir.h"
 
+#define CONNECT_PATIENCE_S 2
 /* Beyond the grace a VM was given: for its last words. */
 #define END_PATIENCE_MS 30000
 /* Ctrl-A */
@@ -29,9 +31,11 @@
 static int connect_to(const struct rundir *rd, const char *file)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	/* A monitor that is stopped takes no connections: when its queue is full, connect waits as well. */
+	struct timeval patience = {.tv_sec = CONNECT_PATIENCE_S};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || !rundir_file(rd, file, addr.sun_path, sizeof(addr.sun_path)) ||
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 || !rundir_file(rd, file, addr.sun_path, sizeof(addr.sun_path)) ||
 		connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0) {
 		if (fd >= 0) {
 			close(fd);
@@ -85,11 +89,24 @@ void client_link_close(struct client_link *l, struct rundir *rd)
 	close(rd->dir_fd);
 }
 
+/* One request is one line: a newline inside JSON is white space, and nothing at all would never be answered. */
 static bool send_text(const struct client_link *l, const char *text)
 {
-	size_t len = strlen(text);
+	size_t len = *text ? strlen(text) : 1;
+	char *line = malloc(len + 1);
+	bool sent;
 
-	return send(l->fd, text, len, MSG_NOSIGNAL) == (ssize_t)len && (text[len - 1] == '\n' || send(l->fd, "\n", 1, MSG_NOSIGNAL) == 1);
+	if (!line) {
+		return false;
+	}
+	memcpy(line, *text ? text : " ", len);
+	for (size_t i = 0; i < len; i++) {
+		line[i] = line[i] == '\n' ? ' ' : line[i];
+	}
+	line[len] = '\n';
+	sent = send(l->fd, line, len + 1, MSG_NOSIGNAL) == (ssize_t)len + 1;
+	free(line);
+	return sent;
 }
 
 /* More bytes behind those in l->buf, and a descriptor where one comes with them. Return: as recv. */
@@ -208,8 +225,8 @@ static void list_one(const struct rundir *rd, const char *name, pid_t pid, void 
 {
 	struct list *list = ctx;
 	struct client_link l = {.fd = connect_to(rd, "control.sock"), .received_fd = -1};
+	const char *state = l.fd >= 0 || errno == EAGAIN ? "silent" : "starting", *config = "";
 	json_t *answer = l.fd >= 0 ? client_ask(&l, json_pack("{s:s}", "do", "status"), 1000) : NULL;
-	const char *state = l.fd >= 0 ? "silent" : "starting", *config = "";
 	json_int_t uptime = 0, memory = 0;
 	char size[32] = "-";
 	int cpus = 0;
