@@ -4,13 +4,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <regex.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "boot/x86_layout.h"
 #include "vmm/clock.h"
+#include "vmm/pattern.h"
 
 #define MIB ((uint64_t)1 << 20)
 #define PATH_LEN_MAX 4095
@@ -497,10 +497,8 @@ static int to_regex(char **out, const char *text, char *err, size_t err_len)
 {
 	char why[128], *copy;
 	regex_t regex;
-	int r = regcomp(&regex, text, REG_EXTENDED | REG_NOSUB);
 
-	if (r != 0) {
-		regerror(r, &regex, why, sizeof(why));
+	if (pattern_compile(&regex, text, why, sizeof(why)) < 0) {
 		return refuse(err, err_len, "\"%.60s\" is no extended regular expression: %s", text, why);
 	}
 	regfree(&regex);

@@ -8,6 +8,7 @@
 
 #include "vmm/clock.h"
 #include "vmm/log.h"
+#include "vmm/pattern.h"
 
 /* Lines of Linux, its initramfs and systemd that no healthy boot has. The words are the programs' own. */
 static const struct {
@@ -41,33 +42,29 @@ static void on_last_words(struct loop_timer *timer)
 	e->fn(e->ctx, e->verdict, e->line);
 }
 
-static int compile(regex_t *regex, const char *pattern)
-{
-	return regcomp(regex, pattern, REG_EXTENDED | REG_NOSUB) == 0 ? 0 : -ENOMEM;
-}
-
 int expect_init(struct expect *e, const struct config *cfg, struct loop *loop,
 	void (*fn)(void *ctx, enum expect_verdict verdict, const char *line), void *ctx)
 {
-	int r = 0;
+	char why[128] = "out of memory";
+	int r;
 
 	*e = (struct expect){.cfg = cfg, .fn = fn, .ctx = ctx, .builtin = calloc(BUILTINS, sizeof(regex_t))};
 	loop_timer_init(&e->last_words, loop, on_last_words);
 	r = e->builtin ? 0 : -ENOMEM;
 	for (unsigned i = 0; r == 0 && i < BUILTINS; i++) {
-		r = compile(&e->builtin[i], builtin[i].pattern);
+		r = pattern_compile(&e->builtin[i], builtin[i].pattern, why, sizeof(why));
 	}
 	for (unsigned i = 0; r == 0 && i < cfg->expect.console.n; i++) {
-		r = compile(&e->console[i], cfg->expect.console.item[i]);
+		r = pattern_compile(&e->console[i], cfg->expect.console.item[i], why, sizeof(why));
 	}
 	for (unsigned i = 0; r == 0 && i < cfg->expect.fail.n; i++) {
-		r = compile(&e->fail[i], cfg->expect.fail.item[i]);
+		r = pattern_compile(&e->fail[i], cfg->expect.fail.item[i], why, sizeof(why));
 	}
 	if (r == 0 && cfg->expect.ready) {
-		r = compile(&e->ready, cfg->expect.ready);
+		r = pattern_compile(&e->ready, cfg->expect.ready, why, sizeof(why));
 	}
 	if (r < 0) {
-		log_errno(LOG_ERR, r, "[expect]");
+		log_msg(LOG_ERR, "[expect]: %s", why);
 	}
 	return r;
 }

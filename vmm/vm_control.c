@@ -12,6 +12,7 @@
 #include "vmm/clock.h"
 #include "vmm/log.h"
 #include "vmm/notify.h"
+#include "vmm/pattern.h"
 #include "vmm/result.h"
 #include "vmm/vm_evdev.h"
 #include "vmm/vm_priv.h"
@@ -377,16 +378,12 @@ static void do_reset(const struct verb_call *c)
 
 static void wait_for_text(const struct verb_call *c, const char *text, json_int_t timeout_ms)
 {
-	char why[160];
+	char why[160] = "expected an extended regular expression";
 	struct vm_wait *w;
 	regex_t regex;
-	int r = text ? regcomp(&regex, text, REG_EXTENDED | REG_NOSUB) : REG_BADPAT;
 
-	if (r != 0) {
-		if (text) {
-			regerror(r, &regex, why, sizeof(why));
-		}
-		control_error(c->conn, "field", "text: %s", text ? why : "expected an extended regular expression");
+	if (!text || pattern_compile(&regex, text, why, sizeof(why)) < 0) {
+		control_error(c->conn, "field", "text: %s", why);
 		return;
 	}
 	if (is_in_tail(&c->vm->console.stream, &regex) || is_in_tail(&c->vm->serial.stream, &regex)) {
