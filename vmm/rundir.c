@@ -4,9 +4,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -124,21 +124,32 @@ static int write_pid(const struct rundir *rd)
 	return r;
 }
 
-/* The lock file may be removed between open and flock by the one who had it: then it is another file's turn. */
+/* How long a name may be held by somebody who cannot be told: one who is about to say so, or who removes what a killed process left. */
+#define HOLDER_TRIES 500
+#define HOLDER_WAIT_US 2000
+
+/* Of the open file, so it outlasts an exec; and it can be asked for without being taken: whoever looks is in nobody's way. */
+static int lock_file(int fd, int cmd, struct flock *l)
+{
+	*l = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	return fcntl(fd, cmd, l) < 0 ? -errno : 0;
+}
+
+/* The lock file may be removed between open and lock by the one who had it: then it is another file's turn. */
 static int take_lock(struct rundir *rd)
 {
 	for (;;) {
-		int fd = openat(rd->dir_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		int fd = openat(rd->dir_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), r;
 		struct stat ours, there;
+		struct flock l;
 
 		if (fd < 0) {
 			return -errno;
 		}
-		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-			int r = errno == EWOULDBLOCK ? -EBUSY : -errno;
-
+		r = lock_file(fd, F_OFD_SETLK, &l);
+		if (r < 0) {
 			close(fd);
-			return r;
+			return r == -EAGAIN || r == -EACCES ? -EBUSY : r;
 		}
 		if (fstat(fd, &ours) == 0 && fstatat(rd->dir_fd, "lock", &there, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_ino == there.st_ino) {
 			rd->lock_fd = fd;
@@ -215,6 +226,13 @@ static int make_state(const char *path)
 	return r;
 }
 
+static bool is_held_by_a_process(const struct rundir *rd)
+{
+	pid_t pid = read_pid(rd);
+
+	return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
 int rundir_take(struct rundir *rd, const char *name, int lock_fd, const char *state, pid_t *holder)
 {
 	int r = name_paths(rd, name);
@@ -223,7 +241,7 @@ int rundir_take(struct rundir *rd, const char *name, int lock_fd, const char *st
 	if (state) {
 		snprintf(rd->state, sizeof(rd->state), "%s", state);
 	}
-	for (int tries = 0; r == 0; tries++) {
+	for (int tries = 0, waits = 0; r == 0; tries++) {
 		r = open_run(rd);
 		if (r == 0 && lock_fd > 0) {
 			rd->lock_fd = lock_fd;
@@ -233,10 +251,13 @@ int rundir_take(struct rundir *rd, const char *name, int lock_fd, const char *st
 		if (r == 0) {
 			r = take_lock(rd);
 		}
-		/* The one before removed the folder under our hands. */
-		if (r != -ENOENT || tries == 100) {
+		if (r == -EBUSY && !is_held_by_a_process(rd) && waits < HOLDER_TRIES) {
+			waits++;
+			usleep(HOLDER_WAIT_US);
+		} else if (r != -ENOENT || tries - waits == 100) {
 			break;
 		}
+		/* Or the one before removed the folder under our hands. */
 		close_run(rd);
 		r = 0;
 	}
@@ -322,7 +343,8 @@ int rundir_find(struct rundir *rd, const char *name, char *err, size_t err_len)
 bool rundir_is_alive(const struct rundir *rd, pid_t *pid)
 {
 	int fd = openat(rd->dir_fd, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-	bool alive = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	struct flock l;
+	bool alive = fd >= 0 && lock_file(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
 
 	if (fd >= 0) {
 		close(fd);

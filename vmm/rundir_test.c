@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -324,6 +325,43 @@ static void test_rundir_race_for_one_name(void **state)
 	assert_int_equal(good, PROCESSES);
 }
 
+static void ignore(const struct rundir *rd, const char *name, pid_t pid, void *ctx)
+{
+	(void)rd;
+	(void)name;
+	(void)pid;
+	(void)ctx;
+}
+
+/* `tinyvmm list` in a loop beside runs that begin and end, some by being killed: whoever only looks is in nobody's way. */
+static void test_rundir_looking_disturbs_nobody(void **state)
+{
+	char err[256];
+	pid_t looker[2];
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		looker[i] = fork();
+		if (looker[i] == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+		}
+		while (looker[i] == 0) {
+			rundir_each(ignore, NULL, err, sizeof(err));
+		}
+	}
+	for (int i = 0; i < 100; i++) {
+		struct rundir rd;
+
+		leave_dead("a");
+		assert_int_equal(take(&rd, "a"), 0);
+		rundir_release(&rd);
+	}
+	for (int i = 0; i < 2; i++) {
+		kill(looker[i], SIGKILL);
+		waitpid(looker[i], NULL, 0);
+	}
+}
+
 int main(void)
 {
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -338,6 +376,7 @@ int main(void)
 		WITH(test_rundir_keeps_the_logs_of_five_runs),
 		WITH(test_rundir_logs_elsewhere_are_not_numbered),
 		WITH(test_rundir_race_for_one_name),
+		WITH(test_rundir_looking_disturbs_nobody),
 	};
 
 	return cmocka_run_group_tests_name("rundir", tests, NULL, NULL);
