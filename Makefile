@@ -39,7 +39,7 @@ SRC     := $(filter-out %_test.c %_fuzz.c,$(sort $(wildcard $(FOLDERS:=/*.c) $(F
 TESTS   := $(sort $(wildcard $(FOLDERS:=/*_test.c)))
 FUZZ    := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 SUPPORT := $(sort $(wildcard tests/support/*.c))
-HEADERS := $(sort $(wildcard $(FOLDERS:=/*.h) tests/support/*.h))
+HEADERS := $(sort $(wildcard $(FOLDERS:=/*.h) tests/support/*.h tests/evdev/*.h))
 
 OBJ      := $(patsubst %,$(OUT)/%.o,$(basename $(SRC)))
 SUPPORT_OBJ := $(SUPPORT:%.c=$(OUT)/%.o)
@@ -115,7 +115,14 @@ unit: $(TEST_BIN)
 
 # Kernels for tests: assembler only, no C library.
 GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S))
-tests: $(TEST_BIN) $(GUEST_BIN)
+# Programs for tests of input devices, on the host and in the guest: they bring their own C library.
+EVDEV_SRC := $(sort $(wildcard tests/evdev/*.c))
+EVDEV_BIN := build/evdev/uinput build/evdev/evread
+tests: $(TEST_BIN) $(GUEST_BIN) $(EVDEV_BIN)
+$(EVDEV_BIN): build/evdev/%: tests/evdev/%.c tests/evdev/caps.c tests/evdev/frames.c $(wildcard tests/evdev/*.h) Makefile
+	$(call say,GUEST,$@)
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) \
+		-static -o $@ $(filter %.c,$^)
 build/guest/%.elf: tests/guest/%.S Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -m32 -nostdlib -static -Wl,-N,-Ttext=0x100000,--build-id=none,-z,noexecstack,--no-warn-rwx-segments -o $@ $<
@@ -133,7 +140,7 @@ format-check:
 
 # With the flags of the program; what .clang-tidy finds is an error.
 tidy:
-	$(Q)printf '%s\n' $(filter %.c,$(SRC)) $(TESTS) $(FUZZ) $(SUPPORT) | \
+	$(Q)printf '%s\n' $(filter %.c,$(SRC)) $(TESTS) $(FUZZ) $(SUPPORT) $(EVDEV_SRC) | \
 		xargs -P $(shell nproc) -I FILE clang-tidy --quiet FILE -- $(CFLAGS) -isystem /usr/include/libevdev-1.0 -U_FORTIFY_SOURCE 2> build/tidy.log || { grep -v generated build/tidy.log; exit 1; }
 
 deps:

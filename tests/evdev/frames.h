@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Frames that a device with these capabilities could send, from a seed: the sender and the reader make the same ones, each for itself.
+ *
+ * Each is as the kernel passes it on, unchanged: a key changes, an axis moves by more than its fuzz would swallow, the slot is said where it is another one.
+ * So what is written to uinput is what a reader of the node must see, event by event.
+ *
+ * The generator follows what is held. Ctrl, Alt and SysRq are never pressed: on the way are a chord that takes the device back, and kernels that reboot.
+ */
+#ifndef TESTS_EVDEV_FRAMES_H
+#define TESTS_EVDEV_FRAMES_H
+
+#include "tests/evdev/caps.h"
+
+#define FRAMES_EVENTS_MAX 160 /* of one frame */
+#define FRAMES_HELD_MAX 6 /* keys at a time */
+
+/*
+ * A reader's kernel keeps at least 64 events for it. Sender and reader count the same frames: as soon as the next one may not fit in with those the reader has
+ * not confirmed, the sender waits and the reader confirms. A longer frame than that is sent alone: its device's readers are given more room.
+ */
+#define FRAMES_WINDOW 48
+
+enum frames_mode {
+	FRAMES_MIXED, /* of everything the device has */
+	/*
+	 * Codes in pairs that change together and to the same value: a frame that holds one without the other is torn, whatever was left out or melted
+	 * together on the way. The device starts with both alike, for instance untouched.
+	 */
+	FRAMES_PAIRED,
+	/* All touches of a multitouch device begin, or move along every axis, or end, in one frame: the largest frames there are. */
+	FRAMES_CROWD,
+};
+
+struct frames_event {
+	uint16_t type, code;
+	int32_t value;
+};
+
+struct frames {
+	const struct caps *caps;
+	enum frames_mode mode;
+	uint64_t random;
+	struct caps_state state;
+	unsigned slot; /* that the kernel has told readers of */
+	int32_t next_id;
+	uint16_t codes[EV_CNT][KEY_CNT]; /* that may be sent, by type */
+	unsigned ncodes[EV_CNT];
+	unsigned held;
+	unsigned kinds[8], nkinds; /* what a frame may be about */
+	struct frames_event ev[FRAMES_EVENTS_MAX];
+	unsigned n;
+	bool touched[KEY_CNT]; /* keys of this frame: one that changes twice within a frame is nothing a device does */
+};
+
+/* @fd: the node, whose state is where the frames begin. */
+void frames_init(struct frames *f, const struct caps *caps, enum frames_mode mode, uint64_t seed, int fd);
+/* Return: false for a word that names no mode. */
+bool frames_parse_mode(enum frames_mode *mode, const char *word);
+
+/* Return: number of events in f->ev, the last a SYN_REPORT; 0: this device can send nothing. */
+unsigned frames_next(struct frames *f);
+
+/* Lets go of every key and ends every touch, in one frame. Return: 0 when nothing is held. */
+unsigned frames_release(struct frames *f);
+
+/* Whether f->ev does what FRAMES_PAIRED promises. @ev: a frame as a reader got it. @slot is kept from one frame to the next, 0 at first. */
+bool frames_is_torn(const struct frames *f, const struct frames_event *ev, unsigned n, unsigned *slot);
+
+#endif
