@@ -245,12 +245,12 @@ static void compare(const char *path, unsigned n, enum frames_mode mode, uint64_
 	for (unsigned i = 0; i < n && frames_next(&f) > 0; i++) {
 		unsigned got;
 
-		if (window && window + f.n > FRAMES_WINDOW) {
+		if (window && window + frames_size(&f) > FRAMES_WINDOW) {
 			printf("+\n");
 			fflush(stdout);
 			window = 0;
 		}
-		window += f.n;
+		window += frames_size(&f);
 		got = next_frame(&r, frame, FRAME_MAX, STUCK_MS);
 		if (!is_same(frame, got, f.ev, f.n)) {
 			printf("frame %u differs\n", i);

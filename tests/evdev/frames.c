@@ -86,7 +86,13 @@ void frames_init(struct frames *f, const struct caps *caps, enum frames_mode mod
 	f->caps = caps;
 	f->mode = mode;
 	f->random = seed;
-	caps_read_state(caps, &f->state, fd);
+	if (fd < 0) {
+		for (unsigned slot = 0; slot < CAPS_SLOTS_MAX; slot++) {
+			f->state.mt[slot][TRACKING_ID] = NO_TOUCH;
+		}
+	} else {
+		caps_read_state(caps, &f->state, fd);
+	}
 	f->slot = (unsigned)f->state.abs[ABS_MT_SLOT];
 	for (unsigned i = 0; i < sizeof(kinds); i++) {
 		unsigned type = kinds[i];
@@ -429,6 +435,16 @@ unsigned frames_next(struct frames *f)
 		}
 	}
 	return end_frame(f);
+}
+
+unsigned frames_size(const struct frames *f)
+{
+	unsigned size = 0;
+
+	for (unsigned i = 0; i < f->n; i++) {
+		size += !(f->ev[i].type == EV_ABS && f->ev[i].code == ABS_MT_SLOT);
+	}
+	return size;
 }
 
 unsigned frames_release(struct frames *f)

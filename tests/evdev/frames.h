@@ -17,7 +17,8 @@
 
 /*
  * A reader's kernel keeps at least 64 events for it. Sender and reader count the same frames: as soon as the next one may not fit in with those the reader has
- * not confirmed, the sender waits and the reader confirms. A longer frame than that is sent alone: its device's readers are given more room.
+ * not confirmed, the sender waits and the reader confirms. A longer frame than that is sent alone: its device's readers are given more room. ABS_MT_SLOT
+ * does not count: the reader's kernel may have been in another slot.
  */
 #define FRAMES_WINDOW 48
 
@@ -53,13 +54,16 @@ struct frames {
 	bool touched[KEY_CNT]; /* keys of this frame: one that changes twice within a frame is nothing a device does */
 };
 
-/* @fd: the node, whose state is where the frames begin. */
+/* @fd: the node, whose state is where the frames begin; -1: a fresh device, everything up and every axis at 0. */
 void frames_init(struct frames *f, const struct caps *caps, enum frames_mode mode, uint64_t seed, int fd);
 /* Return: false for a word that names no mode. */
 bool frames_parse_mode(enum frames_mode *mode, const char *word);
 
 /* Return: number of events in f->ev, the last a SYN_REPORT; 0: this device can send nothing. */
 unsigned frames_next(struct frames *f);
+
+/* What the frame in f->ev counts in a window. */
+unsigned frames_size(const struct frames *f);
 
 /* Lets go of every key and ends every touch, in one frame. Return: 0 when nothing is held. */
 unsigned frames_release(struct frames *f);

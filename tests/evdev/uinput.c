@@ -8,9 +8,10 @@
  *   frames N MODE SEED [HZ]     N frames from a seed (frames.h), so many a second; 0 or nothing: as fast as they can be written
  *   window N MODE SEED          the same, at the reader's pace: after each window it waits for a line "+"
  *   release                     lets go of everything that the frames left held
+ *   print N MODE SEED           makes no use of uinput: the frames of "window" for a fresh device as JSON, a line each window
  *   quit                        or the end of its input
  *
- * frames, window and release answer "sent FRAMES EVENTS", the SYN_REPORTs not counted. Lights that come back are told at any time: "led CODE VALUE".
+ * frames, window, print and release answer "sent FRAMES EVENTS", the SYN_REPORTs not counted. Lights that come back are told at any time: "led CODE VALUE".
  */
 #include <err.h>
 #include <errno.h>
@@ -227,11 +228,11 @@ static void send_frames(struct device *d, const char *text, bool in_windows)
 	frames_init(f, &d->caps, mode, seed, d->node);
 	clock_gettime(CLOCK_MONOTONIC, &next);
 	while (sent < n && frames_next(f) > 0) {
-		if (in_windows && window && window + f->n > FRAMES_WINDOW) {
+		if (in_windows && window && window + frames_size(f) > FRAMES_WINDOW) {
 			wait_for_reader(d);
 			window = 0;
 		}
-		window += f->n;
+		window += frames_size(f);
 		write_events(d, f->ev, f->n);
 		events += f->n - 1;
 		sent++;
@@ -240,6 +241,39 @@ static void send_frames(struct device *d, const char *text, bool in_windows)
 		}
 	}
 	printf("sent %u %lu\n", sent, events);
+}
+
+static void print_events(const struct frames_event *ev, unsigned n, bool is_first)
+{
+	for (unsigned i = 0; i < n; i++) {
+		printf("%s[%u,%u,%d]", is_first && i == 0 ? "[" : ",", ev[i].type, ev[i].code, ev[i].value);
+	}
+}
+
+static void print_frames(struct device *d, const char *text)
+{
+	struct frames *f = &d->frames;
+	unsigned n, window = 0, sent = 0;
+	unsigned long events = 0;
+	unsigned long long seed;
+	char word[16];
+	enum frames_mode mode;
+
+	if (sscanf(text, "%u %15s %llu", &n, word, &seed) != 3 || !frames_parse_mode(&mode, word)) {
+		errx(1, "expected N MODE SEED: %s", text);
+	}
+	frames_init(f, &d->caps, mode, seed, -1);
+	while (sent < n && frames_next(f) > 0) {
+		if (window && window + frames_size(f) > FRAMES_WINDOW) {
+			printf("]\n");
+			window = 0;
+		}
+		print_events(f->ev, f->n, window == 0);
+		window += frames_size(f);
+		events += f->n - 1;
+		sent++;
+	}
+	printf("%ssent %u %lu\n", window ? "]\n" : "", sent, events);
 }
 
 static void release(struct device *d)
@@ -272,6 +306,10 @@ static void obey(struct device *d, const char *line)
 {
 	if (strcmp(line, "create") == 0) {
 		create(d);
+	} else if (strcmp(line, "+") == 0) {
+		/* The reader confirmed more than was waited for: it gave up. */
+	} else if (strncmp(line, "print ", 6) == 0) {
+		print_frames(d, line + 6);
 	} else if (d->uinput < 0) {
 		errx(1, "not created: %s", line);
 	} else if (strcmp(line, "destroy") == 0) {

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Input devices for tests: made with uinput from the descriptions in tests/devices, a guest that reads its own, and what a reader says."""
 import glob
+import json
 import os
 import re
+import shutil
 import subprocess
 
 import console
@@ -69,10 +71,6 @@ class Source:
         self.process.wait()
 
 
-def read_line(process):
-    return process.stdout.readline()
-
-
 class HostReader:
     """evread on the host, as one of perhaps several readers of a node."""
 
@@ -105,9 +103,20 @@ def feed(source, reader, n, mode, seed):
             break
         source.say("+")
     found = fields(line)
-    if found["wrong"] == 0 and found["frames"] == n:
-        found["sent"] = int(source.answer("sent")[1])
+    if found["wrong"]:
+        # The reader has given up; the source waits for it, and passes over what is too much.
+        source.say("\n".join("+" * n))
+    found["sent"] = int(source.answer("sent")[1])
     return found
+
+
+def is_exact(found, n):
+    """@found: of a reader that compared @n frames."""
+    return found["wrong"] == found["lost"] == 0 and found["frames"] == found["sent"] == n
+
+
+def host_state(node):
+    return subprocess.check_output([EVREAD, "state", node], text=True)
 
 
 def describe(node):
@@ -125,3 +134,89 @@ def facts(description):
         while key.startswith(("B:", "P:")) and len(group) > 1 and not re.sub(r"[0 ]", "", group[-1][len(key):]):
             group.pop()
     return [line for group in kinds.values() for line in group if line.startswith("B: 00") or not re.fullmatch(r"B: \w\w( 00)*", line)]
+
+
+def make_initrd():
+    """What the small guest needs besides: its first program, evread, and evemu-describe with its libraries."""
+    tree, path = os.path.join(console.WORK, "tree"), os.path.join(console.WORK, "evdev.cpio")
+    program = shutil.which("evemu-describe")
+    files = {"evdev-init": "tests/guest/evdev-init", "bin/evread": EVREAD, "bin/evemu-describe": program}
+    for library in re.findall(r"(/\S+) \(0x", subprocess.check_output(["ldd", program], text=True)):
+        files[library.lstrip("/")] = os.path.realpath(library)
+    for name, source in files.items():
+        os.makedirs(os.path.dirname(os.path.join(tree, name)), exist_ok=True)
+        shutil.copy(source, os.path.join(tree, name))
+    listed = subprocess.check_output(["find", ".", "-mindepth", "1"], cwd=tree)
+    with open(path, "wb") as f:
+        subprocess.run(["cpio", "-o", "-H", "newc", "-R", "0:0", "--quiet"], cwd=tree, input=listed, stdout=f, check=True)
+    return path
+
+
+class Guest(console.Guest):
+    """The small guest with a shell. Its devices' nodes are .nodes, in the order of the configuration."""
+
+    initrd = None
+
+    def __init__(self, name, *args):  # pylint: disable=super-init-not-called
+        Guest.initrd = Guest.initrd or make_initrd()
+        self.name, self.text, self.sock, self.marks = name, "", None, 0
+        code, said = console.tinyvmm("run", "--detach", "--name", name, "--kernel", f"{console.GUEST}/vmlinux", "--initrd",
+                                     f"{console.GUEST}/initramfs.cpio", "--initrd", Guest.initrd, "--append", "quiet rdinit=/evdev-init", *args)
+        if code != 0:
+            raise console.Gone(f"run ended with {code}: {said}")
+        self.connect()
+        self.wait(r"shell\n", 90)
+        self.listed = [line.split("|") for line in self.run("evread list")[1].splitlines()]
+        virtio = [line for line in self.listed if line[2].startswith("virtio")]
+        virtio.sort(key=lambda line: int(re.match(r"virtio(\d+)", line[2])[1]))
+        self.nodes = [line[0] for line in virtio]
+        self.names = [line[1] for line in virtio]
+
+    def describe(self, node):
+        return self.run(f"evemu-describe {node} | grep -v '^#'")[1]
+
+    def state(self, node):
+        return self.run(f"evread state {node}")[1]
+
+    def reader(self, *args):
+        self.start("evread " + " ".join(str(a) for a in args))
+        self.wait(r"ready\n", 30)
+        return GuestReader(self)
+
+    def stats(self):
+        return json.loads(ctl(self.name, {"do": "stats"}))["input"]
+
+
+class GuestReader:
+    """As HostReader, in the guest: one at a time."""
+
+    def __init__(self, guest):
+        self.guest = guest
+
+    def line(self, *starts):
+        pattern = "|".join(re.escape(start) for start in starts)
+        got = self.guest.wait(rf"^({pattern}).*\n", 90)
+        lines = got.splitlines()
+        console.last = "\n".join(lines)
+        return lines[-1]
+
+    def rest(self):
+        return self.guest.result()[1]
+
+
+def ctl(name, request):
+    return console.tinyvmm("ctl", name, json.dumps(request))[1]
+
+
+def in_guest(name):
+    """The facts about a device but for what virtio-input cannot carry: force feedback, and a name of more than 63 bytes."""
+    with open(f"{DEVICES}/{name}.evemu", encoding="utf-8") as f:
+        lines = facts(f.read())
+    for i, line in enumerate(lines):
+        if line.startswith("N:"):
+            lines[i] = "N: " + line[3:66]
+        elif line.startswith("B: 00"):
+            types = line.split()
+            types[4] = f"{int(types[4], 16) & ~0x20:02x}"
+            lines[i] = " ".join(types)
+    return sorted(line for line in lines if not line.startswith(("B: 15", "S:", "L:")))
