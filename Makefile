@@ -113,8 +113,8 @@ $(OUT)/%.o: %.cc Makefile
 unit: $(TEST_BIN)
 	$(Q)set -e; for t in $(TEST_BIN); do $$t; done
 
-# Kernels for tests: assembler only, no C library.
-GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S))
+# Kernels for tests, assembler only, and a program for guests.
+GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S)) build/guest/kms
 # Programs for tests of input devices, on the host and in the guest: they bring their own C library.
 EVDEV_SRC := $(sort $(wildcard tests/evdev/*.c))
 EVDEV_BIN := build/evdev/uinput build/evdev/evread
@@ -126,6 +126,10 @@ $(EVDEV_BIN): build/evdev/%: tests/evdev/%.c tests/evdev/caps.c tests/evdev/fram
 build/guest/%.elf: tests/guest/%.S Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -m32 -nostdlib -static -Wl,-N,-Ttext=0x100000,--build-id=none,-z,noexecstack,--no-warn-rwx-segments -o $@ $<
+KMS := $(addprefix tests/guest/,kms.c card.c page_runs.c paint.c)
+build/guest/kms: $(KMS) $(wildcard tests/guest/*.h) Makefile
+	$(call say,GUEST,$@)
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -I/usr/include/libdrm -static -o $@ $(KMS)
 fuzzers: $(FUZZ_BIN)
 
 # Every header stands alone.
@@ -154,7 +158,7 @@ check-unit-build:
 	$(Q)+for m in $(UNIT_MODES); do $(MAKE) -s $(JOBS) MODE=$$m WERROR=1 all tests || exit 1; done
 	$(Q)+$(MAKE) -s $(JOBS) MODE=fuzz WERROR=1 fuzzers
 
-UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/docs_test tests/man_test tests/completion_test tests/input_test tests/format_test \
+UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/docs_test tests/man_test tests/completion_test tests/input_test tests/format_test tests/picture_test \
 	'headers=$(MAKE) -s headers' tools/check-deps.sh tests/fuzz/replay
 check-unit: check-unit-build
 	$(Q)rm -f build/counts

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* /dev/dri/card0 by the kernel's own calls, without libdrm: what kms.c does its commands with. Every failure leaves errno. */
+#ifndef TESTS_GUEST_CARD_H
+#define TESTS_GUEST_CARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <drm.h>
+#include <drm_mode.h>
+
+#define CARD_SCREENS_MAX 16
+#define CARD_MODES_MAX 256
+
+/* A screen is a CRTC and a connector of the same place in the kernel's lists: so virtio-gpu has it. */
+struct card {
+	int fd; /* -1: not open */
+	uint32_t crtc[CARD_SCREENS_MAX], connector[CARD_SCREENS_MAX];
+	unsigned nscreens;
+};
+
+/* A dumb buffer of 32 bits a pixel; all zero when there is none. */
+struct buffer {
+	uint32_t handle, fb, pitch, w, h; /* fb: 0 when it has no framebuffer */
+	uint64_t size;
+	void *map;
+};
+
+/* Does nothing when it is open. */
+bool card_open(struct card *c);
+void card_close(struct card *c);
+
+/* @format: of the framebuffer, DRM_FORMAT_*, or 0 for none. On failure nothing is left, and *what says what failed. */
+bool buffer_create(const struct card *c, struct buffer *b, uint32_t w, uint32_t h, uint32_t format, const char **what);
+void buffer_destroy(const struct card *c, struct buffer *b);
+
+/**
+ * card_modes - ask the device what a screen is and can
+ * @modes: room for CARD_MODES_MAX
+ * Return: how many modes there are, -1 on failure.
+ */
+int card_modes(const struct card *c, unsigned screen, struct drm_mode_get_connector *info, struct drm_mode_modeinfo *modes);
+
+/* The screen's own mode of this size, or else one that is made up, for a virtual screen has no timings. Return: whether it is its own. */
+bool card_find_mode(const struct card *c, unsigned screen, uint32_t w, uint32_t h, struct drm_mode_modeinfo *mode);
+
+/* Return: bytes of its EDID in @data; 0 when there is none, -1 on failure or when @len is not enough. */
+int card_edid(const struct card *c, unsigned screen, uint8_t *data, uint32_t len);
+
+/* Shows @b on a screen and waits until the kernel says so. */
+bool card_flip(const struct card *c, unsigned screen, const struct buffer *b);
+
+#endif
