@@ -17,8 +17,9 @@
 #include <drm_fourcc.h>
 
 #include "card.h"
-#include "page_runs.h"
+#include "fragment.h"
 #include "paint.h"
+#include "text.h"
 
 #define BUFFERS 32
 #define CLIPS 256
@@ -402,19 +403,23 @@ static bool do_damage(void)
 	return true;
 }
 
-static bool do_runs(void)
+static bool do_watch(void)
 {
-	const struct buffer *b = buffer(1, true);
-	long runs;
+	if (entries_watch() != 0) {
+		return fail("tracing");
+	}
+	printf("kms: ok watch\n");
+	return true;
+}
 
-	if (!b) {
-		return false;
+static bool do_entries(void)
+{
+	long n = entries_last();
+
+	if (n < 0) {
+		return fail("tracing");
 	}
-	runs = page_runs(b->map, b->size);
-	if (runs < 0) {
-		return fail("pagemap");
-	}
-	printf("kms: ok runs %ld of %lu\n", runs, (unsigned long)b->size / 4096);
+	printf("kms: ok entries %ld\n", n);
 	return true;
 }
 
@@ -432,6 +437,31 @@ static bool do_fragment(void)
 	}
 	printf("kms: ok fragment %ld\n", kept);
 	return true;
+}
+
+/* @r: of something that leaves errno. */
+static bool done(int r)
+{
+	if (r != 0) {
+		return fail("text console");
+	}
+	printf("kms: ok %s\n", words[0]);
+	return true;
+}
+
+static bool do_font(void)
+{
+	return done(text_font());
+}
+
+static bool do_text(void)
+{
+	return done(text_screen());
+}
+
+static bool do_write(void)
+{
+	return done(text_write(words + 1, nwords - 1));
 }
 
 static bool do_close(void)
@@ -466,8 +496,12 @@ static const struct command {
 	{"churn", "N", "N buffers of 1 x 1 to 64 x 64, each made and removed", 1, do_churn},
 	{"flips", "SCREEN BUFFER BUFFER N", "one and the other, N times in all; says the microseconds", 4, do_flips},
 	{"damage", "BUFFER N X Y W H", "the same rectangle N times; says the microseconds", 6, do_damage},
-	{"runs", "BUFFER", "of how many runs of neighbouring pages it is made", 1, do_runs},
+	{"watch", "", "from now on the kernel counts the pieces of each buffer that is made", 0, do_watch},
+	{"entries", "", "of how many pieces, runs of neighbouring pages, the last buffer is made", 0, do_entries},
 	{"fragment", "MIB", "takes memory until so much is left, and gives back every second page", 1, do_fragment},
+	{"write", "WORD...", "to the text console", 1, do_write},
+	{"text", "", "what the text console shows, row by row", 0, do_text},
+	{"font", "", "how it writes that", 0, do_font},
 	{"close", "", "no buffers any more, and the screens go back to the text console", 0, do_close},
 };
 

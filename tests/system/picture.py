@@ -52,11 +52,15 @@ def read(path):
 
 
 def read_ppm(data):
-    """As QEMU's screendump writes it: no comments, 8 bits."""
+    """As QEMU's screendump writes it: no comments, 8 bits, and, a mistake of its own, rows filled up to four bytes."""
     found = re.match(rb"P6\s+(\d+)\s+(\d+)\s+255\s", data)
     if not found:
         raise ValueError("this is no PPM of 8 bits")
-    return Picture(int(found[1]), int(found[2]), data[found.end():])
+    width, height, rgb = int(found[1]), int(found[2]), data[found.end():]
+    stride = (width * 3 + 3) // 4 * 4
+    if len(rgb) == stride * height:
+        rgb = b"".join(rgb[y * stride:y * stride + width * 3] for y in range(height))
+    return Picture(width, height, rgb)
 
 
 def unfilter(kind, row, before, bpp):

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""Reads the kernel's text console off a picture, by the kernel's own font: a glyph is there to the pixel, or it is none."""
+
+
+class Font:
+    """@line: what kms says to `font`."""
+
+    def __init__(self, line):
+        _, width, height, data = line.split()
+        self.width, self.height, bytes_wide = int(width), int(height), (int(width) + 7) // 8
+        data = bytes.fromhex(data)
+        self.glyphs = {}
+        # Printable characters last, where two look alike: a blank is a blank.
+        for code in [c for c in range(256) if not 32 <= c < 127] + list(range(126, 31, -1)):
+            rows = [data[(code * 32 + y) * bytes_wide:(code * 32 + y + 1) * bytes_wide] for y in range(self.height)]
+            bits = "".join(bin(int.from_bytes(r, "big") | 1 << 8 * bytes_wide)[3:3 + self.width] for r in rows)
+            self.glyphs[bits] = chr(code) if 32 <= code < 127 else "\N{REPLACEMENT CHARACTER}"
+
+    def read(self, picture, colour=0xAA):
+        """Rows of text without the blanks at their ends. Grey on black; a place that is not the picture of a character is a U+FFFD."""
+        names = bytes(48 if i == 0 else 49 if i == colour else 63 for i in range(256))
+        rows = []
+        for top in range(0, picture.height - self.height + 1, self.height):
+            lines = [picture.row(y) for y in range(top, top + self.height)]
+            if all(not any(line) for line in lines):
+                rows.append("")
+                continue
+            grey = [line[0::3].translate(names).decode() if line[0::3] == line[1::3] == line[2::3] else "?" * picture.width for line in lines]
+            text = ""
+            for x in range(0, picture.width - self.width + 1, self.width):
+                text += self.glyphs.get("".join(line[x:x + self.width] for line in grey), "\N{REPLACEMENT CHARACTER}")
+            rows.append(text.rstrip())
+        return rows

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: MIT
+"""The small guest with a screen, under tinyvmm or under QEMU: tests/guest/kms on its console does commands, kmsmodel knows what must be seen. And TAP."""
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+import kmsmodel  # noqa: E402
+import picture  # noqa: E402
+
+TINYVMM = os.path.abspath("build/tinyvmm")
+CACHE = os.environ.get("TINYVMM_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ["HOME"], ".cache"), "tinyvmm")
+GUEST, GPU = f"{CACHE}/guest", f"{CACHE}/gpu"
+WORK = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+os.environ["XDG_RUNTIME_DIR"] = WORK
+os.environ["XDG_STATE_HOME"] = os.path.join(WORK, "state")
+os.environ.pop("TINYVMM_RESTART", None)
+# What went wrong can be looked at afterwards, also from outside the host VM.
+KEEP = os.path.abspath("build/hostvm/pictures" if os.path.isdir("build/hostvm") else "build/pictures")
+
+count = 0
+said = ""
+
+
+def check(name, good, why=""):
+    global count
+    count += 1
+    print(f"{'' if good else 'not '}ok {count} - {name}", flush=True)
+    if not good:
+        for line in (str(why).splitlines() + said.splitlines())[-30:]:
+            print("# " + line.encode("ascii", "replace").decode(), flush=True)
+    return good
+
+
+def finish():
+    shutil.rmtree(WORK, ignore_errors=True)
+    print(f"1..{count}")
+    sys.exit(0)
+
+
+class Gone(Exception):
+    """The guest ended, or said nothing that was waited for, or a command failed."""
+
+
+def initrd(*programs, name="tests.cpio", **files):
+    """A further initrd with programs in /bin: paths, and name=text for scripts."""
+    root = os.path.join(WORK, "initrd")
+    shutil.rmtree(root, ignore_errors=True)
+    os.makedirs(f"{root}/bin")
+    for program in programs:
+        shutil.copy(program, f"{root}/bin/")
+    for n, text in files.items():
+        with open(f"{root}/bin/{n}", "w", encoding="utf-8") as f:
+            f.write(text)
+        os.chmod(f"{root}/bin/{n}", 0o755)
+    path = os.path.join(WORK, name)
+    listed = "\n".join(["bin"] + [f"bin/{n}" for n in sorted(os.listdir(f"{root}/bin"))])
+    with open(path, "wb") as f:
+        subprocess.run(["cpio", "-o", "-H", "newc", "-R", "0:0", "--quiet"], cwd=root, input=listed.encode(), stdout=f, check=True)
+    return path
+
+
+class Guest:
+    """@do: what tinyvmm.do= says. Ends with the `with` it was made for."""
+
+    monitor = ""
+
+    def __init__(self, name, do="run=kms,poweroff", append="", memory="512M", screens=1, size=(1280, 800), blob=False, initrds=(), extra=()):
+        self.name, self.do, self.append, self.memory, self.screens, self.size, self.blob = name, do, append, memory, screens, size, blob
+        self.initrds = [f"{GUEST}/initramfs.cpio", f"{GPU}/gpu.cpio", *(initrds or [initrd("build/guest/kms")])]
+        self.extra, self.text, self.sock, self.shots, self.process = list(extra), "", None, 0, None
+        self.model = kmsmodel.Model(screens, blob)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.end()
+        if kind and issubclass(kind, (Gone, OSError, subprocess.SubprocessError)):
+            check(f"{self.monitor} {self.name}: {value}", False)
+            return True
+        return False
+
+    def connect(self, path, seconds=20):
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                sock = socket.socket(socket.AF_UNIX)
+                sock.connect(path)
+                return sock
+            except OSError:
+                sock.close()
+                if time.monotonic() > end or (self.process and self.process.poll() is not None):
+                    raise
+                time.sleep(0.02)
+
+    def wait(self, pattern, seconds=120):
+        """Console output up to the pattern and with it is consumed."""
+        global said
+        end = time.monotonic() + seconds
+        while True:
+            found = re.search(pattern, self.text, re.MULTILINE)
+            if found:
+                got, self.text = self.text[: found.end()], self.text[found.end():]
+                return got
+            said = self.text
+            self.sock.settimeout(max(0.01, end - time.monotonic()))
+            try:
+                data = self.sock.recv(65536)
+            except TimeoutError:
+                data = b""
+            if not data:
+                raise Gone(f"the guest did not say {pattern!r}")
+            self.text += data.decode(errors="replace").replace("\r", "")
+
+    def type(self, text):
+        self.sock.sendall(text.encode())
+
+    def ready(self):
+        self.wait(r"^kms: ready\n")
+
+    def kms(self, command, seconds=120):
+        """Does a command and returns its lines, without `kms: `."""
+        self.type(command + "\n")
+        got = self.wait(rf"^kms: (ok|error) {command.split()[0]}\b.*\n", seconds)
+        lines = [line[5:] for line in got.splitlines() if line.startswith("kms: ")]
+        if not lines[-1].startswith("ok"):
+            raise Gone(lines[-1])
+        self.model.apply(command)
+        return lines
+
+    def scene(self, name, *commands, screens=None, cursor=False, tolerance=0):
+        """Does commands, and looks whether the screens (default: all that are on) show what they must."""
+        for command in commands:
+            self.kms(command)
+        why = ""
+        for s in range(self.screens) if screens is None else screens:
+            want = self.model.expected(s, cursor)
+            if want:
+                got = self.shot(s, cursor)
+                os.makedirs(KEEP, exist_ok=True)
+                wrong = picture.compare(got, want, tolerance, out=f"{KEEP}/{self.monitor}-{self.name}-{re.sub('[^a-z0-9]+', '-', name.lower())}-{s}")
+                why += f"screen {s}: {wrong}\n" if wrong else ""
+        return check(f"{self.monitor}: {name}", not why, why)
+
+    def shot_path(self, suffix):
+        self.shots += 1
+        return os.path.join(WORK, f"{self.name}-{self.shots}.{suffix}")
+
+
+class Tinyvmm(Guest):
+    monitor = "tinyvmm"
+
+    def command(self):
+        gpu = ["--set", "gpu.mode=2d", "--set", f"gpu.size={self.size[0]}x{self.size[1]}", "--set", f"gpu.scanouts={self.screens}", "--set", f"gpu.blob={str(self.blob).lower()}"]
+        return [TINYVMM, "run", "--name", self.name, "--kernel", f"{GUEST}/vmlinux", *[w for i in self.initrds for w in ("--initrd", i)], "--memory", self.memory,
+                "--append", f"quiet loglevel=1 tinyvmm.do={self.do} {self.append}", "--set", "console.type=socket", *gpu, *self.extra]
+
+    def start(self):
+        log = open(os.path.join(WORK, f"{self.name}.log"), "wb")
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+        self.sock = self.connect(os.path.join(WORK, "tinyvmm", self.name, "console.sock"))
+
+    def verb(self, *args, seconds=60):
+        """(exit code, output of both kinds)"""
+        done = subprocess.run([TINYVMM, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, check=False)
+        return done.returncode, done.stdout.decode(errors="replace")
+
+    def ctl(self, **request):
+        code, text = self.verb("ctl", self.name, json.dumps(request))
+        if code != 0:
+            raise Gone(text)
+        return json.loads(text)
+
+    def stats(self):
+        return self.ctl(do="stats")
+
+    def shot(self, screen=0, cursor=False):
+        path = self.shot_path("png")
+        code, text = self.verb("screenshot", "--scanout", str(screen), *(["--cursor"] if cursor else []), self.name, path)
+        if code != 0:
+            raise Gone(text)
+        return picture.read(path)
+
+    def pid(self):
+        return self.process.pid
+
+    def end(self):
+        if self.sock:
+            self.sock.close()
+        if self.process and self.process.poll() is None:
+            self.verb("stop", "--kill", self.name)
+            self.process.wait(30)
+
+
+def qemu_program():
+    """(command, environment) of the QEMU that tools/hostvm keeps, or else of an installed one; None when there is none."""
+    root = f"{CACHE}/qemu/root"
+    lib = f"{root}/usr/lib/x86_64-linux-gnu"
+    if os.access(f"{root}/usr/bin/qemu-system-x86_64", os.X_OK):
+        env = {"LD_LIBRARY_PATH": f"{lib}:{root}/lib/x86_64-linux-gnu:{lib}/pulseaudio", "QEMU_MODULE_DIR": f"{lib}/qemu"}
+        return [f"{root}/usr/bin/qemu-system-x86_64", "-L", f"{root}/usr/share/qemu", "-L", f"{root}/usr/share/seabios"], {**os.environ, **env}
+    program = shutil.which("qemu-system-x86_64")
+    return ([program], dict(os.environ)) if program else None
+
+
+class Qemu(Guest):
+    """-M microvm: the same bus as tinyvmm's."""
+
+    monitor = "qemu"
+    machine = ("-M", "microvm,accel=kvm,rtc=on,isa-serial=off", "-cpu", "host")
+
+    def start(self):
+        program, env = qemu_program()
+        base = os.path.join(WORK, self.name)
+        with open(f"{base}.cpio", "wb") as out:
+            for path in self.initrds:
+                with open(path, "rb") as f:
+                    data = f.read()
+                out.write(data + bytes(-len(data) % 4))
+        command = [*program, *self.machine, "-smp", "1", "-m", self.memory, "-no-user-config", "-nodefaults",
+                   "-display", "none", "-no-reboot", "-kernel", f"{GUEST}/vmlinux", "-initrd", f"{base}.cpio",
+                   "-append", f"quiet loglevel=1 panic=-1 {self.append} console=hvc0 tinyvmm.do={self.do}",
+                   "-chardev", f"socket,id=c,path={base}.console,server=on,wait=off", "-device", "virtio-serial-device", "-device", "virtconsole,chardev=c",
+                   "-device", f"virtio-gpu-device,id=gpu,max_outputs={self.screens},xres={self.size[0]},yres={self.size[1]},max_hostmem=1G",
+                   "-qmp", f"unix:{base}.qmp,server=on,wait=off", *self.extra]
+        with open(f"{base}.log", "wb") as log:
+            self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self.sock = self.connect(f"{base}.console")
+        self.qmp_sock = self.connect(f"{base}.qmp").makefile("rw", encoding="utf-8")
+        json.loads(self.qmp_sock.readline())
+        self.qmp("qmp_capabilities")
+
+    def qmp(self, command, **arguments):
+        self.qmp_sock.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self.qmp_sock.flush()
+        while True:
+            line = self.qmp_sock.readline()
+            if not line:
+                raise Gone("QEMU ended")
+            answer = json.loads(line)
+            if "error" in answer:
+                raise Gone(f"{command}: {answer['error']}")
+            if "return" in answer:
+                return answer["return"]
+
+    def shot(self, screen=0, cursor=False):
+        """Never with the cursor: QEMU's screendump has none."""
+        path = self.shot_path("ppm")
+        self.qmp("screendump", filename=path, device="gpu", head=screen)
+        return picture.read(path)
+
+    def pid(self):
+        return self.process.pid
+
+    def end(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.sock:
+            self.sock.close()
