@@ -279,7 +279,7 @@ static bool do_dirty(void)
 {
 	static struct drm_clip_rect clips[CLIPS];
 	struct buffer *b = buffer(1, true);
-	struct drm_mode_fb_dirty_cmd d = {.clips_ptr = (uintptr_t)clips};
+	struct drm_mode_fb_dirty_cmd d = {0};
 	uint32_t r[4];
 
 	if (!b) {
@@ -292,6 +292,7 @@ static bool do_dirty(void)
 		clips[d.num_clips++] = (struct drm_clip_rect){(uint16_t)r[0], (uint16_t)r[1], (uint16_t)(r[0] + r[2]), (uint16_t)(r[1] + r[3])};
 	}
 	d.fb_id = b->fb;
+	d.clips_ptr = d.num_clips ? (uintptr_t)clips : 0;
 	if (ioctl(card.fd, DRM_IOCTL_MODE_DIRTYFB, &d) != 0) {
 		return fail("dirty");
 	}

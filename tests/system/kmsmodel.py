@@ -37,32 +37,33 @@ class Scene:
 
 
 class Solid:
-    def __init__(self, w, colour):
-        self.line = bytearray((colour & 0xFFFFFF).to_bytes(3, "big") * w)
+    def __init__(self, w, h, colour):
+        self.w, self.h, self.colour, self.line = w, h, colour, bytearray((colour & 0xFFFFFF).to_bytes(3, "big") * w)
 
     def row(self, y):
         return self.line
 
-
-def cursor_pixel(w, h, x, y):
-    """(alpha, red, green, blue), multiplied by alpha."""
-    if x < 16 and y < 8:
-        return 255, 255, 0, 0
-    if w - x <= 8 and h - y <= 16:
-        return 0, 0, 0, 0
-    alpha = x * 255 // max(w - 1, 1)
-    red = alpha * y // max(h - 1, 1)
-    return alpha, red, alpha - red, 0
+    def argb(self, x, y):
+        return tuple(self.colour.to_bytes(4, "big"))
 
 
 class Cursor:
-    """Painted on a screen as what it is: without alpha."""
-
     def __init__(self, w, h):
         self.w, self.h = w, h
 
     def row(self, y):
-        return bytearray(b"".join(bytes(cursor_pixel(self.w, self.h, x, y)[1:]) for x in range(self.w)))
+        """On a screen: without alpha."""
+        return bytearray(b"".join(bytes(self.argb(x, y)[1:]) for x in range(self.w)))
+
+    def argb(self, x, y):
+        """(alpha, red, green, blue), multiplied by alpha."""
+        if x < 16 and y < 8:
+            return 255, 255, 0, 0
+        if self.w - x <= 8 and self.h - y <= 16:
+            return 0, 0, 0, 0
+        alpha = x * 255 // max(self.w - 1, 1)
+        red = alpha * y // max(self.h - 1, 1)
+        return alpha, red, alpha - red, 0
 
 
 def painter(kind, w, h, frame):
@@ -70,7 +71,7 @@ def painter(kind, w, h, frame):
         return Scene(w, h, frame)
     if kind == "cursor":
         return Cursor(w, h)
-    return Solid(w, int(kind.removeprefix("solid:"), 16))
+    return Solid(w, h, int(kind.removeprefix("solid:"), 16))
 
 
 def clip(rect, to):
@@ -115,7 +116,7 @@ class Buffer:
 
 
 class Screen:
-    """@buffer: None while it is off."""
+    """@buffer: None while it is off. @cursor: what was painted on the cursor's buffer when it was set."""
 
     def __init__(self):
         self.buffer, self.source, self.cursor, self.place, self.hot = None, None, None, (0, 0), (0, 0)
@@ -172,7 +173,7 @@ class Model:
 
     def do_cursor(self, screen, buffer, hot_x, hot_y):
         s = self.screens[screen]
-        s.cursor, s.hot = self.buffers[buffer], (hot_x, hot_y)
+        s.cursor, s.hot = self.buffers[buffer].painted[-1][0], (hot_x, hot_y)
 
     def do_nocursor(self, screen):
         self.screens[screen].cursor = None
@@ -202,6 +203,6 @@ class Model:
         cx, cy = s.place
         for y in range(max(cy, 0), min(cy + s.cursor.h, h)):
             for x in range(max(cx, 0), min(cx + s.cursor.w, w)):
-                alpha, *colours = cursor_pixel(s.cursor.w, s.cursor.h, x - cx, y - cy)
+                alpha, *colours = s.cursor.argb(x - cx, y - cy)
                 for c in range(3):
                     rows[y][3 * x + c] = min(255, colours[c] + (rows[y][3 * x + c] * (255 - alpha) + 127) // 255)
