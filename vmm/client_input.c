@@ -54,7 +54,7 @@ static int learn(struct session *s)
 	int code = client_judge(answer, s->name);
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "input"), i, one) {
+	json_array_foreach (json_object_get(answer, "input"), i, one) {
 		learn_device(s, one);
 	}
 	json_decref(answer);
@@ -117,10 +117,10 @@ static int has_caps(void *ctx, const char *device, bool *on)
 	size_t i, k;
 
 	*on = false;
-	json_array_foreach(json_object_get(answer, "input"), i, one) {
+	json_array_foreach (json_object_get(answer, "input"), i, one) {
 		const char *name = json_string_value(json_object_get(one, "name"));
 
-		json_array_foreach(json_object_get(one, "leds"), k, led) {
+		json_array_foreach (json_object_get(one, "leds"), k, led) {
 			*on |= name && strcmp(name, device) == 0 && json_integer_value(led) == LED_CAPSL;
 		}
 	}
