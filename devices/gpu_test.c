@@ -1,0 +1,942 @@
+/* SPDX-License-Identifier: MIT */
+/* virtio-gpu over real rings: what a well-behaved driver sees and what ends up on the screen, to the pixel. */
+#include "devices/gpu.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "tests/support/gpudrv.h"
+#include "vmm/log.h"
+
+static struct gpudrv v;
+static unsigned lines_logged;
+
+static void on_log(enum log_level level, const char *line)
+{
+	(void)level;
+	(void)line;
+	lines_logged++;
+}
+
+static void begin(unsigned scanouts, bool blob)
+{
+	gpudrv_init(&v, scanouts, &(struct gpu_options){.blob = blob}, GPUDRV_BUDGET);
+	lines_logged = 0;
+	log_set_hook(on_log);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	begin(1, false);
+	return 0;
+}
+
+static int setup_two(void **state)
+{
+	(void)state;
+	begin(2, false);
+	return 0;
+}
+
+static int setup_blob(void **state)
+{
+	(void)state;
+	begin(2, true);
+	return 0;
+}
+
+/* What a good driver does is never reported. */
+static int teardown(void **state)
+{
+	(void)state;
+	assert_int_equal(lines_logged, 0);
+	log_set_hook(NULL);
+	gpudrv_finish(&v);
+	return 0;
+}
+
+#define OK(x) assert_int_equal(x, GPU_RESP_OK_NODATA)
+
+static struct display_rect rect(uint32_t x, uint32_t y, uint32_t w, uint32_t h)
+{
+	return (struct display_rect){x, y, w, h};
+}
+
+/*
+ * Patterns: no two neighbours alike, no symmetry, an alpha ramp. Order of the bytes as the names of formats have it.
+ */
+
+static const struct {
+	enum gpu_format format;
+	const char *order;
+} formats[] = {
+	{GPU_FORMAT_B8G8R8A8, "BGRA"}, {GPU_FORMAT_B8G8R8X8, "BGRX"}, {GPU_FORMAT_A8R8G8B8, "ARGB"}, {GPU_FORMAT_X8R8G8B8, "XRGB"},
+	{GPU_FORMAT_R8G8B8A8, "RGBA"}, {GPU_FORMAT_X8B8G8R8, "XBGR"}, {GPU_FORMAT_A8B8G8R8, "ABGR"}, {GPU_FORMAT_R8G8B8X8, "RGBX"},
+};
+
+static uint8_t color(char c, uint32_t x, uint32_t y, unsigned seed)
+{
+	switch (c) {
+	case 'R':
+		return (uint8_t)(x * 5 + seed * 31 + 1);
+	case 'G':
+		return (uint8_t)(y * 7 + seed * 17 + 2);
+	case 'B':
+		return (uint8_t)(x * 3 + y * 11 + seed * 13 + 3);
+	default:
+		return (uint8_t)(x + y);
+	}
+}
+
+static void paint(uint64_t gpa, const char *order, uint32_t stride, const struct display_rect *r, unsigned seed)
+{
+	for (uint32_t y = r->y; y < r->y + r->h; y++) {
+		uint8_t *p = tdrv_ptr(&v.d, gpa + (uint64_t)y * stride + 4ull * r->x, 4 * r->w);
+
+		for (uint32_t x = r->x; x < r->x + r->w; x++, p += 4) {
+			for (unsigned c = 0; c < 4; c++) {
+				p[c] = color(order[c], x, y, seed);
+			}
+		}
+	}
+}
+
+/* How a reference is spoiled, to see that the comparison notices. */
+enum spoil { RIGHT, FLIPPED, MIRRORED, SWAPPED };
+
+/* Pixels of the screen that are not the pattern's. @at: where the scanout's corner is in the picture. */
+static unsigned differences(const uint8_t *shot, uint32_t width, uint32_t height, uint32_t at_x, uint32_t at_y, unsigned seed, enum spoil spoil)
+{
+	unsigned n = 0;
+
+	for (uint32_t y = 0; y < height; y++) {
+		for (uint32_t x = 0; x < width; x++, shot += 4) {
+			uint32_t px = at_x + (spoil == MIRRORED ? width - 1 - x : x), py = at_y + (spoil == FLIPPED ? height - 1 - y : y);
+			uint8_t b = color(spoil == SWAPPED ? 'R' : 'B', px, py, seed), r = color(spoil == SWAPPED ? 'B' : 'R', px, py, seed);
+
+			n += shot[0] != b || shot[1] != color('G', px, py, seed) || shot[2] != r;
+		}
+	}
+	return n;
+}
+
+static unsigned screen_differs(unsigned scanout, uint32_t want_w, uint32_t want_h, uint32_t at_x, uint32_t at_y, unsigned seed, enum spoil spoil)
+{
+	uint32_t w, h;
+	uint8_t *shot = gpudrv_shot(&v, scanout, true, &w, &h);
+	unsigned n;
+
+	assert_non_null(shot);
+	assert_int_equal(w, want_w);
+	assert_int_equal(h, want_h);
+	n = differences(shot, w, h, at_x, at_y, seed, spoil);
+	free(shot);
+	return n;
+}
+
+#define ASSERT_SCREEN(scanout, w, h, x, y, seed) assert_int_equal(screen_differs(scanout, w, h, x, y, seed, RIGHT), 0)
+
+/* A resource with backing in one piece. Return: where that is. */
+static uint64_t make(uint32_t id, uint32_t format, uint32_t width, uint32_t height)
+{
+	struct gpudrv_entry e = {.len = width * height * 4};
+
+	e.addr = tdrv_alloc(&v.d, e.len, 16);
+	OK(gpudrv_create(&v, id, format, width, height));
+	OK(gpudrv_attach(&v, id, &e, 1));
+	return e.addr;
+}
+
+static void test_gpu_configuration(void **state)
+{
+	(void)state;
+	assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_DEVICE_ID), 16);
+	assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_CONFIG + 8), 2); /* num_scanouts */
+	assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_CONFIG + 12), 0); /* num_capsets */
+	assert_int_equal(v.gpu.base.ops->queue_size[GPU_CONTROLQ], 256);
+	assert_int_equal(v.gpu.base.ops->queue_size[GPU_CURSORQ], 16);
+	assert_int_equal(virtio_device_features(&v.gpu.base) & 0x3f, GPU_F_EDID);
+}
+
+static void test_gpu_display_info_and_edid_agree(void **state)
+{
+	(void)state;
+	assert_int_equal(gpudrv_get_info(&v), GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(v.out_len, 408);
+	for (unsigned i = 0; i < 16; i++) {
+		const struct gpu_wire_display_one *one = &v.out.info.pmodes[i];
+
+		assert_int_equal(le32_get(one->enabled), i < 2);
+		assert_int_equal(le32_get(one->r.width), i < 2 ? 640 : 0);
+		assert_int_equal(le32_get(one->r.height), i < 2 ? 480 : 0);
+		/* Side by side. */
+		assert_int_equal(le32_get(one->r.x), i == 1 ? 640 : 0);
+		assert_int_equal(le32_get(one->flags), 0);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(gpudrv_get_edid(&v, i), GPU_RESP_OK_EDID);
+		assert_int_equal(v.out_len, 1056);
+		assert_int_equal(le32_get(v.out.edid.size), 128);
+		assert_int_equal(v.out.edid.edid[56] | (v.out.edid.edid[58] & 0xf0) << 4, 640);
+		assert_int_equal(v.out.edid.edid[12], i + 1);
+		/* What is not EDID is nothing of ours either. */
+		for (unsigned at = 128; at < 1024; at++) {
+			assert_int_equal(v.out.edid.edid[at], 0);
+		}
+	}
+}
+
+static void test_gpu_output_changes_reach_the_driver(void **state)
+{
+	struct display_output o = {.enabled = true, .width = 6000, .height = 1000, .refresh_hz = 60};
+	unsigned irqs = v.d.config_irqs;
+
+	(void)state;
+	display_set_output(&v.display, 1, &o);
+	assert_int_equal(v.d.config_irqs, irqs + 1);
+	assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_CONFIG), GPU_EVENT_DISPLAY);
+	tdrv_write(&v.d, VIRTIO_MMIO_CONFIG + 4, 2);
+	assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_CONFIG), GPU_EVENT_DISPLAY);
+	tdrv_write(&v.d, VIRTIO_MMIO_CONFIG + 4, GPU_EVENT_DISPLAY);
+	assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_CONFIG), 0);
+	assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_CONFIG + 4), 0);
+	gpudrv_get_info(&v);
+	assert_int_equal(le32_get(v.out.info.pmodes[1].r.width), 6000);
+	assert_int_equal(le32_get(v.out.info.pmodes[1].r.height), 1000);
+	gpudrv_get_edid(&v, 1);
+	assert_int_equal(le32_get(v.out.edid.size), 256);
+	/* Unplugged. */
+	o.enabled = false;
+	display_set_output(&v.display, 0, &o);
+	gpudrv_get_info(&v);
+	assert_int_equal(le32_get(v.out.info.pmodes[0].enabled), 0);
+	assert_int_equal(le32_get(v.out.info.pmodes[1].r.x), 0);
+	/* A driver that comes later asks anyway. */
+	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
+	irqs = v.d.config_irqs;
+	o.height = 7;
+	display_set_output(&v.display, 0, &o);
+	assert_int_equal(v.d.config_irqs, irqs);
+	gpudrv_start(&v);
+}
+
+static void test_gpu_every_format_to_the_pixel(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		struct display_rect all = rect(0, 0, 61, 43);
+		uint64_t brk = v.d.brk, mem = make(i + 1, formats[i].format, 61, 43);
+
+		paint(mem, formats[i].order, 61 * 4, &all, i);
+		OK(gpudrv_set_scanout(&v, 0, i + 1, all));
+		OK(gpudrv_transfer(&v, i + 1, all, 0));
+		OK(gpudrv_flush(&v, i + 1, all));
+		ASSERT_SCREEN(0, 61, 43, 0, 0, i);
+		/* The comparison would notice. */
+		assert_true(screen_differs(0, 61, 43, 0, 0, i, FLIPPED) > 61 * 43 / 2);
+		assert_true(screen_differs(0, 61, 43, 0, 0, i, MIRRORED) > 61 * 43 / 2);
+		assert_true(screen_differs(0, 61, 43, 0, 0, i, SWAPPED) > 61 * 43 / 2);
+		OK(gpudrv_unref(&v, i + 1));
+		v.d.brk = brk;
+	}
+}
+
+static void test_gpu_sizes_from_one_pixel_on(void **state)
+{
+	static const uint32_t sizes[][2] = {{1, 1}, {1, 300}, {300, 1}, {2, 3}, {255, 257}, {16384, 1}, {1, 16384}, {17, 13}};
+
+	(void)state;
+	for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct display_rect all = rect(0, 0, sizes[i][0], sizes[i][1]);
+		uint64_t brk = v.d.brk, mem = make(1, GPU_FORMAT_B8G8R8X8, all.w, all.h);
+
+		paint(mem, "BGRX", all.w * 4, &all, i);
+		OK(gpudrv_transfer(&v, 1, all, 0));
+		OK(gpudrv_set_scanout(&v, 0, 1, all));
+		ASSERT_SCREEN(0, all.w, all.h, 0, 0, i);
+		OK(gpudrv_unref(&v, 1));
+		v.d.brk = brk;
+	}
+}
+
+/* Only what was transferred changes, wherever it is. */
+static void test_gpu_partial_transfers(void **state)
+{
+	const struct display_rect all = rect(0, 0, 50, 40);
+	struct display_rect part;
+	uint64_t mem = make(1, GPU_FORMAT_R8G8B8A8, 50, 40);
+	uint32_t w, h;
+	uint8_t *shot;
+
+	(void)state;
+	OK(gpudrv_set_scanout(&v, 0, 1, all));
+	paint(mem, "RGBA", 200, &all, 1);
+	OK(gpudrv_transfer(&v, 1, all, 0));
+	paint(mem, "RGBA", 200, &all, 2);
+	srand(5);
+	for (unsigned i = 0; i < 200; i++) {
+		uint64_t before = v.gpu.backend->copied_bytes;
+
+		part.x = (uint32_t)rand() % 50;
+		part.y = (uint32_t)rand() % 40;
+		part.w = 1 + (uint32_t)rand() % (50 - part.x);
+		part.h = 1 + (uint32_t)rand() % (40 - part.y);
+		/* Back to the first picture, so that each round tells. */
+		paint(mem, "RGBA", 200, &all, 1);
+		OK(gpudrv_transfer(&v, 1, all, 0));
+		paint(mem, "RGBA", 200, &all, 2);
+		before = v.gpu.backend->copied_bytes;
+		OK(gpudrv_transfer(&v, 1, part, 4ull * part.x + 200ull * part.y));
+		assert_int_equal(v.gpu.backend->copied_bytes - before, 4ull * part.w * part.h);
+		shot = gpudrv_shot(&v, 0, true, &w, &h);
+		for (uint32_t y = 0; y < 40; y++) {
+			for (uint32_t x = 0; x < 50; x++) {
+				bool is_new = x >= part.x && x < part.x + part.w && y >= part.y && y < part.y + part.h;
+
+				assert_int_equal(differences(shot + 4 * (y * 50 + x), 1, 1, x, y, is_new ? 2 : 1, RIGHT), 0);
+			}
+		}
+		free(shot);
+	}
+}
+
+/* `offset` says where in the backing the rectangle begins: libkrun ignores it. */
+static void test_gpu_transfer_offset(void **state)
+{
+	const struct display_rect all = rect(0, 0, 20, 10), far = rect(0, 0, 20, 30);
+	struct gpudrv_entry e = {.len = 20 * 4 * 30 + 60};
+	uint64_t mem = tdrv_alloc(&v.d, e.len, 16);
+
+	(void)state;
+	e.addr = mem;
+	OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8A8, 20, 10));
+	OK(gpudrv_attach(&v, 1, &e, 1));
+	OK(gpudrv_set_scanout(&v, 0, 1, all));
+	/* The picture's row 0 is row 13 of what is in memory, which is 60 bytes off. */
+	paint(mem + 60, "BGRA", 80, &far, 4);
+	OK(gpudrv_transfer(&v, 1, all, 60 + 13 * 80));
+	ASSERT_SCREEN(0, 20, 10, 0, 13, 4);
+	/* A rectangle at (3, 2) from the pixel (5, 6) in memory. */
+	OK(gpudrv_transfer(&v, 1, all, 60));
+	OK(gpudrv_transfer(&v, 1, rect(3, 2, 4, 5), 60 + 6 * 80 + 5 * 4));
+	{
+		uint32_t w, h;
+		uint8_t *shot = gpudrv_shot(&v, 0, true, &w, &h);
+
+		for (uint32_t y = 0; y < 10; y++) {
+			for (uint32_t x = 0; x < 20; x++) {
+				bool moved = x >= 3 && x < 7 && y >= 2 && y < 7;
+
+				assert_int_equal(differences(shot + 4 * (y * 20 + x), 1, 1, moved ? x + 2 : x, moved ? y + 4 : y, 4, RIGHT), 0);
+			}
+		}
+		free(shot);
+	}
+}
+
+/* Backing in pieces of any length in any order; pixels lie across their ends. */
+static void test_gpu_scattered_backing(void **state)
+{
+	enum { W = 97, H = 53, LEN = W * H * 4 };
+	static struct gpudrv_entry e[GPU_BACKING_ENTRIES_MAX];
+	const struct display_rect all = rect(0, 0, W, H);
+	uint64_t mem = tdrv_alloc(&v.d, LEN, 16), place = tdrv_alloc(&v.d, 3 * LEN, 16);
+	uint32_t n = 0;
+
+	(void)state;
+	paint(mem, "ARGB", W * 4, &all, 9);
+	srand(8);
+	for (uint32_t at = 0, to = 3 * LEN; at < LEN; n++) {
+		uint32_t len = 1 + (uint32_t)rand() % 7;
+
+		len = len < LEN - at ? len : LEN - at;
+		to -= len + (uint32_t)rand() % 3; /* backwards, with gaps */
+		memcpy(tdrv_ptr(&v.d, place + to, len), tdrv_ptr(&v.d, mem + at, len), len);
+		e[n] = (struct gpudrv_entry){.addr = place + to, .len = len};
+		at += len;
+	}
+	assert_true(n > 4000);
+	OK(gpudrv_create(&v, 1, GPU_FORMAT_A8R8G8B8, W, H));
+	OK(gpudrv_attach(&v, 1, e, n));
+	OK(gpudrv_set_scanout(&v, 0, 1, all));
+	OK(gpudrv_transfer(&v, 1, all, 0));
+	ASSERT_SCREEN(0, W, H, 0, 0, 9);
+	/* And by rectangles. */
+	memset(tdrv_ptr(&v.d, mem, LEN), 0, LEN);
+	OK(gpudrv_transfer(&v, 1, rect(10, 20, 30, 33), 20 * W * 4 + 10 * 4));
+	ASSERT_SCREEN(0, W, H, 0, 0, 9);
+}
+
+static void test_gpu_largest_number_of_pieces(void **state)
+{
+	static struct gpudrv_entry e[GPU_BACKING_ENTRIES_MAX];
+	const struct display_rect all = rect(0, 0, 128, 128);
+	uint64_t mem = tdrv_alloc(&v.d, sizeof(uint32_t) * GPU_BACKING_ENTRIES_MAX, 16);
+
+	(void)state;
+	paint(mem, "BGRX", 512, &all, 3);
+	for (uint32_t i = 0; i < GPU_BACKING_ENTRIES_MAX; i++) {
+		e[i] = (struct gpudrv_entry){.addr = mem + 4 * i, .len = 4};
+	}
+	OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8X8, 128, 128));
+	OK(gpudrv_attach(&v, 1, e, GPU_BACKING_ENTRIES_MAX));
+	OK(gpudrv_set_scanout(&v, 0, 1, all));
+	OK(gpudrv_transfer(&v, 1, all, 0));
+	ASSERT_SCREEN(0, 128, 128, 0, 0, 3);
+}
+
+/* crosvm and libkrun ignore where the rectangle of a scanout is. */
+static void test_gpu_crops_and_mirrors(void **state)
+{
+	const struct display_rect all = rect(0, 0, 120, 60);
+	struct display_sink sink = {.ops = &(const struct display_sink_ops){.mode = NULL}};
+	uint64_t mem = make(1, GPU_FORMAT_X8B8G8R8, 120, 60);
+	struct display_frame f;
+
+	(void)state;
+	paint(mem, "XBGR", 480, &all, 6);
+	OK(gpudrv_transfer(&v, 1, all, 0));
+	/* Two halves of one large picture. */
+	OK(gpudrv_set_scanout(&v, 0, 1, rect(0, 0, 60, 60)));
+	OK(gpudrv_set_scanout(&v, 1, 1, rect(60, 7, 60, 50)));
+	OK(gpudrv_flush(&v, 1, all));
+	ASSERT_SCREEN(0, 60, 60, 0, 0, 6);
+	ASSERT_SCREEN(1, 60, 50, 60, 7, 6);
+	/* The same on both. */
+	OK(gpudrv_set_scanout(&v, 0, 1, all));
+	OK(gpudrv_set_scanout(&v, 1, 1, all));
+	ASSERT_SCREEN(0, 120, 60, 0, 0, 6);
+	ASSERT_SCREEN(1, 120, 60, 0, 0, 6);
+	/* Damage goes to each as it sees it. */
+	OK(gpudrv_set_scanout(&v, 1, 1, rect(100, 50, 20, 10)));
+	display_sink_add(&v.display, &sink);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(display_take(&v.display, &sink, i, &f));
+		display_buffer_unref(f.buffer);
+	}
+	OK(gpudrv_flush(&v, 1, rect(95, 48, 10, 5)));
+	assert_true(display_take(&v.display, &sink, 0, &f));
+	assert_memory_equal(&f.damage.rect[0], (&(struct display_rect){95, 48, 10, 5}), sizeof(struct display_rect));
+	display_buffer_unref(f.buffer);
+	assert_true(display_take(&v.display, &sink, 1, &f));
+	assert_memory_equal(&f.damage.rect[0], (&(struct display_rect){0, 0, 5, 3}), sizeof(struct display_rect));
+	display_buffer_unref(f.buffer);
+	OK(gpudrv_flush(&v, 1, rect(0, 0, 10, 10)));
+	assert_false(display_take(&v.display, &sink, 1, &f));
+	display_sink_remove(&v.display, &sink);
+}
+
+static void test_gpu_page_flips(void **state)
+{
+	const struct display_rect all = rect(0, 0, 64, 32);
+	uint64_t mem[2] = {make(1, GPU_FORMAT_B8G8R8X8, 64, 32), make(2, GPU_FORMAT_B8G8R8X8, 64, 32)};
+	uint64_t used = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		paint(mem[i % 2], "BGRX", 256, &all, i);
+		OK(gpudrv_transfer(&v, 1 + i % 2, all, 0));
+		OK(gpudrv_set_scanout(&v, 0, 1 + i % 2, all));
+		OK(gpudrv_flush(&v, 1 + i % 2, all));
+		ASSERT_SCREEN(0, 64, 32, 0, 0, i);
+		if (i == 1) {
+			used = v.display.budget.used;
+		}
+	}
+	/* Nothing is taken for a frame. */
+	assert_int_equal(v.display.budget.used, used);
+}
+
+static void test_gpu_scanout_off_and_resource_gone(void **state)
+{
+	const struct display_rect all = rect(0, 0, 16, 16);
+	uint32_t w, h;
+
+	(void)state;
+	make(1, GPU_FORMAT_B8G8R8X8, 16, 16);
+	OK(gpudrv_set_scanout(&v, 0, 1, all));
+	OK(gpudrv_set_scanout(&v, 1, 1, all));
+	OK(gpudrv_set_scanout(&v, 0, 0, rect(0, 0, 0, 0)));
+	assert_null(gpudrv_shot(&v, 0, true, &w, &h));
+	OK(gpudrv_set_scanout(&v, 0, 1, all));
+	OK(gpudrv_set_scanout(&v, 0, 1, rect(3, 3, 0, 5))); /* of no size: the same */
+	assert_null(gpudrv_shot(&v, 0, true, &w, &h));
+	OK(gpudrv_set_scanout(&v, 0, 0, all)); /* twice is no mistake */
+	OK(gpudrv_unref(&v, 1));
+	assert_null(gpudrv_shot(&v, 1, true, &w, &h));
+	OK(gpudrv_set_scanout(&v, 0, 0, rect(0, 0, 0, 0)));
+	assert_int_equal(v.display.budget.used, 0);
+}
+
+static void test_gpu_new_resource_is_black(void **state)
+{
+	uint32_t w, h;
+	uint8_t *shot;
+
+	(void)state;
+	OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8A8, 100, 100));
+	OK(gpudrv_set_scanout(&v, 0, 1, rect(0, 0, 100, 100)));
+	shot = gpudrv_shot(&v, 0, true, &w, &h);
+	for (unsigned i = 0; i < 100 * 100; i++) {
+		assert_memory_equal(shot + 4ul * i, "\0\0\0\xff", 4);
+	}
+	free(shot);
+}
+
+static void test_gpu_fence_comes_back_with_the_answer(void **state)
+{
+	(void)state;
+	v.flags = GPU_FLAG_FENCE;
+	v.fence = 0x1122334455667788;
+	OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8A8, 4, 4));
+	assert_int_equal(v.out_len, 24);
+	assert_int_equal(le32_get(v.out.hdr.flags), GPU_FLAG_FENCE);
+	assert_int_equal(le64_get(v.out.hdr.fence_id), v.fence);
+	assert_int_equal(le32_get(v.out.hdr.ctx_id), 7);
+	assert_int_equal(gpudrv_get_info(&v), GPU_RESP_OK_DISPLAY_INFO);
+	assert_int_equal(le64_get(v.out.hdr.fence_id), v.fence);
+	/* Without the flag there is none. */
+	v.flags = 0;
+	OK(gpudrv_unref(&v, 1));
+	assert_int_equal(le32_get(v.out.hdr.flags), 0);
+	assert_int_equal(le64_get(v.out.hdr.fence_id), 0);
+}
+
+static void test_gpu_cursor_image_hot_spot_and_place(void **state)
+{
+	const struct display_rect all = rect(0, 0, 64, 64);
+	const struct display_cursor *c = &v.display.scanout[1].cursor;
+
+	(void)state;
+	for (uint32_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		uint64_t brk = v.d.brk, mem = make(1, formats[i].format, 64, 64);
+		bool has_alpha = strchr(formats[i].order, 'A');
+
+		paint(mem, formats[i].order, 256, &all, i);
+		OK(gpudrv_transfer(&v, 1, all, 0));
+		OK(gpudrv_cursor(&v, GPU_CMD_UPDATE_CURSOR, 1, 1, -5, 400, 11, 12));
+		assert_true(c->visible);
+		assert_int_equal(c->x, -5);
+		assert_int_equal(c->y, 400);
+		assert_int_equal(c->hot_x, 11);
+		assert_int_equal(c->hot_y, 12);
+		for (uint32_t y = 0; y < 64; y++) {
+			for (uint32_t x = 0; x < 64; x++) {
+				uint32_t want = (has_alpha ? (uint32_t)color('A', x, y, i) : 255u) << 24 | (uint32_t)color('R', x, y, i) << 16 |
+					(uint32_t)color('G', x, y, i) << 8 | color('B', x, y, i);
+
+				assert_int_equal(c->image[y * 64 + x], want);
+			}
+		}
+		OK(gpudrv_unref(&v, 1));
+		v.d.brk = brk;
+	}
+	/* The image was copied: it stays when the resource is gone. */
+	assert_true(c->visible);
+	OK(gpudrv_cursor(&v, GPU_CMD_MOVE_CURSOR, 1, 99, 70, 80, 0, 0));
+	assert_int_equal(c->x, 70);
+	assert_int_equal(c->hot_x, 11);
+	OK(gpudrv_cursor(&v, GPU_CMD_UPDATE_CURSOR, 1, 0, 1, 2, 0, 0));
+	assert_false(c->visible);
+	assert_false(v.display.scanout[0].cursor.visible);
+}
+
+/* Linux leaves no room for an answer there. */
+static void test_gpu_cursor_commands_need_no_answer(void **state)
+{
+	(void)state;
+	v.out_room = 0;
+	assert_int_equal(gpudrv_cursor(&v, GPU_CMD_MOVE_CURSOR, 0, 0, 3, 4, 0, 0), 0);
+	assert_int_equal(v.out_len, 0);
+	assert_int_equal(v.display.scanout[0].cursor.x, 3);
+}
+
+/*
+ * Blobs.
+ */
+
+static const struct gpu_layout blob_layout = {.format = GPU_FORMAT_B8G8R8X8, .width = 40, .height = 30, .stride = 200, .offset = 96};
+
+static uint64_t make_blob(uint32_t id, unsigned seed)
+{
+	struct gpudrv_entry e[3];
+	uint64_t mem = tdrv_alloc(&v.d, 6400, 16);
+	struct display_rect all = rect(0, 0, blob_layout.width, blob_layout.height);
+
+	paint(mem + blob_layout.offset, "BGRX", blob_layout.stride, &all, seed);
+	e[0] = (struct gpudrv_entry){.addr = mem, .len = 1001};
+	e[1] = (struct gpudrv_entry){.addr = mem + 1001, .len = 3};
+	e[2] = (struct gpudrv_entry){.addr = mem + 1004, .len = 6400 - 1004};
+	OK(gpudrv_create_blob(&v, id, 6100, e, 3));
+	return mem + blob_layout.offset;
+}
+
+static void test_gpu_blob_is_shown_by_a_flush(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30), part = rect(4, 5, 6, 7);
+	uint64_t mem, copied;
+	uint32_t w, h;
+	uint8_t *shot;
+
+	(void)state;
+	assert_int_equal(virtio_device_features(&v.gpu.base) & 0x3f, GPU_F_EDID | GPU_F_RESOURCE_BLOB);
+	mem = make_blob(1, 1);
+	OK(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout));
+	/* The first one is of all, whatever the guest says. */
+	OK(gpudrv_flush(&v, 1, part));
+	ASSERT_SCREEN(0, 40, 30, 0, 0, 1);
+	paint(mem, "BGRX", blob_layout.stride, &all, 2);
+	copied = v.gpu.backend->copied_bytes;
+	OK(gpudrv_flush(&v, 1, part));
+	assert_int_equal(v.gpu.backend->copied_bytes - copied, 4 * 6 * 7);
+	shot = gpudrv_shot(&v, 0, true, &w, &h);
+	for (uint32_t y = 0; y < 30; y++) {
+		for (uint32_t x = 0; x < 40; x++) {
+			bool is_new = x >= 4 && x < 10 && y >= 5 && y < 12;
+
+			assert_int_equal(differences(shot + 4 * (y * 40 + x), 1, 1, x, y, is_new ? 2 : 1, RIGHT), 0);
+		}
+	}
+	free(shot);
+}
+
+static void test_gpu_blob_flips_take_no_memory(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30);
+	uint64_t used = 0, mem[3];
+
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++) {
+		mem[i] = make_blob(i + 1, i);
+	}
+	for (uint32_t i = 0; i < 30; i++) {
+		paint(mem[i % 3], "BGRX", blob_layout.stride, &all, i);
+		OK(gpudrv_set_scanout_blob(&v, 0, 1 + i % 3, all, &blob_layout));
+		OK(gpudrv_flush(&v, 1 + i % 3, all));
+		ASSERT_SCREEN(0, 40, 30, 0, 0, i);
+		if (i == 2) {
+			used = v.display.budget.used;
+		}
+	}
+	assert_int_equal(v.display.budget.used, used);
+	OK(gpudrv_set_scanout_blob(&v, 0, 0, all, &blob_layout));
+	for (uint32_t i = 0; i < 3; i++) {
+		OK(gpudrv_unref(&v, i + 1));
+	}
+	assert_int_equal(v.display.budget.used, 0);
+}
+
+/* A flip is painted where nobody looks. */
+static void test_gpu_blob_flip_leaves_the_shown_picture_alone(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30);
+	struct display_sink sink = {.ops = &(const struct display_sink_ops){.mode = NULL}};
+	struct display_frame one, two;
+	const uint8_t *map;
+	uint8_t before[4];
+
+	(void)state;
+	make_blob(1, 1);
+	make_blob(2, 2);
+	display_sink_add(&v.display, &sink);
+	OK(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout));
+	OK(gpudrv_flush(&v, 1, all));
+	assert_true(display_take(&v.display, &sink, 0, &one));
+	map = display_buffer_map(one.buffer);
+	memcpy(before, map + 400, 4);
+	OK(gpudrv_set_scanout_blob(&v, 0, 2, all, &blob_layout));
+	OK(gpudrv_flush(&v, 2, all));
+	assert_memory_equal(map + 400, before, 4);
+	assert_true(display_take(&v.display, &sink, 0, &two));
+	assert_ptr_not_equal(one.buffer, two.buffer);
+	assert_memory_not_equal(display_buffer_map(two.buffer) + 400, before, 4);
+	display_buffer_unref(one.buffer);
+	display_buffer_unref(two.buffer);
+	display_sink_remove(&v.display, &sink);
+}
+
+static void test_gpu_blob_crops_layouts_and_two_scanouts(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30);
+	struct gpu_layout lower = blob_layout;
+
+	(void)state;
+	make_blob(1, 5);
+	lower.offset += 10ull * lower.stride;
+	lower.height = 12;
+	OK(gpudrv_set_scanout_blob(&v, 0, 1, rect(7, 3, 20, 10), &blob_layout));
+	OK(gpudrv_set_scanout_blob(&v, 1, 1, rect(0, 0, 40, 12), &lower));
+	OK(gpudrv_flush(&v, 1, all));
+	ASSERT_SCREEN(0, 20, 10, 7, 3, 5);
+	ASSERT_SCREEN(1, 40, 12, 0, 10, 5);
+	/* Another size, and a 2D resource, and back. */
+	OK(gpudrv_set_scanout_blob(&v, 1, 1, all, &blob_layout));
+	OK(gpudrv_flush(&v, 1, all));
+	ASSERT_SCREEN(1, 40, 30, 0, 0, 5);
+	OK(gpudrv_create(&v, 2, GPU_FORMAT_B8G8R8X8, 8, 8));
+	OK(gpudrv_set_scanout(&v, 1, 2, rect(0, 0, 8, 8)));
+	OK(gpudrv_set_scanout_blob(&v, 1, 1, all, &blob_layout));
+	OK(gpudrv_flush(&v, 1, all));
+	ASSERT_SCREEN(1, 40, 30, 0, 0, 5);
+	OK(gpudrv_unref(&v, 1));
+	OK(gpudrv_unref(&v, 2));
+	assert_int_equal(v.display.budget.used, 0);
+}
+
+/*
+ * Turns, resets, memory.
+ */
+
+static void test_gpu_batch_has_one_interrupt(void **state)
+{
+	struct gpu_wire_cursor c = {.hdr.type = le32_of(GPU_CMD_MOVE_CURSOR)};
+	struct gpu_wire_hdr info = {.type = le32_of(GPU_CMD_GET_DISPLAY_INFO)};
+	uint64_t at = tdrv_alloc(&v.d, sizeof(c), 8), answers = tdrv_alloc(&v.d, 32 * 408, 8);
+	uint32_t head, len, n = 0;
+	unsigned irqs;
+
+	(void)state;
+	memcpy(tdrv_ptr(&v.d, v.in_gpa, sizeof(info)), &info, sizeof(info));
+	for (unsigned i = 0; i < 32; i++) {
+		tdrv_add(&v.d, GPU_CONTROLQ, v.in_gpa, sizeof(info), answers + 408 * i, 408);
+	}
+	memcpy(tdrv_ptr(&v.d, at, sizeof(c)), &c, sizeof(c));
+	tdrv_add(&v.d, GPU_CURSORQ, at, sizeof(c), 0, 0);
+	irqs = v.d.used_irqs;
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	assert_int_equal(v.d.used_irqs, irqs + 2); /* one for each queue */
+	while (tdrv_used(&v.d, GPU_CONTROLQ, &head, &len)) {
+		n += len == 408;
+	}
+	assert_int_equal(n, 32);
+	assert_true(tdrv_used(&v.d, GPU_CURSORQ, &head, &len));
+}
+
+static unsigned turns_of(unsigned commands)
+{
+	uint64_t before = v.gpu.counters.turns;
+	uint32_t head, len, n = 0;
+
+	for (unsigned i = 0; i < commands; i++) {
+		tdrv_add(&v.d, GPU_CONTROLQ, v.in_gpa, sizeof(struct gpu_wire_transfer_2d), 0, 0);
+	}
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	while (tdrv_used(&v.d, GPU_CONTROLQ, &head, &len)) {
+		n++;
+	}
+	assert_int_equal(n, commands);
+	return (unsigned)(v.gpu.counters.turns - before);
+}
+
+/* Whoever else is on the loop gets in between. */
+static void test_gpu_turns_are_bounded_in_commands_and_in_bytes(void **state)
+{
+	struct gpu_wire_transfer_2d c = {.hdr.type = le32_of(GPU_CMD_TRANSFER_TO_HOST_2D), .r = {le32_of(0), le32_of(0), le32_of(400), le32_of(400)},
+		.resource_id = le32_of(1)};
+
+	(void)state;
+	make(1, GPU_FORMAT_B8G8R8X8, 400, 400);
+	c.r.width = le32_of(1);
+	memcpy(tdrv_ptr(&v.d, v.in_gpa, sizeof(c)), &c, sizeof(c));
+	assert_int_equal(turns_of(GPU_TURN_COMMANDS), 1);
+	assert_int_equal(turns_of(3 * GPU_TURN_COMMANDS), 3);
+	/* 640000 bytes each: 27 of them are 16 MiB. */
+	c.r.width = le32_of(400);
+	memcpy(tdrv_ptr(&v.d, v.in_gpa, sizeof(c)), &c, sizeof(c));
+	assert_int_equal(turns_of(27), 1);
+	assert_int_equal(turns_of(54), 2);
+}
+
+static void test_gpu_cursor_queue_alone(void **state)
+{
+	struct gpu_wire_cursor c = {.hdr.type = le32_of(GPU_CMD_MOVE_CURSOR), .pos.x = le32_of(77)};
+
+	(void)state;
+	/* A driver that uses only that queue. */
+	assert_true(tdrv_negotiate(&v.d, virtio_device_features(&v.gpu.base)));
+	v.d.brk = TDRV_RAM_GPA;
+	tdrv_place_queue(&v.d, GPU_CURSORQ, GPU_CURSORQ_SIZE);
+	assert_true(tdrv_enable_queue(&v.d, GPU_CURSORQ));
+	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 15);
+	tdrv_serve(&v.d);
+	v.in_gpa = tdrv_alloc(&v.d, 4096, 8);
+	v.out_gpa = tdrv_alloc(&v.d, sizeof(v.out), 8);
+	assert_int_equal(gpudrv_raw(&v, GPU_CURSORQ, &c, sizeof(c), NULL, 0), GPU_RESP_OK_NODATA);
+	assert_int_equal(v.display.scanout[0].cursor.x, 77);
+}
+
+static unsigned open_descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 1024; fd++) {
+		n += fcntl(fd, F_GETFD) >= 0;
+	}
+	return n;
+}
+
+static void test_gpu_reset_forgets_everything(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30);
+	unsigned before = open_descriptors();
+	uint32_t w, h;
+
+	(void)state;
+	for (unsigned round = 0; round < 3; round++) {
+		make(1, GPU_FORMAT_B8G8R8X8, 40, 30);
+		make(2, GPU_FORMAT_B8G8R8A8, 64, 64);
+		make_blob(3, 1);
+		OK(gpudrv_set_scanout(&v, 0, 1, all));
+		OK(gpudrv_set_scanout_blob(&v, 1, 3, all, &blob_layout));
+		OK(gpudrv_flush(&v, 3, all));
+		OK(gpudrv_cursor(&v, GPU_CMD_UPDATE_CURSOR, 0, 2, 0, 0, 0, 0));
+		display_set_output(&v.display, 0, &(struct display_output){.enabled = true, .width = 100 + round, .height = 100, .refresh_hz = 60});
+		tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
+		v.gpu.base.ops->reset(&v.gpu.base); /* twice is once */
+		assert_null(gpudrv_shot(&v, 0, true, &w, &h));
+		assert_null(gpudrv_shot(&v, 1, true, &w, &h));
+		assert_false(v.display.scanout[0].cursor.visible);
+		assert_int_equal(v.display.budget.used, 0);
+		assert_int_equal(v.gpu.resources.n, 0);
+		assert_int_equal(open_descriptors(), before);
+		assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_CONFIG), 0);
+		gpudrv_start(&v);
+	}
+}
+
+/* Resident pages and mappings of this process. */
+static void measure(unsigned long *pages, unsigned *maps)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long size;
+	int c;
+
+	assert_int_equal(fscanf(f, "%lu %lu", &size, pages), 2);
+	fclose(f);
+	f = fopen("/proc/self/maps", "re");
+	for (*maps = 0; (c = getc(f)) != EOF;) {
+		*maps += c == '\n';
+	}
+	fclose(f);
+}
+
+static void test_gpu_ten_thousand_resources_come_and_go(void **state)
+{
+	struct display_rect all = rect(0, 0, 32, 32);
+	unsigned before = 0, maps = 0, maps_before = 0;
+	unsigned long pages = 0, pages_before = 0;
+	struct gpudrv_entry e = {.len = 32 * 32 * 4};
+
+	(void)state;
+	e.addr = tdrv_alloc(&v.d, e.len, 16);
+	for (uint32_t i = 0; i < 10000; i++) {
+		OK(gpudrv_create(&v, i + 1, GPU_FORMAT_B8G8R8X8, 32, 32));
+		OK(gpudrv_attach(&v, i + 1, &e, 1));
+		OK(gpudrv_transfer(&v, i + 1, all, 0));
+		OK(gpudrv_set_scanout(&v, i % 2, i + 1, all));
+		OK(gpudrv_flush(&v, i + 1, all));
+		OK(i % 3 ? gpudrv_unref(&v, i + 1) : gpudrv_detach(&v, i + 1));
+		if (i % 3 == 0) {
+			OK(gpudrv_unref(&v, i + 1));
+		}
+		if (i == 200) {
+			before = open_descriptors();
+			measure(&pages_before, &maps_before);
+		}
+	}
+	measure(&pages, &maps);
+	assert_int_equal(v.display.budget.used, 0);
+	assert_int_equal(open_descriptors(), before);
+	assert_true(maps <= maps_before + 4);
+	/* The sanitizer keeps freed memory for a while. */
+#ifndef __SANITIZE_ADDRESS__
+#if !defined(__has_feature)
+	assert_true(pages <= pages_before + 64);
+#endif
+#endif
+}
+
+/* What a sink holds costs the guest its allowance until the sink lets go. */
+static void test_gpu_memory_of_a_slow_sink_counts(void **state)
+{
+	struct display_sink sink = {.ops = &(const struct display_sink_ops){.mode = NULL}};
+	struct display_frame held[4];
+	struct display_rect all = rect(0, 0, 1000, 1000); /* 4 MB each, of 16 */
+
+	(void)state;
+	display_sink_add(&v.display, &sink);
+	for (uint32_t i = 0; i < 4; i++) {
+		OK(gpudrv_create(&v, i + 1, GPU_FORMAT_B8G8R8X8, 1000, 1000));
+		OK(gpudrv_set_scanout(&v, 0, i + 1, all));
+		OK(gpudrv_flush(&v, i + 1, all));
+		assert_true(display_take(&v.display, &sink, 0, &held[i]));
+		OK(gpudrv_unref(&v, i + 1));
+	}
+	assert_int_equal(gpudrv_create(&v, 9, GPU_FORMAT_B8G8R8X8, 1000, 1000), GPU_RESP_ERR_OUT_OF_MEMORY);
+	display_buffer_unref(held[0].buffer);
+	OK(gpudrv_create(&v, 9, GPU_FORMAT_B8G8R8X8, 1000, 1000));
+	/* The device forgets all; the sink keeps what it has. */
+	gpudrv_start(&v);
+	assert_int_equal(v.display.budget.used, 3 * 4000000);
+	for (unsigned i = 1; i < 4; i++) {
+		assert_int_equal(display_buffer_map(held[i].buffer)[3999999], 0);
+		display_buffer_unref(held[i].buffer);
+	}
+	assert_int_equal(v.display.budget.used, 0);
+	display_sink_remove(&v.display, &sink);
+}
+
+static void test_gpu_finish_accepts_zeroed_memory(void **state)
+{
+	static struct gpu never;
+
+	(void)state;
+	gpu_finish(&never);
+	gpu_finish(&never);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T2(name) cmocka_unit_test_setup_teardown(name, setup_two, teardown)
+#define TB(name) cmocka_unit_test_setup_teardown(name, setup_blob, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T2(test_gpu_configuration),
+		T2(test_gpu_display_info_and_edid_agree),
+		T2(test_gpu_output_changes_reach_the_driver),
+		T(test_gpu_every_format_to_the_pixel),
+		T(test_gpu_sizes_from_one_pixel_on),
+		T(test_gpu_partial_transfers),
+		T(test_gpu_transfer_offset),
+		T(test_gpu_scattered_backing),
+		T(test_gpu_largest_number_of_pieces),
+		T2(test_gpu_crops_and_mirrors),
+		T(test_gpu_page_flips),
+		T2(test_gpu_scanout_off_and_resource_gone),
+		T(test_gpu_new_resource_is_black),
+		T(test_gpu_fence_comes_back_with_the_answer),
+		T2(test_gpu_cursor_image_hot_spot_and_place),
+		T(test_gpu_cursor_commands_need_no_answer),
+		TB(test_gpu_blob_is_shown_by_a_flush),
+		TB(test_gpu_blob_flips_take_no_memory),
+		TB(test_gpu_blob_flip_leaves_the_shown_picture_alone),
+		TB(test_gpu_blob_crops_layouts_and_two_scanouts),
+		T(test_gpu_batch_has_one_interrupt),
+		T(test_gpu_turns_are_bounded_in_commands_and_in_bytes),
+		T(test_gpu_cursor_queue_alone),
+		TB(test_gpu_reset_forgets_everything),
+		T2(test_gpu_ten_thousand_resources_come_and_go),
+		T(test_gpu_memory_of_a_slow_sink_counts),
+		T(test_gpu_finish_accepts_zeroed_memory),
+	};
+
+	return cmocka_run_group_tests_name("gpu", tests, NULL, NULL);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A driver for virtio-gpu in tests: one function for each command, over real rings, and the display behind the device to look at.
+ *
+ * Each function carries a command out and returns the type of the answer, which is in v->out with its length in v->out_len. Failures of the driver itself are asserts.
+ * Thread: the test's.
+ */
+#ifndef TESTS_SUPPORT_GPUDRV_H
+#define TESTS_SUPPORT_GPUDRV_H
+
+#include "devices/gpu.h"
+#include "display/screenshot.h"
+#include "tests/support/testdrv.h"
+
+#define GPUDRV_BUDGET (16u << 20)
+
+struct gpudrv {
+	struct tdrv d;
+	struct display display;
+	struct gpu gpu;
+	uint64_t in_gpa, out_gpa; /* of the command and the answer */
+	union {
+		struct gpu_wire_hdr hdr;
+		struct gpu_wire_display_info info;
+		struct gpu_wire_edid edid;
+	} out;
+	uint32_t out_len; /* as the used ring says */
+	uint32_t out_room; /* bytes left for answers, at most sizeof(out) */
+	uint32_t flags; /* of every command */
+	uint64_t fence;
+};
+
+struct gpudrv_entry {
+	uint64_t addr;
+	uint32_t len, padding;
+};
+
+/* @n outputs of 640x480. The device runs. */
+void gpudrv_init(struct gpudrv *v, unsigned n, const struct gpu_options *options, uint64_t budget);
+void gpudrv_finish(struct gpudrv *v);
+/* DRIVER_OK again, after a reset; memory allocated before is free. */
+void gpudrv_start(struct gpudrv *v);
+
+/* Any bytes on queue @q, and nothing is checked. Return: the answer's type, 0 when there is none. */
+uint32_t gpudrv_raw(struct gpudrv *v, unsigned q, const void *cmd, size_t len, const void *more, size_t more_len);
+
+uint32_t gpudrv_get_info(struct gpudrv *v);
+uint32_t gpudrv_get_edid(struct gpudrv *v, uint32_t scanout);
+uint32_t gpudrv_create(struct gpudrv *v, uint32_t id, uint32_t format, uint32_t width, uint32_t height);
+uint32_t gpudrv_unref(struct gpudrv *v, uint32_t id);
+uint32_t gpudrv_attach(struct gpudrv *v, uint32_t id, const struct gpudrv_entry *e, uint32_t n);
+uint32_t gpudrv_detach(struct gpudrv *v, uint32_t id);
+uint32_t gpudrv_transfer(struct gpudrv *v, uint32_t id, struct display_rect r, uint64_t offset);
+uint32_t gpudrv_set_scanout(struct gpudrv *v, uint32_t scanout, uint32_t id, struct display_rect r);
+uint32_t gpudrv_flush(struct gpudrv *v, uint32_t id, struct display_rect r);
+uint32_t gpudrv_create_blob(struct gpudrv *v, uint32_t id, uint64_t size, const struct gpudrv_entry *e, uint32_t n);
+uint32_t gpudrv_set_scanout_blob(struct gpudrv *v, uint32_t scanout, uint32_t id, struct display_rect r, const struct gpu_layout *l);
+uint32_t gpudrv_cursor(struct gpudrv *v, uint32_t type, uint32_t scanout, uint32_t id, int32_t x, int32_t y, uint32_t hot_x, uint32_t hot_y);
+
+/* What scanout @i shows, malloc'ed, rows without gaps: blue, green, red, 255. NULL: nothing. */
+uint8_t *gpudrv_shot(struct gpudrv *v, unsigned i, bool cursor, uint32_t *width, uint32_t *height);
+
+#endif
