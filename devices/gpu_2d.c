@@ -4,7 +4,6 @@
  * blobs has two images of its own, which take turns when the guest flips, and a flush copies what it says has changed.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,7 @@
 /* Memory of ours that sinks map; zeroed memory is none. */
 struct image {
 	uint64_t picture;
-	int fd;
+	int fd; /* until it is exported; then -1: whoever has it maps it */
 	uint8_t *map;
 	uint64_t len;
 	enum gpu_format format;
@@ -34,7 +33,7 @@ struct resource {
 };
 
 struct scanout {
-	const struct resource *res;
+	struct resource *res;
 	bool is_blob;
 	struct gpu_layout layout; /* of a blob */
 	struct display_rect crop;
@@ -49,6 +48,8 @@ struct gpu_2d {
 	struct gpu_table resources;
 	struct scanout scanout[DISPLAY_SCANOUTS_MAX];
 	uint64_t last_picture;
+	unsigned images, images_max;
+	struct log_limit host_log_limit;
 };
 
 static struct gpu_2d *from(struct gpu_backend *b)
@@ -90,20 +91,29 @@ static int image_init(struct gpu_2d *g, struct image *im, enum gpu_format format
 {
 	uint64_t len = (uint64_t)width * height * GPU_BYTES_PER_PIXEL;
 	uint8_t *map;
-	int fd = display_memfd("gpu", len, &map);
+	int fd;
 
-	if (fd < 0) {
+	if (g->images == g->images_max) {
 		return -ENOMEM;
 	}
+	fd = display_memfd("gpu", len, &map);
+	if (fd < 0) {
+		log_guest(&g->host_log_limit, "gpu", "memory for a picture of %llu bytes: %s", (unsigned long long)len, strerror(-fd));
+		return -ENOMEM;
+	}
+	g->images++;
 	*im = (struct image){.picture = ++g->last_picture, .fd = fd, .map = map, .len = len, .format = format, .width = width, .height = height};
 	return 0;
 }
 
-static void image_finish(struct image *im)
+static void image_finish(struct gpu_2d *g, struct image *im)
 {
 	if (im->map) {
 		munmap(im->map, im->len);
-		close(im->fd);
+		g->images--;
+		if (im->fd >= 0) {
+			close(im->fd);
+		}
 	}
 	*im = (struct image){.map = NULL};
 }
@@ -177,7 +187,7 @@ static struct resource *add(struct gpu_2d *g, uint32_t id)
 static void drop(struct gpu_2d *g, struct resource *res)
 {
 	gpu_table_remove(&g->resources, &res->entry);
-	image_finish(&res->image);
+	image_finish(g, &res->image);
 	free(res->iov);
 	free(res);
 }
@@ -271,7 +281,7 @@ static int show_blob(struct gpu_2d *g, struct scanout *so, const struct gpu_layo
 		if (r < 0) {
 			return r;
 		}
-		image_finish(im);
+		image_finish(g, im);
 		*im = fresh;
 	}
 	so->layout = *layout;
@@ -295,8 +305,8 @@ static int gpu_2d_show(
 			return r;
 		}
 	} else {
-		image_finish(&so->image[0]);
-		image_finish(&so->image[1]);
+		image_finish(g, &so->image[0]);
+		image_finish(g, &so->image[1]);
 	}
 	so->res = res;
 	so->is_blob = layout != NULL;
@@ -310,7 +320,7 @@ static struct image *find_picture(struct gpu_2d *g, uint64_t picture)
 		struct scanout *so = &g->scanout[i];
 
 		if (so->res && !so->is_blob && so->res->image.picture == picture) {
-			return (struct image *)(uintptr_t)&so->res->image;
+			return &so->res->image;
 		}
 		if (so->is_blob && so->image[so->current].picture == picture) {
 			return &so->image[so->current];
@@ -321,14 +331,14 @@ static struct image *find_picture(struct gpu_2d *g, uint64_t picture)
 
 static int gpu_2d_export(struct gpu_backend *b, uint64_t picture, struct display_picture *p)
 {
-	const struct image *im = find_picture(from(b), picture);
-	int fd = im ? fcntl(im->fd, F_DUPFD_CLOEXEC, 0) : -1;
+	struct image *im = find_picture(from(b), picture);
 
-	if (fd < 0) {
-		return im ? -ENOMEM : -ENOENT;
+	if (!im || im->fd < 0) {
+		return -ENOENT;
 	}
-	*p = (struct display_picture){.fd = fd, .fourcc = gpu_format_fourcc(im->format), .width = im->width, .height = im->height,
+	*p = (struct display_picture){.fd = im->fd, .fourcc = gpu_format_fourcc(im->format), .width = im->width, .height = im->height,
 		.stride = im->width * GPU_BYTES_PER_PIXEL, .len = im->len};
+	im->fd = -1;
 	return 0;
 }
 
@@ -385,8 +395,8 @@ static void gpu_2d_reset(struct gpu_backend *b)
 	struct gpu_entry *e;
 
 	for (unsigned i = 0; i < DISPLAY_SCANOUTS_MAX; i++) {
-		image_finish(&g->scanout[i].image[0]);
-		image_finish(&g->scanout[i].image[1]);
+		image_finish(g, &g->scanout[i].image[0]);
+		image_finish(g, &g->scanout[i].image[1]);
 		g->scanout[i] = (struct scanout){.res = NULL};
 	}
 	while ((e = gpu_table_any(&g->resources))) {
@@ -415,7 +425,7 @@ static const struct gpu_backend_ops gpu_2d_ops = {
 	.destroy = gpu_2d_destroy,
 };
 
-struct gpu_backend *gpu_2d_create(const struct gmem *mem)
+struct gpu_backend *gpu_2d_create(const struct gmem *mem, unsigned images_max)
 {
 	struct gpu_2d *g = calloc(1, sizeof(*g));
 
@@ -425,5 +435,6 @@ struct gpu_backend *gpu_2d_create(const struct gmem *mem)
 	}
 	g->base.ops = &gpu_2d_ops;
 	g->mem = mem;
+	g->images_max = images_max;
 	return &g->base;
 }

@@ -39,7 +39,6 @@ int display_memfd(const char *name, uint64_t len, uint8_t **map)
 	/* The one mapping that can write is there: from here on there will be no other. */
 	if (p == MAP_FAILED || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0) {
 		r = -errno;
-		log_errno(LOG_ERR, r, "%s: memory of %llu bytes", name, (unsigned long long)len);
 		if (p != MAP_FAILED) {
 			munmap(p, len);
 		}

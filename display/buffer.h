@@ -58,7 +58,7 @@ struct display_buffer {
  * display_memfd - memory of @len bytes that others can map and not write
  * @map: gets the one place it can be written through; unmap it with munmap
  *
- * Return: a descriptor, or -errno (logged). Thread: any.
+ * Return: a descriptor, or -errno. Thread: any.
  */
 int display_memfd(const char *name, uint64_t len, uint8_t **map);
 

@@ -94,6 +94,7 @@ int display_screenshot(struct display *d, unsigned i, bool with_cursor, struct d
 	*shot = (struct display_shot){.width = so->crop.w, .height = so->crop.h, .stride = so->crop.w * 4, .frame = so->frames};
 	shot->fd = display_memfd("screenshot", (uint64_t)shot->stride * shot->height, &pixels);
 	if (shot->fd < 0) {
+		log_errno(LOG_ERR, shot->fd, "screenshot");
 		return shot->fd;
 	}
 	src += p->offset + (uint64_t)so->crop.y * p->stride + (uint64_t)so->crop.x * 4;

@@ -6,11 +6,15 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "display/screenshot.h"
 #include "vmm/log.h"
 #include "vmm/vm_priv.h"
+
+/* Of those this process may open, for all but the guest's pictures. */
+#define DESCRIPTORS_KEPT 512
 
 struct vm_gpu_request {
 	struct loop_post post;
@@ -70,6 +74,23 @@ static int start_thread(struct vm_gpu *gpu)
 	return 0;
 }
 
+/* Each picture is a descriptor, and the guest decides how many there are. Return: how many it may have, so that enough are left for everything else. */
+static unsigned images_max(void)
+{
+	struct rlimit limit;
+	rlim_t want = GPU_RESOURCES_MAX + DESCRIPTORS_KEPT;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+		return DESCRIPTORS_KEPT;
+	}
+	if (limit.rlim_cur < want) {
+		limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	return limit.rlim_cur >= want ? GPU_RESOURCES_MAX : limit.rlim_cur > 2 * DESCRIPTORS_KEPT ? (unsigned)limit.rlim_cur - DESCRIPTORS_KEPT : (unsigned)limit.rlim_cur / 2;
+}
+
 int vm_gpu_init(struct vm *vm)
 {
 	const struct config *cfg = vm->cfg;
@@ -89,7 +110,7 @@ int vm_gpu_init(struct vm *vm)
 			.refresh_hz = cfg->gpu.refresh};
 	}
 	gpu = calloc(1, sizeof(*gpu));
-	backend = gpu ? gpu_2d_create(&vm->mem) : NULL;
+	backend = gpu ? gpu_2d_create(&vm->mem, images_max()) : NULL;
 	if (!backend || loop_init(&gpu->loop) < 0) {
 		free(backend);
 		free(gpu);

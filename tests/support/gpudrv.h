@@ -13,6 +13,7 @@
 #include "tests/support/testdrv.h"
 
 #define GPUDRV_BUDGET (16u << 20)
+#define GPUDRV_IMAGES 700
 
 struct gpudrv {
 	struct tdrv d;
