@@ -10,32 +10,69 @@ static double seconds(uint64_t ns)
 	return (double)ns / (double)CLOCK_NS_PER_S;
 }
 
+/* The first @n bytes of @text, on one line, without what a terminal would act on (C0, and C1 as UTF-8 has it). */
+static void print_clean(const char *text, size_t n, FILE *out)
+{
+	const unsigned char *c = (const unsigned char *)text;
+
+	for (size_t i = 0; i < n && c[i]; i++) {
+		bool is_c1 = c[i] == 0xc2 && i + 1 < n && c[i + 1] >= 0x80 && c[i + 1] < 0xa0;
+
+		fputc((c[i] < ' ' && c[i] != '\t') || c[i] == 0x7f || is_c1 ? '?' : c[i], out);
+		i += is_c1;
+	}
+}
+
+/* TAP takes what follows a # for a directive: a file's name must not skip its own test. */
+static void print_tap_name(const char *name, FILE *out)
+{
+	while (*name) {
+		size_t n = strcspn(name, "#");
+
+		print_clean(name, n, out);
+		name += n;
+		if (*name) {
+			fputs("\\#", out);
+			name++;
+		}
+	}
+}
+
 /* Each line of @text after @prefix. */
 static void print_lines(const char *text, const char *prefix, FILE *out)
 {
 	while (*text) {
 		size_t n = strcspn(text, "\n");
 
-		fprintf(out, "%s%.*s\n", prefix, (int)n, text);
+		fputs(prefix, out);
+		print_clean(text, n, out);
+		fputc('\n', out);
 		text += n + (text[n] == '\n');
 	}
+}
+
+static void print_why(const struct test_case *c, FILE *out)
+{
+	fprintf(out, "%s%s", c->reason, c->reason[0] && c->text[0] ? ": " : "");
+	print_clean(c->text, sizeof(c->text), out);
+	fputc('\n', out);
 }
 
 void test_report_case(const struct test_case *c, unsigned n, bool tap, FILE *out)
 {
 	static const char *const words[] = {[TEST_PASSED] = "ok", [TEST_FAILED] = "FAIL", [TEST_SKIPPED] = "skip"};
 
-	if (!tap) {
-		fprintf(out, "%-4s %s (%.1f s)%s%s%s%s\n", words[c->state], c->name, seconds(c->took_ns), c->state == TEST_PASSED ? "" : ": ",
-			c->state == TEST_PASSED ? "" : c->reason, c->state != TEST_PASSED && c->text[0] ? ": " : "",
-			c->state == TEST_PASSED ? "" : c->text);
-	} else if (c->state == TEST_SKIPPED) {
-		fprintf(out, "ok %u - %s # SKIP %s\n", n, c->name, c->text);
+	if (tap) {
+		fprintf(out, "%sok %u - ", c->state == TEST_FAILED ? "not " : "", n);
+		print_tap_name(c->name, out);
+		fputs(c->state == TEST_PASSED ? "\n" : c->state == TEST_FAILED ? "\n# " : " # SKIP ", out);
 	} else {
-		fprintf(out, "%sok %u - %s\n", c->state == TEST_PASSED ? "" : "not ", n, c->name);
-		if (c->state == TEST_FAILED) {
-			fprintf(out, "# %s%s%s\n", c->reason, c->text[0] ? ": " : "", c->text);
-		}
+		fprintf(out, "%-4s ", words[c->state]);
+		print_clean(c->name, sizeof(c->name), out);
+		fprintf(out, " (%.1f s)%s", seconds(c->took_ns), c->state == TEST_PASSED ? "\n" : ": ");
+	}
+	if (c->state != TEST_PASSED) {
+		print_why(c, out);
 	}
 	if (c->state == TEST_FAILED && c->tail) {
 		print_lines(c->tail, tap ? "# | " : "     | ", out);

@@ -46,6 +46,19 @@ static void test_report_tap(void **state)
 	assert_string_equal(text, "ok 3 - none # SKIP no KVM\n");
 }
 
+/* A line of the guest, and the name of a file, are not for the terminal or the TAP reader to act on. */
+static void test_report_what_others_wrote_is_harmless(void **state)
+{
+	const struct test_case hostile = {.name = "a # SKIP b\nok 2", .state = TEST_FAILED, .reason = "expect",
+		.text = "\x1b[2J\nok 9 - \xc2\x9b" "31m \xc3\xbc \x7f", .tail = (char *)"\xc2\x9d" "0;title\a\tend"};
+
+	(void)state;
+	report(&hostile, true);
+	assert_string_equal(text, "not ok 3 - a \\# SKIP b?ok 2\n# expect: ?[2J?ok 9 - ?31m \xc3\xbc ?\n# | ?0;title?\tend\n");
+	report(&hostile, false);
+	assert_string_equal(text, "FAIL a # SKIP b?ok 2 (0.0 s): expect: ?[2J?ok 9 - ?31m \xc3\xbc ?\n     | ?0;title?\tend\n");
+}
+
 static void test_report_junit_counts_and_escapes(void **state)
 {
 	const struct test_case cases[] = {
@@ -74,6 +87,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_report_lines_for_people),
 		cmocka_unit_test(test_report_tap),
+		cmocka_unit_test(test_report_what_others_wrote_is_harmless),
 		cmocka_unit_test(test_report_junit_counts_and_escapes),
 	};
 
