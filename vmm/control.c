@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "vmm/clock.h"
+#include "vmm/json_text.h"
 #include "vmm/log.h"
 
 static void close_conn(struct control_conn *conn)
@@ -150,7 +151,7 @@ static json_t *__attribute__((format(printf, 2, 0))) error_object(const char *co
 	char text[512];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
-	return json_pack("{s:b, s:{s:s, s:s}}", "ok", 0, "error", "code", code, "text", text);
+	return json_pack("{s:b, s:{s:s, s:o}}", "ok", 0, "error", "code", code, "text", json_text(text, sizeof(text)));
 }
 
 void control_error(struct control_conn *conn, const char *code, const char *fmt, ...)

@@ -48,7 +48,7 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 		memset(text, 'x', sizeof(text) - 1);
 		control_ok(conn, json_pack("{s:s}", "text", text));
 	} else {
-		control_error(conn, "verb", "unknown verb \"%s\"", verb);
+		control_error(conn, "verb", "unknown verb \"%.20s\"", verb);
 	}
 }
 
@@ -159,18 +159,22 @@ static void test_control_what_is_no_request(void **state)
 {
 	static const struct {
 		const char *line, *code;
-	} bad[] = {{"garbage\n", "json"}, {"[]\n", "field"}, {"{}\n", "field"}, {"{\"do\":1}\n", "field"}, {"{\"do\":\"echo\",\"do\":\"echo\"}\n", "json"},
-		{"{\"do\":\"echo\",\"id\":{}}\n", "field"}, {"{\"do\":\"echo\"\n", "json"}, {"\x01\xff\n", "json"}, {"null\n", "json"}};
+	} bad[] = {{"garbage\n", "json"}, {"[]\n", "json"}, {"{}\n", "field"}, {"{\"do\":1}\n", "field"}, {"{\"do\":\"echo\",\"do\":\"echo\"}\n", "json"},
+		{"{\"do\":\"echo\",\"id\":{}}\n", "field"}, {"{\"do\":\"echo\"\n", "json"}, {"\x01\xff\n", "json"}, {"null\n", "json"},
+		/* A message that ends in the middle of a character is one all the same. */
+		{"{\"do\":\"xxxxxxxxxxxxxxxxxxx\xc3\xbc\"}\n", "verb"}};
 	int fd = connect_peer();
 	char nul[] = "{\"do\":\"echo\0\"}\n", deep[5000];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char code[40];
 		const char *got;
 
 		say(fd, bad[i].line);
 		got = hear(fd);
-		if (!strstr(got, "\"ok\":false") || strcspn(got, "\n") + 1 != strlen(got)) {
+		snprintf(code, sizeof(code), "\"ok\":false,\"error\":{\"code\":\"%s\"", bad[i].code);
+		if (!strstr(got, code) || strcspn(got, "\n") + 1 != strlen(got)) {
 			fail_msg("%s gave %s", bad[i].line, got);
 		}
 	}

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "vmm/clock.h"
+#include "vmm/json_text.h"
 
 int result_exit_code(const struct vm_result *result)
 {
@@ -66,33 +67,16 @@ bool result_wants_restart(const struct vm_result *result, const struct config *c
 		(result->end == VM_END_PANIC && cfg->machine.on_panic == END_RESTART);
 }
 
-/* What came from a guest need not be UTF-8. */
-static json_t *text_json(const char *text)
-{
-	json_t *s = json_string(text);
-	char ascii[sizeof(((struct vm_result *)0)->text)];
-	size_t i;
-
-	if (s) {
-		return s;
-	}
-	for (i = 0; text[i] && i < sizeof(ascii) - 1; i++) {
-		ascii[i] = (signed char)text[i] >= ' ' ? text[i] : '?';
-	}
-	ascii[i] = '\0';
-	return json_string(ascii);
-}
-
 int result_write(const struct vm_result *result, const struct config *cfg, const char *path)
 {
 	json_t *object = json_pack("{s:s, s:s, s:i, s:o}", "name", cfg->machine.name, "reason", result_reason(result), "exit",
-		result_exit_code(result), "text", text_json(result->text));
+		result_exit_code(result), "text", json_text(result->text, sizeof(result->text)));
 	char new_path[PATH_MAX + 8];
 	int fd, r = 0;
 
 	json_object_set_new(object, "run_ms", json_integer((json_int_t)(result->run_ns / (uint64_t)CLOCK_NS_PER_MS)));
 	json_object_set_new(object, "boot_ms", result->boot_ns ? json_integer((json_int_t)(result->boot_ns / (uint64_t)CLOCK_NS_PER_MS)) : json_null());
-	json_object_set_new(object, "panic_line", result->end == VM_END_PANIC && result->text[0] ? text_json(result->text) : json_null());
+	json_object_set_new(object, "panic_line", result->end == VM_END_PANIC && result->text[0] ? json_text(result->text, sizeof(result->text)) : json_null());
 	snprintf(new_path, sizeof(new_path), "%s.new", path);
 	fd = open(new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || json_dumpfd(object, fd, JSON_INDENT(1)) < 0 || write(fd, "\n", 1) != 1 || rename(new_path, path) < 0) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "vmm/clock.h"
+#include "vmm/json_text.h"
 #include "vmm/log.h"
 #include "vmm/notify.h"
 #include "vmm/pattern.h"
@@ -20,6 +21,8 @@
 
 /* How long answers to those who still wait have to leave. */
 #define LAST_ANSWERS_MS 500
+/* Of a guest's line in an answer or event, in bytes. */
+#define LINE_TEXT_MAX 1024
 
 static const char *state_name(const struct vm *vm)
 {
@@ -90,11 +93,11 @@ static void on_line(void *ctx, const char *line, bool done)
 		struct vm_wait *w = &vm->ctl.wait[i];
 
 		if (w->what == WAIT_TEXT && regexec(&w->regex, line, 0, NULL, 0) == 0) {
-			answer_wait(w, json_pack("{s:o}", "line", json_stringn_nocheck(line, strnlen(line, 1024))));
+			answer_wait(w, json_pack("{s:o}", "line", json_text(line, LINE_TEXT_MAX)));
 		}
 	}
 	if (done && vm->ctl.control.loop) {
-		control_event(&vm->ctl.control, "text", json_pack("{s:o}", "line", json_stringn_nocheck(line, strnlen(line, 1024))));
+		control_event(&vm->ctl.control, "text", json_pack("{s:o}", "line", json_text(line, LINE_TEXT_MAX)));
 	}
 }
 
@@ -283,9 +286,9 @@ static void do_status(const struct verb_call *c)
 	const struct vm *vm = c->vm;
 
 	if (takes_nothing(c)) {
-		control_ok(c->conn, json_pack("{s:s, s:i, s:s, s:I, s:i, s:I, s:s, s:i, s:o}", "name", vm->cfg->machine.name, "pid", getpid(), "state",
+		control_ok(c->conn, json_pack("{s:s, s:i, s:s, s:I, s:i, s:I, s:o, s:i, s:o}", "name", vm->cfg->machine.name, "pid", getpid(), "state",
 			state_name(vm), "uptime_ms", (json_int_t)((clock_now_ns() - vm->ctl.started_ns) / (uint64_t)CLOCK_NS_PER_MS), "cpus",
-			(int)vm->cfg->machine.cpus, "memory", (json_int_t)vm->cfg->machine.memory, "config", vm->options->config_path, "escape",
+			(int)vm->cfg->machine.cpus, "memory", (json_int_t)vm->cfg->machine.memory, "config", json_text(vm->options->config_path, CONTROL_ANSWER_MAX / 4), "escape",
 			(int)vm->cfg->console.escape, "input", vm_input_list(vm)));
 	}
 }
@@ -317,7 +320,7 @@ static void do_config(const struct verb_call *c)
 		config_print(c->vm->cfg, f);
 		fclose(f);
 	}
-	control_ok(c->conn, json_pack("{s:s}", "toml", text ? text : ""));
+	control_ok(c->conn, json_pack("{s:o}", "toml", json_text(text ? text : "", SIZE_MAX)));
 	free(text);
 }
 
