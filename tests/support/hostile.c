@@ -419,6 +419,8 @@ static void queue_registers_after_driver_ok(void)
 		tdrv_write(&d, reg, 0xfffffff0u);
 	}
 	tdrv_write(&d, VIRTIO_MMIO_QUEUE_READY, 1);
+	tdrv_write(&d, VIRTIO_MMIO_QUEUE_READY, 0);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_QUEUE_READY), 1);
 	expect_running();
 }
 
@@ -492,11 +494,23 @@ static void features_after_features_ok(void)
 	assert_int_equal(d.dev->driver_features, VIRTIO_F_VERSION_1);
 }
 
+/* Where the queue is, after a request: one that was started again would be at its first entry. */
+static uint16_t used_so_far(void)
+{
+	return d.dev->vq[target->queue].used_next;
+}
+
 static void driver_ok_twice(void)
 {
+	uint16_t used;
+
+	target->works(&d);
+	used = used_so_far();
+	assert_true(used > 0);
 	tdrv_write(&d, VIRTIO_MMIO_STATUS, 15);
 	tdrv_write(&d, VIRTIO_MMIO_STATUS, 15);
-	expect_running();
+	assert_int_equal(used_so_far(), used);
+	assert_true(virtio_device_is_running(d.dev));
 }
 
 static void status_bits_out_of_order(void)
@@ -510,11 +524,17 @@ static void status_bits_out_of_order(void)
 
 static void status_bits_taken_back(void)
 {
+	uint16_t used;
+
+	target->works(&d);
+	used = used_so_far();
 	for (uint32_t status = 1; status < 15; status++) {
 		tdrv_write(&d, VIRTIO_MMIO_STATUS, status);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_STATUS), 15);
 	}
 	tdrv_write(&d, VIRTIO_MMIO_STATUS, 0xffffff00u | 15);
-	expect_running();
+	assert_int_equal(used_so_far(), used);
+	assert_true(virtio_device_is_running(d.dev));
 }
 
 static void driver_that_gave_up(void)
@@ -526,8 +546,23 @@ static void driver_that_gave_up(void)
 	assert_false(virtio_device_is_running(d.dev));
 }
 
+/* What the driver has taken back is not touched any more. */
+static void expect_no_answer_after_reset(void)
+{
+	uint64_t gpa = tdrv_alloc(&d, 64, 1);
+	uint16_t before;
+
+	tdrv_write(&d, VIRTIO_MMIO_STATUS, 0);
+	before = *(uint16_t *)tdrv_ptr(&d, queue()->used + 2, 2);
+	tdrv_add(&d, target->queue, gpa, target->writable ? 0 : 64, gpa, target->writable ? 64 : 0);
+	look();
+	assert_int_equal(*(uint16_t *)tdrv_ptr(&d, queue()->used + 2, 2), before);
+	tdrv_start(&d);
+}
+
 static void reset_with_chains_offered(void)
 {
+	expect_no_answer_after_reset();
 	for (unsigned i = 0; i < 100; i++) {
 		for (unsigned k = 0; k < queue()->size; k++) {
 			uint64_t gpa = TDRV_RAM_GPA + 0x80000;
