@@ -9,6 +9,7 @@
 
 #include "devices/evdev_host.h"
 #include "vmm/evdev_file.h"
+#include "vmm/json_text.h"
 #include "vmm/log.h"
 #include "vmm/result.h"
 
@@ -42,14 +43,6 @@ static const char *kind(const struct input_desc *desc)
 	return "other";
 }
 
-/* JSON is UTF-8; a name need not be. */
-static json_t *text_or_null(const char *text)
-{
-	json_t *value = json_string(text);
-
-	return value ? value : json_null();
-}
-
 static void print_json(const struct evdev_node *node)
 {
 	json_t *object = json_pack("{s:s, s:b, s:s, s:s*, s:i, s:i}", "path", node->path, "access", node->access == 0, "kind",
@@ -58,7 +51,7 @@ static void print_json(const struct evdev_node *node)
 	const char *const names[] = {"name", "uniq", "phys"}, *const values[] = {node->name, node->uniq, node->phys};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		json_object_set_new(object, names[i], text_or_null(values[i]));
+		json_object_set_new(object, names[i], json_text(values[i], 256));
 	}
 	json_dumpf(object, stdout, JSON_COMPACT);
 	putchar('\n');

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "devices/evdev_host.h"
+#include "vmm/json_text.h"
 
 #define FORMAT "tinyvmm input device 1"
 
@@ -49,22 +50,6 @@ static json_t *write_type(const struct input_desc *desc, unsigned type)
 	return codes;
 }
 
-/* A device's name may be in any encoding; JSON wants UTF-8. */
-static json_t *text(const char *raw)
-{
-	json_t *value = json_string(raw);
-	char ascii[INPUT_STRING_MAX + 1];
-
-	if (!value) {
-		snprintf(ascii, sizeof(ascii), "%s", raw);
-		for (char *c = ascii; *c; c++) {
-			*c = (char)(*c & 0x80 ? '?' : *c);
-		}
-		value = json_string(ascii);
-	}
-	return value;
-}
-
 int evdev_file_write(const struct input_desc *desc, FILE *out)
 {
 	json_t *props = json_array(), *events = json_object(), *file;
@@ -80,7 +65,7 @@ int evdev_file_write(const struct input_desc *desc, FILE *out)
 			json_object_set_new(events, types[i].name, write_type(desc, types[i].type));
 		}
 	}
-	file = json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:o, s:o}", "format", FORMAT, "name", text(desc->name), "uniq", text(desc->serial), "bustype",
+	file = json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:o, s:o}", "format", FORMAT, "name", json_text(desc->name, INPUT_STRING_MAX), "uniq", json_text(desc->serial, INPUT_STRING_MAX), "bustype",
 		(int)desc->bustype, "vendor", (int)desc->vendor, "product", (int)desc->product, "version", (int)desc->version, "properties", props, "events",
 		events);
 	r = !file || json_dumpf(file, out, JSON_INDENT(1) | JSON_ENSURE_ASCII) < 0 || fputc('\n', out) == EOF || fflush(out) != 0 ? -EIO : 0;
@@ -161,8 +146,8 @@ static int read_all(struct input_desc *desc, json_t *file, char *err, size_t err
 	if (strcmp(format, FORMAT) != 0 || !json_is_array(props) || !json_is_object(events)) {
 		return refuse(err, err_len, "no description of an input device");
 	}
-	if (((bustype | vendor | product | version) & ~0xffff) != 0 || strlen(name) > INPUT_STRING_MAX || strlen(uniq) > INPUT_STRING_MAX) {
-		return refuse(err, err_len, "a number or a string is too large");
+	if (((bustype | vendor | product | version) & ~0xffff) != 0) {
+		return refuse(err, err_len, "a number is too large");
 	}
 	*desc = (struct input_desc){.bustype = (uint16_t)bustype, .vendor = (uint16_t)vendor, .product = (uint16_t)product, .version = (uint16_t)version};
 	snprintf(desc->name, sizeof(desc->name), "%s", name);
