@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* tinyvmm: what the command line asks for, and the exit code that says how it went. The only file that ends the process. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "vmm/client.h"
@@ -9,12 +11,38 @@
 #include "vmm/devices.h"
 #include "vmm/doctor.h"
 #include "vmm/input_script.h"
+#include "vmm/keymap.h"
 #include "vmm/log.h"
 #include "vmm/options.h"
 #include "vmm/plan.h"
 #include "vmm/result.h"
 #include "vmm/run.h"
 #include "vmm/testing.h"
+
+/* Only here: `run` does not need the layouts, and does not load what knows them. */
+static int check_layouts(const struct config *cfg)
+{
+	int mistakes = 0;
+
+	for (unsigned i = 0; i < cfg->ninputs; i++) {
+		struct keymap *keymap = NULL;
+		char key[32], err[256];
+		const char *where;
+		int r;
+
+		snprintf(key, sizeof(key), "input.%u.layout", i);
+		where = config_where(cfg, key);
+		r = strcmp(where, "default") == 0 ? 0 : keymap_open(&keymap, cfg->input[i].layout, err, sizeof(err));
+		if (r == -EINVAL) {
+			fprintf(stderr, "%s: error: input.layout: %s\n", where, err);
+			mistakes++;
+		} else if (r < 0) {
+			log_msg(LOG_INFO, "input.layout was not checked: %s", err);
+		}
+		keymap_close(keymap);
+	}
+	return mistakes;
+}
 
 static int check_one(const struct options *o, const char *path)
 {
@@ -23,7 +51,7 @@ static int check_one(const struct options *o, const char *path)
 	int mistakes = run_load(&cfg, o, path);
 
 	if (mistakes == 0) {
-		mistakes = plan_make(&plan, &cfg, stderr);
+		mistakes = plan_make(&plan, &cfg, stderr) + check_layouts(&cfg);
 	}
 	if (mistakes == 0 && o->print) {
 		config_print(&cfg, stdout);
