@@ -50,12 +50,12 @@ static void learn_device(struct session *s, const json_t *one)
 /* Return: an exit code; what is wrong is said. */
 static int learn(struct session *s)
 {
-	json_t *answer = ask_status(s), *one;
+	json_t *answer = ask_status(s);
+	const json_t *all = json_object_get(answer, "input");
 	int code = client_judge(answer, s->name);
-	size_t i;
 
-	json_array_foreach (json_object_get(answer, "input"), i, one) {
-		learn_device(s, one);
+	for (size_t i = 0; i < json_array_size(all); i++) {
+		learn_device(s, json_array_get(all, i));
 	}
 	json_decref(answer);
 	return code;
@@ -112,16 +112,17 @@ static int wait_for_text(void *ctx, const char *regex, uint64_t timeout_ns)
 static int has_caps(void *ctx, const char *device, bool *on)
 {
 	struct session *s = ctx;
-	json_t *answer = ask_status(s), *one, *led;
+	json_t *answer = ask_status(s);
+	const json_t *all = json_object_get(answer, "input");
 	int code = client_judge(answer, s->name);
-	size_t i, k;
 
 	*on = false;
-	json_array_foreach (json_object_get(answer, "input"), i, one) {
-		const char *name = json_string_value(json_object_get(one, "name"));
+	for (size_t i = 0; i < json_array_size(all); i++) {
+		const char *name = json_string_value(json_object_get(json_array_get(all, i), "name"));
+		const json_t *leds = json_object_get(json_array_get(all, i), "leds");
 
-		json_array_foreach (json_object_get(one, "leds"), k, led) {
-			*on |= name && strcmp(name, device) == 0 && json_integer_value(led) == LED_CAPSL;
+		for (size_t k = 0; name && strcmp(name, device) == 0 && k < json_array_size(leds); k++) {
+			*on |= json_integer_value(json_array_get(leds, k)) == LED_CAPSL;
 		}
 	}
 	json_decref(answer);
