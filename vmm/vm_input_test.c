@@ -204,8 +204,9 @@ static void test_vm_input_list_says_what_a_typist_needs(void **state)
 
 	(void)state;
 	cfg.input[0] = (struct config_input_device){.type = INPUT_KEYBOARD, .layout = de};
-	cfg.input[1].type = INPUT_MULTITOUCH;
-	cfg.input[2].type = INPUT_MOUSE;
+	/* As the default has it, whatever the type. */
+	cfg.input[1] = (struct config_input_device){.type = INPUT_MULTITOUCH, .layout = de};
+	cfg.input[2] = (struct config_input_device){.type = INPUT_MOUSE, .layout = de};
 	vm->cfg = &cfg;
 	vm->input[0].dev.lights[0] = 1u << LED_CAPSL | 1u << LED_KANA;
 	list = vm_input_list(vm);
