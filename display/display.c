@@ -116,6 +116,9 @@ uint64_t display_flush(struct display *d, unsigned i, const struct display_rect 
 	so->flushed_ns = clock_now_ns();
 	count(&d->counters.flushes, 1);
 	count(&d->counters.damaged_bytes, display_rect_area(&part) * 4);
+	if (d->watch) {
+		d->watch(d->watch_ctx, i);
+	}
 	for (struct display_sink *s = d->sinks; s; s = s->next) {
 		display_damage_add(&s->at[i].damage, &part);
 		if (s->at[i].has_frame) {
@@ -128,6 +131,12 @@ uint64_t display_flush(struct display *d, unsigned i, const struct display_rect 
 		}
 	}
 	return display_rect_area(&part);
+}
+
+void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx)
+{
+	d->watch = watch;
+	d->watch_ctx = ctx;
 }
 
 void display_set_cursor(struct display *d, unsigned i, const uint32_t *image, uint32_t hot_x, uint32_t hot_y)

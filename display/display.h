@@ -104,6 +104,8 @@ struct display {
 	struct display_sink *sinks;
 	void (*changed)(void *ctx);
 	void *changed_ctx;
+	void (*watch)(void *ctx, unsigned scanout);
+	void *watch_ctx;
 	struct display_budget budget;
 	struct display_counters counters;
 };
@@ -119,6 +121,9 @@ void display_finish(struct display *d);
 
 /* @changed: an output has changed. NULL: nobody wants to know. */
 void display_set_guest(struct display *d, void (*changed)(void *ctx), void *ctx);
+
+/* @watch: a flush has changed something on a scanout. For one who only counts; whoever wants pictures is a sink. NULL: nobody. Before the loop runs. */
+void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx);
 
 /* Return: bytes of EDID for output @i, at most EDID_MAX. */
 size_t display_edid(const struct display *d, unsigned i, uint8_t out[EDID_MAX]);

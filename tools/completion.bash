@@ -105,7 +105,7 @@ _tinyvmm_value() {
 	*:PATH | *:FILE) _tinyvmm_files "$3" "$2" '*' ;;
 	*:DIR) _tinyvmm_files "$3" "$2" - ;;
 	*:KEY=VALUE) _tinyvmm_set "$3" "$2" ;;
-	--for:*) _tinyvmm_offer "$3" "$2" running exit text= ;;
+	--for:*) _tinyvmm_offer "$3" "$2" running exit text= frame stable= image= ;;
 	# shellcheck disable=SC2046
 	*:LAYOUT) _tinyvmm_offer "$3" "$2" $(sed -n '/^! layout/,/^$/s/^  \([^ ]*\) .*/\1/p' /usr/share/X11/xkb/rules/evdev.lst 2> /dev/null) ;;
 	--need:*) _tinyvmm_offer "$3" "$2" kvm ;;

@@ -415,6 +415,10 @@ int client_wait(const struct options *o)
 	uint64_t deadline = o->timeout_ns ? clock_now_ns() + o->timeout_ns : 0;
 	bool for_exit = strcmp(what, "exit") == 0;
 
+	if (o->wait_screen) {
+		return client_wait_screen(o);
+	}
+
 	for (;;) {
 		uint64_t now = clock_now_ns();
 		struct rundir rd;

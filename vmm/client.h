@@ -26,6 +26,8 @@ int client_console(const struct options *o);
 uint8_t client_escape(const struct rundir *rd);
 /* What a scanout shows, as a PNG in a file or on standard output. */
 int client_screenshot(const struct options *o);
+/* wait --for frame, stable or image: EXIT_TIMEOUT when nothing was shown, EXIT_EXPECT when it was something else; pictures of that are written. */
+int client_wait_screen(const struct options *o);
 /* Commands for the input devices of a VM, from the words behind its name or, for "-", from standard input. */
 int client_input(const struct options *o);
 /* Passes one request on and prints the answer; with --events everything that happens. */

@@ -820,6 +820,22 @@ static void add_inputs(struct load *l)
 	}
 }
 
+static void check_screen(struct load *l)
+{
+	const struct config *cfg = l->cfg;
+	const struct config_screen *s = cfg->expect.screen;
+
+	if (cfg->gpu.mode == GPU_OFF && (s || cfg->expect.first_frame_ns)) {
+		const char *key = s ? "expect.screen" : "expect.first_frame";
+
+		whole_mistake(l, config_where(cfg, key), "%s: the VM has no display: gpu.mode is \"off\"", key);
+	} else if (s && !s->image && !s->stable_ns) {
+		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: like which image, or stable for how long?");
+	} else if (s && s->scanout >= cfg->gpu.scanouts) {
+		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: scanout %u, but gpu.scanouts is %u", s->scanout, cfg->gpu.scanouts);
+	}
+}
+
 /* What only makes sense together, and what this host has. */
 static void check_whole(struct load *l, const char *path)
 {
@@ -850,6 +866,7 @@ static void check_whole(struct load *l, const char *path)
 		add_inputs(l);
 	}
 	check_devices(l);
+	check_screen(l);
 	if (host_cpus > 0 && cfg->machine.cpus > (unsigned long)host_cpus) {
 		fprintf(l->report, "%s: warning: machine.cpus is %u, but this host has %ld\n", config_where(cfg, "machine.cpus"),
 			cfg->machine.cpus, host_cpus);

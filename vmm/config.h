@@ -51,6 +51,21 @@ struct config_pixels {
 	} item[CONFIG_SCANOUTS_MAX];
 };
 
+#define CONFIG_REGION_MAX 65535 /* pixels */
+struct config_region {
+	uint32_t x, y, w, h; /* w 0: everything */
+};
+
+/* expect.screen: what an output must show. */
+struct config_screen {
+	char *image; /* NULL: anything that is stable */
+	struct config_region region;
+	double max_diff; /* of the region's pixels may differ, 0 to 1 */
+	unsigned tolerance; /* a pixel differs where a channel is off by more */
+	uint64_t stable_ns; /* 0: need not be */
+	unsigned scanout;
+};
+
 /* One [[disk]]. */
 struct config_disk {
 	char *name; /* the guest's serial number: disk0, disk1, ... unless it is said */
@@ -61,10 +76,10 @@ struct config_disk {
 	char *origin[CONFIG_DISK_KEYS]; /* as struct config's, in the order of the table's keys */
 };
 
-/* input.match: what a device of the host must be like; NULL and -1 do not matter. */
+/* input.match: what a device of the host must be like; NULL and 0 do not matter. */
 struct config_match {
 	char *name, *uniq, *phys;
-	int vendor, product;
+	unsigned vendor, product;
 };
 
 /* One [[input]]. What is below name goes with the type "evdev" only. */
@@ -123,6 +138,8 @@ struct config {
 		char *ready;
 		bool builtin_fail;
 		enum config_expect_exit exit;
+		struct config_screen *screen; /* NULL: nothing is expected */
+		uint64_t first_frame_ns; /* 0: no matter */
 	} expect;
 	struct config_disk disk[CONFIG_DISKS_MAX];
 	unsigned ndisks;

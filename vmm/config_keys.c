@@ -39,8 +39,28 @@ static const char *const expect_exit_values[] = {"stop", "poweroff", "guest", NU
 #define IN_DISK(member) offsetof(struct config_disk, member)
 #define IN_INPUT(member) offsetof(struct config_input_device, member)
 
+#define IN_MATCH(member) offsetof(struct config_match, member)
+static const struct config_key match_keys[] = {
+	{"match", "name", CONFIG_STRING, IN_MATCH(name), NULL, NULL, 1, REGEX_LEN_MAX, "Shell pattern."},
+	{"match", "uniq", CONFIG_STRING, IN_MATCH(uniq), NULL, NULL, 1, REGEX_LEN_MAX, "Shell pattern."},
+	{"match", "phys", CONFIG_STRING, IN_MATCH(phys), NULL, NULL, 1, REGEX_LEN_MAX, "Shell pattern."},
+	{"match", "vendor", CONFIG_COUNT, IN_MATCH(vendor), NULL, NULL, 1, 0xffff, "Number."},
+	{"match", "product", CONFIG_COUNT, IN_MATCH(product), NULL, NULL, 1, 0xffff, "Number."},
+};
+#define IN_SCREEN(member) offsetof(struct config_screen, member)
+static const struct config_key screen_keys[] = {
+	{"screen", "image", CONFIG_PATH, IN_SCREEN(image), NULL, NULL, 1, PATH_LEN_MAX, "PNG."},
+	{"screen", "region", CONFIG_REGION, IN_SCREEN(region), NULL, NULL, 0, 0, "What of it counts."},
+	{"screen", "max_diff", CONFIG_FRACTION, IN_SCREEN(max_diff), NULL, NULL, 0, 0, "How many pixels of the region may differ."},
+	{"screen", "tolerance", CONFIG_COUNT, IN_SCREEN(tolerance), NULL, NULL, 1, 255, "How far a channel may be off before its pixel differs."},
+	{"screen", "stable", CONFIG_TIME, IN_SCREEN(stable_ns), NULL, NULL, 0, 0, "How long nothing of it must change."},
+	{"screen", "scanout", CONFIG_COUNT, IN_SCREEN(scanout), NULL, NULL, 1, CONFIG_SCANOUTS_MAX - 1, "Which output."},
+};
+static const struct config_fields match_fields = {match_keys, sizeof(match_keys) / sizeof(match_keys[0]), sizeof(struct config_match)};
+static const struct config_fields screen_fields = {screen_keys, sizeof(screen_keys) / sizeof(screen_keys[0]), sizeof(struct config_screen)};
+
 const struct config_key config_keys[] = {
-	{"machine", "name", CONFIG_STRING, AT(machine.name), NULL, NULL, 1, CONFIG_NAME_MAX,
+	{"machine", "name", CONFIG_NAME, AT(machine.name), NULL, NULL, 1, CONFIG_NAME_MAX,
 		"What the VM is called; default: the file's directory, or the file's name when that is not vm.toml."},
 	{"machine", "cpus", CONFIG_COUNT, AT(machine.cpus), "1", NULL, 1, X86_CPUS_MAX, "Virtual CPUs."},
 	{"machine", "memory", CONFIG_SIZE, AT(machine.memory), "512M", NULL, 16 * MIB, (uint64_t)1 << 44, "Guest memory, binary units."},
@@ -86,10 +106,13 @@ const struct config_key config_keys[] = {
 	{"expect", "builtin_fail", CONFIG_BOOL, AT(expect.builtin_fail), "true", NULL, 0, 0,
 		"Nor what no healthy Linux says: a panic, an oops, a stall, a root file system that is not found, emergency mode."},
 	{"expect", "ready", CONFIG_REGEX, AT(expect.ready), NULL, NULL, 1, REGEX_LEN_MAX, "The line that says that the guest has booted."},
+	{"expect", "screen", CONFIG_FIELDS, AT(expect.screen), NULL, &screen_fields, 0, 0,
+		"What the display must show: image (a PNG), region, max_diff, tolerance, stable, scanout."},
+	{"expect", "first_frame", CONFIG_TIME, AT(expect.first_frame_ns), NULL, NULL, 0, 0, "By when the guest must have shown something on its display."},
 	{"expect", "exit", CONFIG_ENUM, AT(expect.exit), "stop", expect_exit_values, 0, 0,
 		"When everything was said: the VM is stopped, must power off, or must write its exit code to the exit port."},
 	{"disk", "path", CONFIG_PATH, IN_DISK(path), NULL, NULL, 1, PATH_LEN_MAX, "Raw file or block device. Required; no other VM may write it."},
-	{"disk", "name", CONFIG_STRING, IN_DISK(name), NULL, NULL, 1, CONFIG_DISK_NAME_MAX,
+	{"disk", "name", CONFIG_NAME, IN_DISK(name), NULL, NULL, 1, CONFIG_DISK_NAME_MAX,
 		"Serial number the guest sees (/dev/disk/by-id/virtio-NAME); default: disk0, disk1, ..."},
 	{"disk", "format", CONFIG_ENUM, IN_DISK(format), "raw", format_values, 0, 0, "Never guessed; qcow2 images are to be converted."},
 	{"disk", "readonly", CONFIG_BOOL, IN_DISK(readonly), "false", NULL, 0, 0, "The guest cannot write; any number of VMs may read."},
@@ -102,13 +125,13 @@ const struct config_key config_keys[] = {
 		"Host page cache, flushed when the guest asks; direct goes around it; unsafe ignores flushes."},
 	{"disk", "discard", CONFIG_BOOL, IN_DISK(discard), "true", NULL, 0, 0, "The guest may give space back to the host."},
 	{"input", "type", CONFIG_ENUM, IN_INPUT(type), NULL, input_values, 0, 0, "What the guest gets: a keyboard, a mouse, a tablet (a pointer with a place), a touch screen, or a device of the host. Required."},
-	{"input", "name", CONFIG_STRING, IN_INPUT(name), NULL, NULL, 1, CONFIG_NAME_MAX,
+	{"input", "name", CONFIG_NAME, IN_INPUT(name), NULL, NULL, 1, CONFIG_NAME_MAX,
 		"What requests on the control socket call it; default: keyboard0, mouse0, ..."},
 	{"input", "layout", CONFIG_STRING, IN_INPUT(layout), "us", NULL, 1, CONFIG_LAYOUT_MAX,
 		"What the guest takes a keyboard's keys for, so that tinyvmm input can type text: LAYOUT or LAYOUT(VARIANT), as xkb names them."},
 	{"input", "path", CONFIG_PATH, IN_INPUT(path), NULL, NULL, 1, PATH_LEN_MAX, "evdev: the host's device, /dev/input/by-id/..."},
 	{"input", "fd", CONFIG_COUNT, IN_INPUT(fd), NULL, NULL, 3, 65535, "evdev: the device was opened by whoever started tinyvmm; the descriptor's number."},
-	{"input", "match", CONFIG_MATCH, IN_INPUT(match), NULL, NULL, 1, REGEX_LEN_MAX,
+	{"input", "match", CONFIG_FIELDS, IN_INPUT(match), NULL, &match_fields, 0, 0,
 		"evdev: the one device with these: name, uniq, phys (shell patterns), vendor, product (numbers)."},
 	{"input", "grab", CONFIG_BOOL, IN_INPUT(grab), "true", NULL, 0, 0, "evdev: the host gets no events while the guest has the device."},
 	{"input", "toggle", CONFIG_STRING, IN_INPUT(toggle), "ctrl+ctrl", NULL, 0, 100,
@@ -168,14 +191,12 @@ static void drop_list(struct config_list *list)
 	}
 }
 
-static void drop_match(struct config_match **match)
+static void drop_fields(void **p, const struct config_fields *fields)
 {
-	if (*match) {
-		free((*match)->name);
-		free((*match)->uniq);
-		free((*match)->phys);
-		free(*match);
-		*match = NULL;
+	if (*p) {
+		config_drop(*p, fields->keys, fields->n);
+		free(*p);
+		*p = NULL;
 	}
 }
 
@@ -186,6 +207,7 @@ void config_drop(void *base, const struct config_key *keys, unsigned n)
 
 		switch (keys[i].type) {
 		case CONFIG_STRING:
+		case CONFIG_NAME:
 		case CONFIG_PATH:
 		case CONFIG_REGEX:
 			free(*(char **)(void *)p);
@@ -196,8 +218,8 @@ void config_drop(void *base, const struct config_key *keys, unsigned n)
 		case CONFIG_REGEXES:
 			drop_list((struct config_list *)(void *)p);
 			break;
-		case CONFIG_MATCH:
-			drop_match((struct config_match **)(void *)p);
+		case CONFIG_FIELDS:
+			drop_fields((void **)(void *)p, keys[i].values);
 			break;
 		default:
 			break;
@@ -305,16 +327,17 @@ static int to_time(uint64_t *out, const char *text, const struct toml_node *valu
 
 static int to_enum(unsigned *out, const struct config_key *key, const char *text, const struct toml_node *value, char *err, size_t err_len)
 {
+	const char *const *values = key->values;
 	char want[128] = "";
 
-	for (unsigned i = 0; key->values[i]; i++) {
+	for (unsigned i = 0; values[i]; i++) {
 		size_t used = strlen(want);
 
-		if (text && strcmp(text, key->values[i]) == 0) {
+		if (text && strcmp(text, values[i]) == 0) {
 			*out = i;
 			return 0;
 		}
-		snprintf(want + used, sizeof(want) - used, "%s\"%s\"", i ? " or " : "", key->values[i]);
+		snprintf(want + used, sizeof(want) - used, "%s\"%s\"", i ? " or " : "", values[i]);
 	}
 	return expected(err, err_len, want, value);
 }
@@ -461,7 +484,7 @@ static const char *check_string(const struct config_key *key, const struct toml_
 	}
 	if (strlen(text) != len) {
 		refuse(err, err_len, "the string has a NUL character in it");
-	} else if (key->type == CONFIG_STRING && strpbrk(text, "\n\r")) {
+	} else if ((key->type == CONFIG_STRING || key->type == CONFIG_NAME) && strpbrk(text, "\n\r")) {
 		refuse(err, err_len, "the string has a line break in it");
 	} else if (len < key->min) {
 		refuse(err, err_len, "the string is empty");
@@ -477,7 +500,7 @@ static int set_string(char **out, const struct config_key *key, const char *text
 {
 	char *copy;
 
-	if (strcmp(key->name, "name") == 0 && !is_name(text)) {
+	if (key->type == CONFIG_NAME && !is_name(text)) {
 		return refuse(err, err_len, "\"%.40s\" is no name: want lower-case letters, digits, '.', '_' and '-', a letter or digit first", text);
 	}
 	if (strcmp(key->name, "layout") == 0 && !config_is_layout(text)) {
@@ -540,49 +563,82 @@ static int set_list(struct config_list *out, const struct config_key *key, const
 	return 0;
 }
 
-/* One field of a match. */
-static int set_field(struct config_match *m, const struct config_key *key, const char *name, const struct toml_node *value, char *err, size_t err_len)
+static const struct config_key *find_field(const struct config_fields *fields, const char *name)
 {
-	bool is_vendor = strcmp(name, "vendor") == 0, is_product = strcmp(name, "product") == 0;
-	char **string = strcmp(name, "name") == 0 ? &m->name : strcmp(name, "uniq") == 0 ? &m->uniq : strcmp(name, "phys") == 0 ? &m->phys : NULL;
-	char why[200];
-
-	if (is_vendor || is_product) {
-		if (toml_type_of(value) != TOML_INTEGER || toml_integer(value) < 0 || toml_integer(value) > UINT16_MAX) {
-			snprintf(why, sizeof(why), "integer 0..0xffff for %s", name);
-			return expected(err, err_len, why, value);
+	for (unsigned i = 0; i < fields->n; i++) {
+		if (strcmp(fields->keys[i].name, name) == 0) {
+			return &fields->keys[i];
 		}
-		*(is_vendor ? &m->vendor : &m->product) = (int)toml_integer(value);
-		return 0;
 	}
-	if (!string) {
-		return refuse(err, err_len, "unknown field \"%.40s\": want name, uniq, phys, vendor or product", name);
-	}
-	name = check_string(key, value, NULL, why, sizeof(why));
-	return name ? to_string(string, name, err, err_len) : refuse(err, err_len, "%s", why);
+	return NULL;
 }
 
-static int set_match(struct config_match **out, const struct config_key *key, const struct toml_node *value, char *err, size_t err_len)
+/* "a, b or c" */
+static const char *field_names(const struct config_fields *fields, char *buf, size_t len)
 {
-	if (toml_type_of(value) != TOML_TABLE || toml_count(value) == 0) {
-		return expected(err, err_len, "a table such as { name = \"*Keyboard*\" }", value);
+	size_t used = 0;
+
+	for (unsigned i = 0; i < fields->n && used < len; i++) {
+		int n = snprintf(buf + used, len - used, "%s%s", i == 0 ? "" : i + 1 < fields->n ? ", " : " or ", fields->keys[i].name);
+
+		used += (size_t)(n > 0 ? n : 0);
 	}
-	drop_match(out);
-	*out = calloc(1, sizeof(**out));
+	return buf;
+}
+
+static int set_fields(void **out, const struct config_key *key, const struct toml_node *value, const char *dir, char *err, size_t err_len)
+{
+	const struct config_fields *fields = key->values;
+	char names[120], why[200];
+
+	if (toml_type_of(value) != TOML_TABLE || toml_count(value) == 0) {
+		snprintf(why, sizeof(why), "a table with %s", field_names(fields, names, sizeof(names)));
+		return expected(err, err_len, why, value);
+	}
+	drop_fields(out, fields);
+	*out = calloc(1, fields->size);
 	if (!*out) {
 		return refuse(err, err_len, "out of memory");
 	}
-	(*out)->vendor = -1;
-	(*out)->product = -1;
 	for (size_t i = 0; i < toml_count(value); i++) {
 		const char *name;
-		const struct toml_node *field = toml_item(value, i, &name, NULL);
-		int r = set_field(*out, key, name, field, err, err_len);
+		const struct toml_node *node = toml_item(value, i, &name, NULL);
+		const struct config_key *field = find_field(fields, name);
 
-		if (r < 0) {
-			return r;
+		if (!field) {
+			return refuse(err, err_len, "unknown field \"%.40s\": want %s", name, field_names(fields, names, sizeof(names)));
+		}
+		if (config_set(*out, field, node, NULL, dir, why, sizeof(why)) < 0) {
+			return refuse(err, err_len, "%s: %s", name, why);
 		}
 	}
+	return 0;
+}
+
+static int set_fraction(double *out, const struct toml_node *value, char *err, size_t err_len)
+{
+	double number = toml_type_of(value) == TOML_FLOAT ? toml_float(value) : toml_type_of(value) == TOML_INTEGER ? (double)toml_integer(value) : -1;
+
+	if (!(number >= 0 && number <= 1)) {
+		return expected(err, err_len, "a number from 0 to 1", value);
+	}
+	*out = number;
+	return 0;
+}
+
+static int set_region(struct config_region *out, const struct toml_node *value, char *err, size_t err_len)
+{
+	uint32_t n[4];
+
+	for (size_t i = 0; i < 4; i++) {
+		const struct toml_node *item = toml_type_of(value) == TOML_ARRAY && toml_count(value) == 4 ? toml_item(value, i, NULL, NULL) : NULL;
+
+		if (!item || toml_type_of(item) != TOML_INTEGER || toml_integer(item) < (i < 2 ? 0 : 1) || toml_integer(item) > CONFIG_REGION_MAX) {
+			return expected(err, err_len, "[x, y, width, height] in pixels", value);
+		}
+		n[i] = (uint32_t)toml_integer(item);
+	}
+	*out = (struct config_region){n[0], n[1], n[2], n[3]};
 	return 0;
 }
 
@@ -607,6 +663,7 @@ int config_set(void *base, const struct config_key *key, const struct toml_node 
 
 	switch (key->type) {
 	case CONFIG_STRING:
+	case CONFIG_NAME:
 	case CONFIG_PATH:
 		string = check_string(key, value, text, err, err_len);
 		if (!string) {
@@ -616,8 +673,12 @@ int config_set(void *base, const struct config_key *key, const struct toml_node 
 	case CONFIG_REGEX:
 		string = check_string(key, value, text, err, err_len);
 		return string ? to_regex(out, string, err, err_len) : -EINVAL;
-	case CONFIG_MATCH:
-		return set_match(out, key, value, err, err_len);
+	case CONFIG_FIELDS:
+		return set_fields(out, key, value, dir, err, err_len);
+	case CONFIG_FRACTION:
+		return set_fraction(out, value, err, err_len);
+	case CONFIG_REGION:
+		return set_region(out, value, err, err_len);
 	case CONFIG_PATHS:
 	case CONFIG_STRINGS:
 	case CONFIG_REGEXES:

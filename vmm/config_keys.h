@@ -11,10 +11,13 @@
 
 enum config_type {
 	CONFIG_STRING,
+	CONFIG_NAME, /* a string that can be a file name and a word of a command line */
 	CONFIG_PATH, /* expanded, and relative to the file that says it */
 	CONFIG_PATHS, /* one path or an array -> struct config_list */
 	CONFIG_STRINGS, /* one or an array -> struct config_list */
-	CONFIG_MATCH, /* a table with fields of struct config_match -> a pointer to one */
+	CONFIG_FIELDS, /* a table in a table -> a pointer to a struct, NULL while nobody says anything */
+	CONFIG_FRACTION, /* a number from 0 to 1 -> double */
+	CONFIG_REGION, /* [x, y, width, height] in pixels -> struct config_region */
 	CONFIG_REGEX, /* an extended regular expression */
 	CONFIG_REGEXES, /* one or an array -> struct config_list */
 	CONFIG_SIZE, /* "512M" -> uint64_t bytes */
@@ -31,9 +34,16 @@ struct config_key {
 	enum config_type type;
 	size_t offset; /* in struct config, or in an entry of the list table */
 	const char *initial; /* what it is when nobody says anything, as --set would; NULL: nothing */
-	const char *const *values; /* CONFIG_ENUM, ended by NULL */
+	const void *values; /* CONFIG_ENUM: const char *const [], ended by NULL; CONFIG_FIELDS: a struct config_fields; else NULL */
 	uint64_t min, max; /* CONFIG_SIZE, _COUNT; bytes a string may have; of CONFIG_PIXELS, each side */
 	const char *help; /* one sentence */
+};
+
+/* What a table in a table may say. A field that is not said is zeroed memory. */
+struct config_fields {
+	const struct config_key *keys; /* offsets in the struct; table is the name of the whole */
+	unsigned n;
+	size_t size;
 };
 
 extern const struct config_key config_keys[]; /* the keys of a table are neighbours */

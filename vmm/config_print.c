@@ -42,28 +42,6 @@ static void print_list(const struct config_list *list, FILE *out)
 	fputc(']', out);
 }
 
-static void print_match(const struct config_match *m, FILE *out)
-{
-	const char *const names[] = {"name", "uniq", "phys"}, *const values[] = {m->name, m->uniq, m->phys};
-	const char *before = "{ ";
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (values[i]) {
-			fprintf(out, "%s%s = ", before, names[i]);
-			print_string(values[i], out);
-			before = ", ";
-		}
-	}
-	if (m->vendor >= 0) {
-		fprintf(out, "%svendor = 0x%04x", before, (unsigned)m->vendor);
-		before = ", ";
-	}
-	if (m->product >= 0) {
-		fprintf(out, "%sproduct = 0x%04x", before, (unsigned)m->product);
-	}
-	fputs(" }", out);
-}
-
 static void print_pixels(const struct config_pixels *p, FILE *out)
 {
 	fputs(p->n > 1 ? "[" : "", out);
@@ -73,6 +51,50 @@ static void print_pixels(const struct config_pixels *p, FILE *out)
 	fputs(p->n > 1 ? "]" : "", out);
 }
 
+static bool is_set(const void *base, const struct config_key *key)
+{
+	const void *p = (const char *)base + key->offset;
+
+	switch (key->type) {
+	case CONFIG_STRING:
+	case CONFIG_NAME:
+	case CONFIG_PATH:
+	case CONFIG_REGEX:
+	case CONFIG_FIELDS:
+		return *(void *const *)p != NULL;
+	case CONFIG_COUNT:
+		/* 0 where the least is more: nobody said anything. */
+		return *(const unsigned *)p >= key->min;
+	case CONFIG_TIME:
+		return *(const uint64_t *)p > 0 || key->initial;
+	case CONFIG_REGION:
+		return ((const struct config_region *)p)->w > 0;
+	default:
+		return true;
+	}
+}
+
+static void print_value(const void *base, const struct config_key *key, FILE *out);
+
+static void print_fields(const void *base, const struct config_fields *fields, FILE *out)
+{
+	const char *before = "{ ";
+
+	for (unsigned i = 0; i < fields->n; i++) {
+		if (is_set(base, &fields->keys[i])) {
+			fprintf(out, "%s%s = ", before, fields->keys[i].name);
+			print_value(base, &fields->keys[i], out);
+			before = ", ";
+		}
+	}
+	fputs(" }", out);
+}
+
+static void print_region(const struct config_region *r, FILE *out)
+{
+	fprintf(out, "[%" PRIu32 ", %" PRIu32 ", %" PRIu32 ", %" PRIu32 "]", r->x, r->y, r->w, r->h);
+}
+
 static void print_value(const void *base, const struct config_key *key, FILE *out)
 {
 	const void *p = (const char *)base + key->offset;
@@ -80,6 +102,7 @@ static void print_value(const void *base, const struct config_key *key, FILE *ou
 
 	switch (key->type) {
 	case CONFIG_STRING:
+	case CONFIG_NAME:
 	case CONFIG_PATH:
 	case CONFIG_REGEX:
 		print_string(*(char *const *)p, out);
@@ -89,8 +112,14 @@ static void print_value(const void *base, const struct config_key *key, FILE *ou
 	case CONFIG_REGEXES:
 		print_list(p, out);
 		break;
-	case CONFIG_MATCH:
-		print_match(*(struct config_match *const *)p, out);
+	case CONFIG_FIELDS:
+		print_fields(*(void *const *)p, key->values, out);
+		break;
+	case CONFIG_FRACTION:
+		fprintf(out, "%.6f", *(const double *)p);
+		break;
+	case CONFIG_REGION:
+		print_region(p, out);
 		break;
 	case CONFIG_SIZE:
 		print_size(*(const uint64_t *)p, out);
@@ -110,7 +139,7 @@ static void print_value(const void *base, const struct config_key *key, FILE *ou
 		fputs(*(const bool *)p ? "true" : "false", out);
 		break;
 	case CONFIG_ENUM:
-		fprintf(out, "\"%s\"", key->values[*(const unsigned *)p]);
+		fprintf(out, "\"%s\"", ((const char *const *)key->values)[*(const unsigned *)p]);
 		break;
 	case CONFIG_PIXELS:
 		print_pixels(p, out);
@@ -118,24 +147,6 @@ static void print_value(const void *base, const struct config_key *key, FILE *ou
 	case CONFIG_CONTROL:
 		fprintf(out, "'ctrl-%c'", (*(const uint8_t *)p | (*(const uint8_t *)p <= 26 ? 0x60 : 0x40)));
 		break;
-	}
-}
-
-static bool is_set(const void *base, const struct config_key *key)
-{
-	const void *p = (const char *)base + key->offset;
-
-	switch (key->type) {
-	case CONFIG_STRING:
-	case CONFIG_PATH:
-	case CONFIG_REGEX:
-	case CONFIG_MATCH:
-		return *(void *const *)p != NULL;
-	case CONFIG_COUNT:
-		/* 0 where the least is more: nobody said anything. */
-		return *(const unsigned *)p >= key->min;
-	default:
-		return true;
 	}
 }
 
@@ -185,14 +196,16 @@ void config_print_keys(FILE *out)
 {
 	for (unsigned i = 0; i < config_nkeys; i++) {
 		const struct config_key *key = &config_keys[i];
+		bool is_enum = key->type == CONFIG_ENUM;
+		const char *const *values = key->values;
 		bool bare = key->type == CONFIG_COUNT || key->type == CONFIG_BOOL;
 		const char *quote = bare || !key->initial ? "" : "\"";
 		const char *number = config_find_list(key->table, strlen(key->table)) ? ".N" : "";
 
 		fprintf(out, "key\t%s%s.%s\t%s%s%s\t", key->table, number, key->name, quote, key->initial ? key->initial : "-", quote);
-		for (unsigned v = 0; key->values && key->values[v]; v++) {
-			fprintf(out, "%s%s", v ? " " : "", key->values[v]);
+		for (unsigned v = 0; is_enum && values[v]; v++) {
+			fprintf(out, "%s%s", v ? " " : "", values[v]);
 		}
-		fprintf(out, "%s\t%s\n", key->values ? "" : key->type == CONFIG_BOOL ? "true false" : "-", key->help);
+		fprintf(out, "%s\t%s\n", is_enum ? "" : key->type == CONFIG_BOOL ? "true false" : "-", key->help);
 	}
 }

@@ -58,7 +58,7 @@ static void test_config_load_evdev(void **state)
 	assert_int_equal(load(&cfg, text, NULL, 0, &report), 0);
 	assert_string_equal(cfg.input[0].match->name, "*pad*");
 	assert_int_equal(cfg.input[0].match->vendor, 0x45e);
-	assert_int_equal(cfg.input[0].match->product, -1);
+	assert_int_equal(cfg.input[0].match->product, 0);
 	assert_null(cfg.input[0].match->phys);
 	assert_false(cfg.input[0].grab);
 	assert_int_equal(cfg.input[0].reserve.n, 2);
@@ -68,7 +68,7 @@ static void test_config_load_evdev(void **state)
 	f = open_memstream(&printed, &len);
 	config_print(&cfg, f);
 	fclose(f);
-	assert_non_null(strstr(printed, "match = { name = \"*pad*\", vendor = 0x045e }"));
+	assert_non_null(strstr(printed, "match = { name = \"*pad*\", vendor = 1118 }"));
 	assert_non_null(strstr(printed, "reserve = [\"f1\", \"KEY_MUTE\"]"));
 	assert_null(strstr(printed, "fd ="));
 	free(printed);
@@ -242,12 +242,13 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 		values[n++] = "\"\"";
 		values[n++] = "[\"x\", 1]";
 		break;
-	case CONFIG_MATCH:
+	case CONFIG_FIELDS:
 		values[n++] = "{}";
 		values[n++] = "{ name = 1 }";
 		values[n++] = "{ product = 65536 }";
 		break;
 	case CONFIG_STRING:
+	case CONFIG_NAME:
 		values[n++] = "\"a\\nb\"";
 		values[n++] = "\"a\\u0000b\"";
 		break;

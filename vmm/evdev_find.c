@@ -61,7 +61,7 @@ static size_t add_candidate(char *err, size_t err_len, size_t used, const struct
 
 static int open_match(const struct config_match *m, char *err, size_t err_len)
 {
-	const struct evdev_match match = {.name = m->name, .uniq = m->uniq, .phys = m->phys, .has_vendor = m->vendor >= 0, .has_product = m->product >= 0,
+	const struct evdev_match match = {.name = m->name, .uniq = m->uniq, .phys = m->phys, .has_vendor = m->vendor > 0, .has_product = m->product > 0,
 		.vendor = (uint16_t)m->vendor, .product = (uint16_t)m->product};
 	struct evdev_node *nodes = calloc(NODES_MAX, sizeof(*nodes));
 	unsigned n = nodes ? evdev_host_list(nodes, NODES_MAX) : 0, found = 0, first = 0;

@@ -2,6 +2,7 @@
 #include "vmm/options.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,9 @@ enum option_id {
 	OPT_LOG,
 	OPT_EVENTS,
 	OPT_SCANOUT,
+	OPT_REGION,
+	OPT_TOLERANCE,
+	OPT_MAX_DIFF,
 	OPT_NO_CURSOR,
 	OPT_PRINT,
 	OPT_NEED,
@@ -96,10 +100,13 @@ static const struct verb_info {
 	{VERB_RESUME, "resume", "VM...", "let a paused guest go on", "", "tinyvmm resume web", 1, ANY_NUMBER, "VM"},
 	{VERB_RESET, "reset", "VM...", "start the guest anew, as its reset button would", "Nothing is told to the guest first.",
 		"tinyvmm reset web", 1, ANY_NUMBER, "VM"},
-	{VERB_WAIT, "wait", "[OPTIONS] VM", "wait until a VM runs, ends, or says something",
+	{VERB_WAIT, "wait", "[OPTIONS] VM", "wait until a VM runs, ends, says or shows something",
 		"Text is looked for in the console's last 8 KiB first, then in each new line.\n"
+		"--for frame: its display shows anything; stable=500ms: and has not changed\n"
+		"for that long; image=FILE.png: and looks like that. What it showed instead is\n"
+		"written to VM-last.png and VM-diff.png, in --artifacts DIR or here.\n"
 		"Exit code: 0 it happened, with --for exit the VM's own; 4 no such VM,\n"
-		"124 timeout.",
+		"12 the screen shows something else, 124 timeout.",
 		"tinyvmm wait --for text=login: --timeout 60s web", 1, 1, "VM"},
 	{VERB_INPUT, "input", "[OPTIONS] VM CMD...", "press keys and buttons in a VM, type text, move the pointer",
 		"CMD is one of these; - reads them from standard input, one a line. Options come\n"
@@ -154,7 +161,7 @@ static const struct option_info {
 	{OPT_PAUSED, VERB_RUN, 0, "paused", NULL, NULL, "wait for resume before the first instruction"},
 	{OPT_EXPECT, VERB_RUN, 0, "expect", NULL, NULL, "end as [expect] says: 0 or 12"},
 	{OPT_STATS, VERB_RUN, 0, "stats", NULL, NULL, "at the end print what the VM has cost"},
-	{OPT_ARTIFACTS, VERB_RUN | VERB_TEST, 0, "artifacts", "DIR", NULL, "logs and results go there"},
+	{OPT_ARTIFACTS, VERB_RUN | VERB_TEST | VERB_WAIT, 0, "artifacts", "DIR", NULL, "logs and results go there"},
 	{OPT_JOBS, VERB_TEST, 'j', "jobs", "N", NULL, "at once; default: one per processor"},
 	{OPT_JUNIT, VERB_TEST, 0, "junit", "FILE", NULL, "write a JUnit report too"},
 	{OPT_TAP, VERB_TEST, 0, "tap", NULL, NULL, "TAP on standard output"},
@@ -162,12 +169,15 @@ static const struct option_info {
 	{OPT_GRACE, VERB_STOP, 0, "grace", "TIME", NULL, "how long the guest may take; 0s kills at once"},
 	{OPT_KILL, VERB_STOP, 0, "kill", NULL, NULL, "no power button"},
 	{OPT_ALL, VERB_STOP, 0, "all", NULL, NULL, "every VM that runs"},
-	{OPT_FOR, VERB_WAIT, 0, "for", "WHAT", NULL, "running, exit (default) or text=REGEX"},
+	{OPT_FOR, VERB_WAIT, 0, "for", "WHAT", NULL, "running, exit (default), text=REGEX, frame, ..."},
 	{OPT_DEVICE, VERB_INPUT, 0, "device", "NAME", NULL, "instead of the first one of its kind"},
 	{OPT_LAYOUT, VERB_INPUT, 0, "layout", "LAYOUT", NULL, "the guest's, instead of what vm.toml says"},
 	{OPT_LOG, VERB_CONSOLE, 0, "log", NULL, NULL, "what was said, instead"},
 	{OPT_EVENTS, VERB_CTL, 0, "events", NULL, NULL, "one JSON object for each thing that happens"},
-	{OPT_SCANOUT, VERB_SCREENSHOT, 0, "scanout", "N", NULL, "which output, from 0; default 0"},
+	{OPT_REGION, VERB_WAIT, 0, "region", "X,Y,W,H", NULL, "pixels of the screen that count"},
+	{OPT_TOLERANCE, VERB_WAIT, 0, "tolerance", "N", NULL, "how far colours may be off, 0 to 255"},
+	{OPT_MAX_DIFF, VERB_WAIT, 0, "max-diff", "F", NULL, "how many pixels may differ, 0 to 1"},
+	{OPT_SCANOUT, VERB_SCREENSHOT | VERB_WAIT, 0, "scanout", "N", NULL, "which output, from 0; default 0"},
 	{OPT_NO_CURSOR, VERB_SCREENSHOT, 0, "no-cursor", NULL, NULL, "without the pointer"},
 	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
 	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
@@ -298,16 +308,74 @@ static int set_scanout(const struct parse *p, const char *value)
 		return wrong(p, "--scanout: expected 0..%u, got \"%s\"", SCANOUTS_MAX - 1, value);
 	}
 	p->o->scanout = (unsigned)n;
+	p->o->screen.scanout = (unsigned)n;
+	return 0;
+}
+
+static int set_region(const struct parse *p, const char *value)
+{
+	struct config_region *r = &p->o->screen.region;
+	int end = 0;
+
+	if (sscanf(value, "%5" SCNu32 ",%5" SCNu32 ",%5" SCNu32 ",%5" SCNu32 "%n", &r->x, &r->y, &r->w, &r->h, &end) != 4 || value[end] || strchr(value, '-') ||
+		r->w == 0 || r->h == 0 || r->x > CONFIG_REGION_MAX || r->y > CONFIG_REGION_MAX || r->w > CONFIG_REGION_MAX || r->h > CONFIG_REGION_MAX) {
+		return wrong(p, "--region: expected X,Y,WIDTH,HEIGHT in pixels, got \"%s\"", value);
+	}
+	return 0;
+}
+
+static int set_tolerance(const struct parse *p, const char *value)
+{
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || n > 255) {
+		return wrong(p, "--tolerance: expected 0..255, got \"%s\"", value);
+	}
+	p->o->screen.tolerance = (unsigned)n;
+	return 0;
+}
+
+static int set_max_diff(const struct parse *p, const char *value)
+{
+	char *end;
+	double n = strtod(value, &end);
+
+	if (*value < '0' || *value > '9' || *end || !(n >= 0 && n <= 1)) {
+		return wrong(p, "--max-diff: expected a number from 0 to 1, got \"%s\"", value);
+	}
+	p->o->screen.max_diff = n;
 	return 0;
 }
 
 static int set_wait_for(const struct parse *p, const char *value)
 {
-	if (strcmp(value, "running") != 0 && strcmp(value, "exit") != 0 && (strncmp(value, "text=", 5) != 0 || !value[5])) {
-		return wrong(p, "--for: expected running, exit or text=REGEX, got \"%s\"", value);
+	static const char *const plain[] = {"running", "exit", "frame"};
+	struct options *o = p->o;
+
+	o->wait_screen = strcmp(value, "frame") == 0;
+	for (size_t i = 0; i < COUNT(plain); i++) {
+		if (strcmp(value, plain[i]) == 0) {
+			o->wait_for = plain[i];
+			return 0;
+		}
 	}
-	p->o->wait_for = value;
-	return 0;
+	if (strncmp(value, "text=", 5) == 0 && value[5]) {
+		o->wait_for = value;
+		return 0;
+	}
+	o->wait_screen = true;
+	if (strncmp(value, "image=", 6) == 0 && value[6]) {
+		o->wait_for = "image";
+		/* Only read. */
+		o->screen.image = (char *)(uintptr_t)(value + 6);
+		return 0;
+	}
+	if (strncmp(value, "stable=", 7) == 0 && clock_parse(value + 7, &o->screen.stable_ns) && o->screen.stable_ns > 0) {
+		o->wait_for = "stable";
+		return 0;
+	}
+	return wrong(p, "--for: expected running, exit, text=REGEX, frame, stable=TIME or image=FILE, got \"%s\"", value);
 }
 
 static int set_need(const struct parse *p, const char *value)
@@ -396,6 +464,12 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 		return 0;
 	case OPT_SCANOUT:
 		return set_scanout(p, value);
+	case OPT_REGION:
+		return set_region(p, value);
+	case OPT_TOLERANCE:
+		return set_tolerance(p, value);
+	case OPT_MAX_DIFF:
+		return set_max_diff(p, value);
 	case OPT_NO_CURSOR:
 		o->no_cursor = true;
 		return 0;

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "vmm/config.h"
+
 enum verb {
 	VERB_RUN = 0x1,
 	VERB_CHECK = 0x2,
@@ -53,7 +55,9 @@ struct options {
 	unsigned jobs; /* 0: as many as processors */
 	bool has_grace, kill, all; /* stop */
 	uint64_t grace_ns;
-	const char *wait_for; /* wait: "running", "exit" or "text=RE"; NULL: exit */
+	const char *wait_for; /* wait: "running", "exit", "text=RE", "frame", "stable" or "image"; NULL: exit */
+	bool wait_screen; /* one of the last three: */
+	struct config_screen screen; /* its image is borrowed from argv */
 	const char *describe; /* devices: which one; NULL: list all */
 	const char *device, *layout; /* input: NULL: the first one, and its own */
 	bool log; /* console */

@@ -12,6 +12,7 @@
 #include "vmm/cmdline.h"
 #include "vmm/evdev_find.h"
 #include "vmm/log.h"
+#include "vmm/screen.h"
 
 #define MIB ((uint64_t)0x100000)
 
@@ -119,6 +120,23 @@ static int check_evdevs(const struct config *cfg, FILE *report)
 	return mistakes;
 }
 
+/* The picture can be read. */
+static int check_screen(const struct config *cfg, FILE *report)
+{
+	struct screen screen;
+	char err[400];
+	int r = cfg->expect.screen ? screen_init(&screen, cfg->expect.screen, err, sizeof(err)) : 0;
+
+	if (r < 0) {
+		mistake(cfg, "expect.screen", report, "expect.screen: %s", err);
+		return 1;
+	}
+	if (cfg->expect.screen) {
+		screen_finish(&screen);
+	}
+	return 0;
+}
+
 int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 {
 	const char *const *initrds = (const char *const *)cfg->boot.initrd.item;
@@ -139,7 +157,7 @@ int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 		mistakes++;
 		mistake(cfg, "boot.cmdline", report, "boot.cmdline is longer than %d bytes together with what boot.auto_cmdline adds", X86_CMDLINE_MAX);
 	}
-	return mistakes + check_disks(cfg, report) + check_evdevs(cfg, report);
+	return mistakes + check_disks(cfg, report) + check_evdevs(cfg, report) + check_screen(cfg, report);
 }
 
 void plan_finish(struct plan *plan)

@@ -4,21 +4,31 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <png.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The version whose header this was compiled with: others have another name. */
 #define LIBRARY "libpng16.so.16"
 
-int png_file_write(FILE *f, const uint8_t *rgb, uint32_t width, uint32_t height, char *err, size_t err_len)
+/* A function of the library. Return: NULL with @err when there is none. */
+static void *function(const char *name, char *err, size_t err_len)
 {
-	/* It stays: the process ends soon. */
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	void *symbol = library ? dlsym(library, "png_image_write_to_stdio") : NULL;
-	png_image image = {.version = PNG_IMAGE_VERSION, .width = width, .height = height, .format = PNG_FORMAT_RGB, .flags = PNG_IMAGE_FLAG_FAST};
-	__typeof__(png_image_write_to_stdio) *write_to_stdio;
+	/* It stays: the process ends soon, or wants it again. */
+	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL), *symbol = library ? dlsym(library, name) : NULL;
 
 	if (!symbol) {
 		snprintf(err, err_len, LIBRARY " cannot be loaded: apt-get install libpng16-16");
+	}
+	return symbol;
+}
+
+int png_file_write(FILE *f, const uint8_t *rgb, uint32_t width, uint32_t height, char *err, size_t err_len)
+{
+	png_image image = {.version = PNG_IMAGE_VERSION, .width = width, .height = height, .format = PNG_FORMAT_RGB, .flags = PNG_IMAGE_FLAG_FAST};
+	void *symbol = function("png_image_write_to_stdio", err, err_len);
+	__typeof__(png_image_write_to_stdio) *write_to_stdio;
+
+	if (!symbol) {
 		return -ENOENT;
 	}
 	memcpy(&write_to_stdio, &symbol, sizeof(write_to_stdio));
@@ -29,4 +39,65 @@ int png_file_write(FILE *f, const uint8_t *rgb, uint32_t width, uint32_t height,
 		return r;
 	}
 	return 0;
+}
+
+/* @image has been begun. */
+static int read_pixels(png_image *image, uint8_t **pixels, __typeof__(png_image_finish_read) *finish, char *err, size_t err_len)
+{
+	const png_color black = {0, 0, 0};
+
+	if (image->width > PNG_FILE_SIZE_MAX || image->height > PNG_FILE_SIZE_MAX) {
+		snprintf(err, err_len, "%ux%u pixels are too many", image->width, image->height);
+		return -EFBIG;
+	}
+	image->format = PNG_FORMAT_BGR;
+	*pixels = malloc((size_t)image->width * image->height * 4);
+	if (!*pixels || !finish(image, &black, *pixels, 0, NULL)) {
+		snprintf(err, err_len, "%s", *pixels ? image->message : "no memory");
+		free(*pixels);
+		return -EINVAL;
+	}
+	/* From three bytes a pixel to four, from the end, in place. */
+	for (size_t i = (size_t)image->width * image->height; i-- > 0;) {
+		uint8_t b = (*pixels)[i * 3], g = (*pixels)[i * 3 + 1], r = (*pixels)[i * 3 + 2];
+
+		memcpy(*pixels + i * 4, (const uint8_t[]){b, g, r, 0xff}, 4);
+	}
+	return 0;
+}
+
+int png_file_read(const char *path, uint8_t **pixels, uint32_t *width, uint32_t *height, char *err, size_t err_len)
+{
+	png_image image = {.version = PNG_IMAGE_VERSION};
+	void *symbols[] = {function("png_image_begin_read_from_stdio", err, err_len), function("png_image_finish_read", err, err_len),
+		function("png_image_free", err, err_len)};
+	__typeof__(png_image_begin_read_from_stdio) *begin;
+	__typeof__(png_image_finish_read) *finish;
+	__typeof__(png_image_free) *done;
+	FILE *f;
+	int r;
+
+	if (!symbols[0] || !symbols[1] || !symbols[2]) {
+		return -ENOENT;
+	}
+	memcpy(&begin, &symbols[0], sizeof(begin));
+	memcpy(&finish, &symbols[1], sizeof(finish));
+	memcpy(&done, &symbols[2], sizeof(done));
+	f = fopen(path, "rbe");
+	if (!f) {
+		r = -errno;
+		snprintf(err, err_len, "%s", strerror(errno));
+		return r;
+	}
+	if (begin(&image, f)) {
+		r = read_pixels(&image, pixels, finish, err, err_len);
+		*width = image.width;
+		*height = image.height;
+	} else {
+		r = -EINVAL;
+		snprintf(err, err_len, "%s", image.message);
+	}
+	done(&image);
+	fclose(f);
+	return r;
 }

@@ -7,6 +7,7 @@
 #ifndef VMM_PNG_FILE_H
 #define VMM_PNG_FILE_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -18,5 +19,14 @@
  * Return: 0 or -errno. The file is flushed, and stays open.
  */
 int png_file_write(FILE *f, const uint8_t *rgb, uint32_t width, uint32_t height, char *err, size_t err_len);
+
+/**
+ * png_file_read - a picture from a file
+ * @pixels: gets rows from the top without gaps, four bytes a pixel: blue, green, red, 255; what is transparent lies on black. The caller frees it
+ *
+ * Return: 0, or -errno with @err. A picture wider or higher than PNG_FILE_SIZE_MAX is refused.
+ */
+#define PNG_FILE_SIZE_MAX 16384
+int png_file_read(const char *path, uint8_t **pixels, uint32_t *width, uint32_t *height, char *err, size_t err_len);
 
 #endif

@@ -76,6 +76,8 @@ int result_write(const struct vm_result *result, const struct config *cfg, const
 
 	json_object_set_new(object, "run_ms", json_integer((json_int_t)(result->run_ns / (uint64_t)CLOCK_NS_PER_MS)));
 	json_object_set_new(object, "boot_ms", result->boot_ns ? json_integer((json_int_t)(result->boot_ns / (uint64_t)CLOCK_NS_PER_MS)) : json_null());
+	json_object_set_new(object, "first_frame_ms", result->first_frame_ns ? json_integer((json_int_t)(result->first_frame_ns / (uint64_t)CLOCK_NS_PER_MS)) : json_null());
+	json_object_set_new(object, "screen", result->screen[0] ? json_text(result->screen, sizeof(result->screen)) : json_null());
 	json_object_set_new(object, "panic_line", result->end == VM_END_PANIC && result->text[0] ? json_text(result->text, sizeof(result->text)) : json_null());
 	snprintf(new_path, sizeof(new_path), "%s.new", path);
 	fd = open(new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);

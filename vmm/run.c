@@ -151,6 +151,9 @@ static void say_end(const struct vm_result *result)
 		log_msg(result->end == VM_END_REBOOT ? LOG_INFO : LOG_ERR, "%s%s%s", what[result->end], result->text[0] ? ": " : "",
 			result->text);
 	}
+	if (result->screen[0]) {
+		log_msg(LOG_ERR, "its screen: %s", result->screen);
+	}
 }
 
 /*
@@ -164,7 +167,7 @@ struct session {
 	struct rundir dir;
 	int log_fd; /* tinyvmm.log; 0: none */
 	int started_fd; /* --detach: written when the VM runs; 0: nobody waits */
-	char console_log[4200], serial_log[4200];
+	char console_log[4200], serial_log[4200], screen_png[4200], screen_diff_png[4200];
 };
 
 static int rename_vm(struct config *cfg, const char *name)
@@ -271,6 +274,14 @@ static void open_logs(struct session *s)
 	if (fd >= 0) {
 		s->log_fd = fd;
 		log_set_file(fd);
+	}
+	/* Made only when there is something wrong to be seen. */
+	rundir_state_file(&s->dir, "screen.png", s->screen_png, sizeof(s->screen_png));
+	rundir_state_file(&s->dir, "screen-diff.png", s->screen_diff_png, sizeof(s->screen_diff_png));
+	if (!s->restart->restarted && s->o->artifacts) {
+		/* Those of a run before. */
+		unlink(s->screen_png);
+		unlink(s->screen_diff_png);
 	}
 	/* Opened again by whoever writes them. */
 	fd = open_log(s, "console.log", s->console_log, sizeof(s->console_log));
@@ -401,6 +412,8 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	options.console_log = s->console_log[0] ? s->console_log : NULL;
 	/* Standard error leads nowhere then. */
 	options.stats_fd = o->detach ? s->log_fd : 0;
+	options.screen_png = s->screen_png[0] ? s->screen_png : NULL;
+	options.screen_diff_png = s->screen_diff_png[0] ? s->screen_diff_png : NULL;
 	options.serial_log = s->serial_log[0] ? s->serial_log : NULL;
 	vm_run(plan, &options, &result);
 	if (result_wants_restart(&result, s->cfg)) {

@@ -13,7 +13,7 @@
 #include "vmm/log.h"
 
 static const char *const run_files[] = {"control.sock", "console.sock", "viewer.sock", "pid"};
-static const char *const logs[] = {"console.log", "serial.log", "tinyvmm.log", "result.json"};
+static const char *const logs[] = {"console.log", "serial.log", "tinyvmm.log", "result.json", "screen.png", "screen-diff.png"};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -366,7 +366,7 @@ static bool make_dir(struct tests *t)
 
 static void remove_dir(const struct tests *t)
 {
-	static const char *const files[] = {"messages", "console.log", "serial.log", "tinyvmm.log", "result.json"};
+	static const char *const files[] = {"messages", "console.log", "serial.log", "tinyvmm.log", "result.json", "screen.png", "screen-diff.png"};
 	char path[PATH_MAX + 300];
 
 	for (unsigned i = 0; i < t->n; i++) {

@@ -147,3 +147,11 @@ bool toml_boolean(const struct toml_node *node)
 	assert(value);
 	return value->get();
 }
+
+double toml_float(const struct toml_node *node)
+{
+	const toml::value<double> *value = to_cpp(node)->as_floating_point();
+
+	assert(value);
+	return value->get();
+}

@@ -51,6 +51,7 @@ const struct toml_node *toml_item(const struct toml_node *node, size_t i, const 
 const char *toml_string(const struct toml_node *node, size_t *len);
 int64_t toml_integer(const struct toml_node *node);
 bool toml_boolean(const struct toml_node *node);
+double toml_float(const struct toml_node *node);
 
 #ifdef __cplusplus
 }

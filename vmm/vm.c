@@ -27,6 +27,8 @@
 #define LOG_LIMIT (16u << 20)
 /* A guest that shuts down in answer to the power button usually needs less. */
 #define BUTTON_PATIENCE_NS (3 * CLOCK_NS_PER_S)
+/* How long the display of a guest that has panicked is served. */
+#define PANIC_SCREEN_NS (300 * CLOCK_NS_PER_MS)
 /* How long the end waits for whoever reads the guest's last words. */
 #define FLUSH_PATIENCE_MS 2000
 
@@ -34,16 +36,43 @@ void vm_end(struct vm *vm, enum vm_end end, int code, const char *fmt, ...)
 {
 	va_list ap;
 
+	bool waits = false;
+
 	pthread_mutex_lock(&vm->end_lock);
+	if (vm->waits_after_panic && (end == VM_END_REBOOT || end == VM_END_PANIC || end == VM_END_POWEROFF)) {
+		/* That is how it goes on after what has been seen already. */
+		waits = true;
+	}
 	if (vm->result->end == VM_END_NONE) {
 		vm->result->end = end;
 		vm->result->code = code;
 		va_start(ap, fmt);
 		vsnprintf(vm->result->text, sizeof(vm->result->text), fmt, ap);
 		va_end(ap);
+		if (end == VM_END_PANIC && vm->gpu && vm->gpu->is_running) {
+			vm->waits_after_panic = waits = true;
+			loop_post(&vm->loop, &vm->panicked);
+		}
 	}
 	pthread_mutex_unlock(&vm->end_lock);
+	if (!waits) {
+		loop_stop(&vm->loop);
+	}
+}
+
+static void on_after_panic(struct loop_timer *timer)
+{
+	struct vm *vm = (struct vm *)((char *)timer - offsetof(struct vm, after_panic));
+
 	loop_stop(&vm->loop);
+}
+
+/* The kernel draws its last words after it has said that it panicked. */
+static void on_panicked(struct loop_post *post)
+{
+	struct vm *vm = (struct vm *)((char *)post - offsetof(struct vm, panicked));
+
+	loop_timer_set(&vm->after_panic, clock_now_ns() + PANIC_SCREEN_NS);
 }
 
 /*
@@ -293,6 +322,8 @@ static int setup_timers(struct vm *vm)
 	loop_timer_init(&vm->deadline, &vm->loop, on_deadline);
 	loop_timer_init(&vm->grace, &vm->loop, on_grace);
 	loop_timer_init(&vm->patience, &vm->loop, on_patience);
+	loop_timer_init(&vm->after_panic, &vm->loop, on_after_panic);
+	vm->panicked.fn = on_panicked;
 	if (vm->options->deadline_ns) {
 		loop_timer_set(&vm->deadline, vm->options->deadline_ns);
 	}
@@ -580,7 +611,7 @@ static void print_stats(const struct vm *vm, const json_t *stats)
  *   1. vCPUs leave KVM_RUN. One may be waiting for a device on this loop, or for room in the serial port's buffer: the port stops
  *      waiting, and the loop serves on until the last thread has said that it is gone. Then they are joined.
  *   2. What the guest wrote last goes out, for as long as somebody reads it, but not for ever.
- *   3. Devices are reset, each on its loop, so none holds a chain or a timer. Then the display's thread ends: what was asked of it comes back first.
+ *   3. What the display shows is kept, where something went wrong. Devices are reset, each on its loop, so none holds a chain or a timer. Then the display's thread ends: what was asked of it comes back first.
  *   4. The terminal gets its mode back, and everything is closed and unmapped in the reverse order of its making.
  *
  * It runs after a failed start too: each step accepts what has not been made.
@@ -614,6 +645,7 @@ static void vm_stop(struct vm *vm)
 		terminal_flush(&vm->terminal, FLUSH_PATIENCE_MS);
 	}
 
+	vm_screen_save(vm);
 	virtio_bus_reset(&vm->virtio);
 	vm_gpu_stop(vm);
 	terminal_close(&vm->terminal);
@@ -697,6 +729,7 @@ void vm_run(struct plan *plan, const struct vm_options *options, struct vm_resul
 	}
 	loop_run(&vm->loop);
 	result->run_ns = clock_now_ns() - vm->ctl.started_ns;
+	result->first_frame_ns = vm->screen.first_ns > vm->ctl.started_ns ? vm->screen.first_ns - vm->ctl.started_ns : 0;
 	vm_stop(vm);
 	pthread_mutex_destroy(&vm->end_lock);
 	free(vm);

@@ -33,6 +33,8 @@ struct vm_result {
 	int code;
 	char text[256]; /* one line for people, empty where the end speaks for itself */
 	uint64_t run_ns; /* from the first instruction to the end */
+	uint64_t first_frame_ns; /* until the display first showed something; 0: it never did */
+	char screen[4200]; /* the file with the last picture; empty: there is none */
 	uint64_t boot_ns; /* from there until the guest was ready; 0: nobody said what ready is, or it never was */
 };
 
@@ -46,6 +48,7 @@ struct vm_options {
 	bool paused; /* made, and not running until somebody says resume */
 	const char *config_path; /* for `list`: where the configuration is from */
 	int control_fd, console_fd; /* listening sockets, which stay the caller's; 0: none */
+	const char *screen_png, *screen_diff_png; /* where a last picture goes of a VM that fails; NULL: nowhere */
 	const char *console_log, *serial_log; /* kept for every VM; NULL: none */
 	void (*on_started)(void *ctx); /* the vCPUs run. Main thread. NULL: nobody waits */
 	void *ctx;

@@ -123,6 +123,52 @@ static bool is_in_tail(const struct stream *s, const regex_t *regex)
 	return found;
 }
 
+static void answer_frame(struct vm_wait *w, uint64_t frame)
+{
+	answer_wait(w, json_pack("{s:I}", "frame", (json_int_t)frame));
+}
+
+void vm_control_frame(struct vm *vm)
+{
+	bool somebody = false;
+
+	/* The second time for frames that came before the display's thread had heard that somebody still waits. */
+	for (unsigned turn = 0; turn < 2; turn++) {
+		for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
+			struct vm_wait *w = &vm->ctl.wait[i];
+
+			if (w->what != WAIT_FRAME) {
+				continue;
+			}
+			if (vm_screen_frames(vm, w->scanout) > w->frame) {
+				answer_frame(w, vm_screen_frames(vm, w->scanout));
+			} else {
+				somebody = true;
+			}
+		}
+		if (!somebody) {
+			return;
+		}
+		vm_screen_watch(vm);
+	}
+}
+
+static void wait_for_frame(struct vm *vm, struct control_conn *conn, json_int_t scanout, json_int_t after, json_int_t timeout_ms)
+{
+	struct vm_wait *w;
+
+	if (!vm->gpu) {
+		control_error(conn, "no-display", "the VM has no display: gpu.mode is \"off\"");
+	} else if (scanout < 0 || scanout >= vm->gpu->display.nscanouts) {
+		control_error(conn, "field", "scanout: expected 0..%u", vm->gpu->display.nscanouts - 1);
+	} else {
+		w = begin_wait(vm, conn, WAIT_FRAME, timeout_ms);
+		w->scanout = (unsigned)scanout;
+		w->frame = after > 0 ? (uint64_t)after : 0;
+		vm_control_frame(vm);
+	}
+}
+
 /*
  * Pausing.
  */
@@ -401,12 +447,12 @@ static void wait_for_text(const struct verb_call *c, const char *text, json_int_
 static void do_wait(const struct verb_call *c)
 {
 	const char *verb, *what, *text = NULL;
-	json_int_t timeout_ms = 0;
+	json_int_t timeout_ms = 0, scanout = 0, after = 0;
 	json_error_t err;
 	json_t *id;
 
-	if (unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s:s, s?s, s?I}", "do", &verb, "id", &id, "for", &what,
-		"text", &text, "timeout_ms", &timeout_ms), &err)) {
+	if (unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s:s, s?s, s?I, s?I, s?I}", "do", &verb, "id", &id, "for", &what,
+		"text", &text, "timeout_ms", &timeout_ms, "scanout", &scanout, "after", &after), &err)) {
 		return;
 	}
 	if (timeout_ms < 0 || timeout_ms > INT_MAX) {
@@ -421,8 +467,10 @@ static void do_wait(const struct verb_call *c)
 		begin_wait(c->vm, c->conn, WAIT_EXIT, timeout_ms);
 	} else if (strcmp(what, "text") == 0) {
 		wait_for_text(c, text, timeout_ms);
+	} else if (strcmp(what, "frame") == 0) {
+		wait_for_frame(c->vm, c->conn, scanout, after, timeout_ms);
 	} else {
-		control_error(c->conn, "field", "for: expected \"running\", \"exit\" or \"text\"");
+		control_error(c->conn, "field", "for: expected \"running\", \"exit\", \"text\" or \"frame\"");
 	}
 }
 
@@ -548,6 +596,23 @@ static const struct control_ops control_ops = {.request = on_request, .gone = on
  * [expect].
  */
 
+/* Everything that was expected has been seen? */
+static void pass_if_complete(struct vm *vm)
+{
+	char why[200];
+
+	if (!vm->options->expect || vm->cfg->expect.exit != EXPECT_EXIT_STOP || vm_screen_missing(vm, why, sizeof(why)) ||
+		(vm->cfg->expect.console.n > 0 && !vm->ctl.lines_seen)) {
+		return;
+	}
+	vm_end(vm, VM_END_PASSED, 0, "%s", "");
+}
+
+void vm_control_screen_seen(struct vm *vm)
+{
+	pass_if_complete(vm);
+}
+
 static void on_expect(void *ctx, enum expect_verdict verdict, const char *line)
 {
 	struct vm *vm = ctx;
@@ -563,9 +628,8 @@ static void on_expect(void *ctx, enum expect_verdict verdict, const char *line)
 	}
 	switch (verdict) {
 	case EXPECT_PASSED:
-		if (vm->cfg->expect.exit == EXPECT_EXIT_STOP) {
-			vm_end(vm, VM_END_PASSED, 0, "%s", "");
-		}
+		vm->ctl.lines_seen = true;
+		pass_if_complete(vm);
 		break;
 	case EXPECT_FAILED:
 		vm_end(vm, VM_END_EXPECT, 0, "the guest says: %s", line);
@@ -612,6 +676,7 @@ void vm_control_timeout(struct vm *vm)
 	const struct vm_control *ctl = &vm->ctl;
 	const char *missing = expect_missing(&ctl->expect);
 	uint64_t silent_ns = clock_now_ns() - ctl->sample_ns;
+	char screen[200];
 	bool hangs = bytes_said(vm) == 0 ||
 		(ctl->sample_ns && bytes_said(vm) == ctl->sample_bytes && busy_ns(vm) - ctl->sample_busy_ns > silent_ns / 2);
 
@@ -620,13 +685,21 @@ void vm_control_timeout(struct vm *vm)
 			vcpu_dump(&vm->vcpu[i]);
 		}
 	}
-	vm_end(vm, hangs ? VM_END_HANG : VM_END_TIMEOUT, 0, missing ? "\"%s\" was not seen in time" : "timeout", missing);
+	if (missing) {
+		vm_end(vm, hangs ? VM_END_HANG : VM_END_TIMEOUT, 0, "\"%s\" was not seen in time", missing);
+	} else if (vm_screen_missing(vm, screen, sizeof(screen))) {
+		/* It ran, and showed something else. */
+		vm_end(vm, VM_END_EXPECT, 0, "%s", screen);
+	} else {
+		vm_end(vm, hangs ? VM_END_HANG : VM_END_TIMEOUT, 0, "timeout");
+	}
 }
 
 void vm_control_judge(struct vm *vm)
 {
 	const char *missing = expect_missing(&vm->ctl.expect);
 	struct vm_result *result = vm->result;
+	char screen[200];
 	bool is_end = result->end == VM_END_POWEROFF || (result->end == VM_END_EXIT_PORT && result->code == 0);
 
 	if (!vm->options->expect || !is_end) {
@@ -635,6 +708,9 @@ void vm_control_judge(struct vm *vm)
 	if (missing) {
 		result->end = VM_END_EXPECT;
 		snprintf(result->text, sizeof(result->text), "the guest ended before \"%.200s\" was seen", missing);
+	} else if (vm_screen_missing(vm, screen, sizeof(screen))) {
+		result->end = VM_END_EXPECT;
+		snprintf(result->text, sizeof(result->text), "the guest ended: %s", screen);
 	} else if (result->end == VM_END_POWEROFF && vm->cfg->expect.exit == EXPECT_EXIT_GUEST) {
 		result->end = VM_END_EXPECT;
 		snprintf(result->text, sizeof(result->text), "the guest powered off without writing its exit code");

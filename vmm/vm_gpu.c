@@ -120,6 +120,9 @@ int vm_gpu_init(struct vm *vm)
 	display_init(&gpu->display, &gpu->loop, outputs, cfg->gpu.scanouts, cfg->gpu.max_host_memory);
 	gpu_init(&gpu->dev, &options, &gpu->display, backend, &gpu->loop, &vm->mem);
 	r = virtio_bus_add(&vm->virtio, &gpu->dev.base);
+	if (r == 0) {
+		r = vm_screen_init(vm, vm->options->expect);
+	}
 	return r < 0 ? r : start_thread(gpu);
 }
 
@@ -131,11 +134,14 @@ void vm_gpu_stop(struct vm *vm)
 		return;
 	}
 	gpu->is_running = false; /* no more requests */
-	while (gpu->asked > 0) {
+	vm_screen_stop(vm);
+	while (gpu->asked > 0 || vm_screen_is_busy(vm)) {
 		loop_run_once(&vm->loop, -1);
 	}
 	loop_stop(&gpu->loop);
 	pthread_join(gpu->thread, NULL);
+	/* What was posted last. */
+	loop_run_once(&vm->loop, 0);
 }
 
 void vm_gpu_finish(struct vm *vm)
@@ -145,6 +151,7 @@ void vm_gpu_finish(struct vm *vm)
 	if (!gpu) {
 		return;
 	}
+	vm_screen_finish(vm);
 	gpu_finish(&gpu->dev);
 	display_finish(&gpu->display);
 	loop_finish(&gpu->loop);

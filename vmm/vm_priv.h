@@ -30,16 +30,19 @@
 #include "vmm/vm.h"
 #include "vmm/vm_gpu.h"
 #include "vmm/vm_input.h"
+#include "vmm/vm_screen.h"
 #include "vmm/x86_ports.h"
 #include "vmm/x86_vcpu.h"
 
 /* What a connection of the control socket waits for. */
 struct vm_wait {
-	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT, WAIT_STATS, WAIT_INPUT, WAIT_GPU } what;
+	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT, WAIT_STATS, WAIT_INPUT, WAIT_GPU, WAIT_FRAME } what;
 	struct control_conn *conn;
 	regex_t regex; /* WAIT_TEXT */
 	const struct vm_input *input; /* WAIT_INPUT */
 	struct vm_gpu_request *gpu; /* WAIT_GPU */
+	unsigned scanout; /* WAIT_FRAME */
+	uint64_t frame; /* WAIT_FRAME: one after this one */
 	struct loop_timer timeout;
 };
 
@@ -52,6 +55,7 @@ struct vm_control {
 	enum { VM_RUNNING, VM_PAUSING, VM_PAUSED } state;
 	struct loop_source parked_source; /* an eventfd that vCPUs write which have parked or opened their counters */
 	struct expect expect;
+	bool lines_seen; /* all of expect.console */
 	struct loop_timer sample; /* two thirds of the time are over: what has happened until then */
 	uint64_t sample_bytes, sample_busy_ns, sample_ns;
 	uint64_t held_clock_ns, held_tsc[X86_CPUS_MAX];
@@ -93,7 +97,11 @@ struct vm {
 	struct vm_input *input;
 	unsigned ninputs; /* made */
 	struct loop_source evdev_watch; /* fn NULL: no device of the host has been absent yet */
+	struct vm_screen screen;
 	struct vm_control ctl;
+	struct loop_post panicked; /* the end waits a little: the display may still be drawing what happened */
+	struct loop_timer after_panic;
+	bool waits_after_panic; /* guarded by end_lock */
 
 	pthread_mutex_t end_lock;
 	struct vm_result *result; /* guarded by end_lock while vCPUs run */
@@ -120,6 +128,10 @@ void vm_control_gpu_done(struct vm *vm, struct control_conn *conn);
 /* What the end means where something was expected; registers of a guest that hangs go to the log. The vCPUs still run at a timeout. */
 void vm_control_timeout(struct vm *vm);
 void vm_control_judge(struct vm *vm);
+/* There is a new frame on some scanout. */
+void vm_control_frame(struct vm *vm);
+/* The screen is as [expect] wants it. */
+void vm_control_screen_seen(struct vm *vm);
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a screen has to look like: like a picture, or to stand still, or both. It is shown one screenshot after another and says whether that is it.
+ *
+ * Used by `tinyvmm wait` beside the VM and by [expect] inside it. Thread: one at a time.
+ */
+#ifndef VMM_SCREEN_H
+#define VMM_SCREEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "display/compare.h"
+#include "vmm/config.h"
+
+struct screen {
+	struct config_screen want; /* its strings stay the caller's */
+	uint8_t *reference; /* NULL: no picture is wanted */
+	struct display_pixels image;
+	uint8_t *last; /* the last screenshot, without gaps; NULL: there was none */
+	struct display_pixels shown;
+	uint64_t since_ns; /* the region has looked like this since */
+	double diff; /* of the region's pixels, in the last screenshot */
+};
+
+/* Reads the picture. Return: 0, or -errno with @err. */
+int screen_init(struct screen *s, const struct config_screen *want, char *err, size_t err_len);
+void screen_finish(struct screen *s); /* accepts zeroed memory */
+
+/**
+ * screen_look - is it what is wanted?
+ * @again_ns: when to look again even if nothing changes until then; 0: only when something has changed
+ *
+ * Costs a comparison and a copy of the picture. Return: true when it is.
+ */
+bool screen_look(struct screen *s, const struct display_pixels *shot, uint64_t now_ns, uint64_t *again_ns);
+
+/* What is missing, for people: "no picture", "17.3 % of the pixels differ", "never still for 500 ms". */
+void screen_explain(const struct screen *s, char *buf, size_t len);
+
+/**
+ * screen_save - write the last screenshot, and where a picture is wanted what differs
+ * @shot_path, @diff_path: files that are made or replaced; @diff_path may be NULL
+ *
+ * Return: whether there was a screenshot and all was written (what was not is logged).
+ */
+bool screen_save(const struct screen *s, const char *shot_path, const char *diff_path);
+
+/* One picture into one file; "-": standard output. Return: whether it was (else logged). */
+bool screen_write_png(const struct display_pixels *p, const char *path);
+
+#endif

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* What a screen has to look like: pictures, regions, standing still; and the files that show what was wrong. */
+#include "vmm/screen.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "vmm/log.h"
+#include "vmm/png_file.h"
+
+#define W 20u
+#define H 10u
+#define MS 1000000ull
+
+static char dir[] = "/tmp/tinyvmm-screen-XXXXXX", image[64], out[64], diff[64];
+static uint8_t pixels[H][W][4];
+static const struct display_pixels shot = {&pixels[0][0][0], W, H, W * 4};
+static struct screen screen;
+static uint64_t again;
+
+static int make_dir(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir)) {
+		return -1;
+	}
+	snprintf(image, sizeof(image), "%s/image.png", dir);
+	snprintf(out, sizeof(out), "%s/out.png", dir);
+	snprintf(diff, sizeof(diff), "%s/diff.png", dir);
+	return 0;
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	unlink(image);
+	unlink(out);
+	unlink(diff);
+	return rmdir(dir);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	for (unsigned y = 0; y < H; y++) {
+		for (unsigned x = 0; x < W; x++) {
+			memcpy(pixels[y][x], (const uint8_t[]){(uint8_t)(x * 10), (uint8_t)(y * 20), (uint8_t)(x + y), 0xff}, 4);
+		}
+	}
+	screen_write_png(&shot, image);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	screen_finish(&screen);
+	return 0;
+}
+
+static void start(const struct config_screen *want)
+{
+	char err[300];
+
+	assert_int_equal(screen_init(&screen, want, err, sizeof(err)), 0);
+}
+
+static void expect_explanation(const char *want)
+{
+	char text[200];
+
+	screen_explain(&screen, text, sizeof(text));
+	assert_string_equal(text, want);
+}
+
+static void test_screen_a_png_is_what_was_written(void **state)
+{
+	uint32_t width, height;
+	uint8_t *read;
+	char err[200];
+
+	(void)state;
+	assert_int_equal(png_file_read(image, &read, &width, &height, err, sizeof(err)), 0);
+	assert_int_equal(width, W);
+	assert_int_equal(height, H);
+	assert_memory_equal(read, pixels, sizeof(pixels));
+	free(read);
+}
+
+static void test_screen_waits_for_its_picture(void **state)
+{
+	struct config_screen want = {.image = image};
+
+	(void)state;
+	start(&want);
+	expect_explanation("the guest has shown nothing");
+	pixels[3][4][1] ^= 1;
+	assert_false(screen_look(&screen, &shot, 1, &again));
+	assert_int_equal(again, 0);
+	expect_explanation("0.50 % of the pixels differ, 0.00 % may");
+	pixels[3][4][1] ^= 1;
+	assert_true(screen_look(&screen, &shot, 2, &again));
+}
+
+static void test_screen_red_is_not_blue(void **state)
+{
+	struct config_screen want = {.image = image};
+
+	(void)state;
+	start(&want);
+	for (unsigned y = 0; y < H; y++) {
+		for (unsigned x = 0; x < W; x++) {
+			uint8_t b = pixels[y][x][0];
+
+			pixels[y][x][0] = pixels[y][x][2];
+			pixels[y][x][2] = b;
+		}
+	}
+	assert_false(screen_look(&screen, &shot, 1, &again));
+}
+
+static void test_screen_tolerance_and_max_diff(void **state)
+{
+	struct config_screen want = {.image = image, .tolerance = 3, .max_diff = 0.01};
+
+	(void)state;
+	start(&want);
+	for (unsigned y = 0; y < H; y++) {
+		for (unsigned x = 0; x < W; x++) {
+			pixels[y][x][0] = (uint8_t)(pixels[y][x][0] + 3);
+		}
+	}
+	pixels[0][0][0] = 99;
+	pixels[0][1][0] = 99;
+	assert_true(screen_look(&screen, &shot, 1, &again));
+	pixels[0][2][0] = 99;
+	assert_false(screen_look(&screen, &shot, 2, &again));
+}
+
+static void test_screen_region(void **state)
+{
+	struct config_screen want = {.image = image, .region = {5, 2, 4, 3}};
+
+	(void)state;
+	start(&want);
+	pixels[0][0][0] = 99;
+	assert_true(screen_look(&screen, &shot, 1, &again));
+	pixels[4][8][0] ^= 1;
+	assert_false(screen_look(&screen, &shot, 2, &again));
+	/* 1 of 12. */
+	expect_explanation("8.33 % of the pixels differ, 0.00 % may");
+}
+
+static void test_screen_of_another_size_differs(void **state)
+{
+	struct config_screen want = {.image = image};
+	const struct display_pixels part = {&pixels[0][0][0], W - 1, H, W * 4};
+
+	(void)state;
+	start(&want);
+	assert_false(screen_look(&screen, &part, 1, &again));
+	expect_explanation("the picture has 20x10 pixels, the screen 19x10");
+}
+
+static void test_screen_stable(void **state)
+{
+	struct config_screen want = {.stable_ns = 100 * MS};
+
+	(void)state;
+	start(&want);
+	assert_false(screen_look(&screen, &shot, 1000 * MS, &again));
+	assert_int_equal(again, 1100 * MS);
+	assert_false(screen_look(&screen, &shot, 1099 * MS, &again));
+	assert_int_equal(again, 1100 * MS);
+	pixels[0][0][2] ^= 1;
+	assert_false(screen_look(&screen, &shot, 1099 * MS, &again));
+	assert_int_equal(again, 1199 * MS);
+	expect_explanation("it was never still for 100 ms");
+	assert_true(screen_look(&screen, &shot, 1199 * MS, &again));
+}
+
+static void test_screen_stable_where_it_counts(void **state)
+{
+	struct config_screen want = {.stable_ns = 100 * MS, .region = {0, 0, 5, 5}};
+
+	(void)state;
+	start(&want);
+	screen_look(&screen, &shot, 1000 * MS, &again);
+	pixels[9][9][0] ^= 1;
+	assert_true(screen_look(&screen, &shot, 1100 * MS, &again));
+}
+
+static void test_screen_image_and_stable(void **state)
+{
+	struct config_screen want = {.image = image, .stable_ns = 100 * MS};
+
+	(void)state;
+	start(&want);
+	pixels[0][0][0] ^= 1;
+	assert_false(screen_look(&screen, &shot, 1000 * MS, &again));
+	/* Standing still is not enough. */
+	assert_false(screen_look(&screen, &shot, 1200 * MS, &again));
+	assert_int_equal(again, 0);
+	pixels[0][0][0] ^= 1;
+	assert_false(screen_look(&screen, &shot, 1300 * MS, &again));
+	assert_true(screen_look(&screen, &shot, 1400 * MS, &again));
+}
+
+static void test_screen_save_shows_what_was_wrong(void **state)
+{
+	struct config_screen want = {.image = image};
+	uint32_t width, height;
+	uint8_t *read;
+	char err[200];
+
+	(void)state;
+	start(&want);
+	assert_false(screen_save(&screen, out, diff));
+	pixels[3][4][1] ^= 1;
+	screen_look(&screen, &shot, 1, &again);
+	assert_true(screen_save(&screen, out, diff));
+	assert_int_equal(png_file_read(out, &read, &width, &height, err, sizeof(err)), 0);
+	assert_memory_equal(read, pixels, sizeof(pixels));
+	free(read);
+	assert_int_equal(png_file_read(diff, &read, &width, &height, err, sizeof(err)), 0);
+	for (unsigned i = 0; i < W * H; i++) {
+		assert_int_equal(memcmp(read + i * 4, (const uint8_t[]){0, 0, 255, 255}, 4) == 0, i == 3 * W + 4);
+	}
+	free(read);
+}
+
+static void test_screen_pictures_that_cannot_be_read(void **state)
+{
+	struct config_screen want = {.image = (char *)(uintptr_t)"/nonexistent.png"};
+	struct screen s;
+	char err[300];
+	FILE *f;
+
+	(void)state;
+	assert_true(screen_init(&s, &want, err, sizeof(err)) < 0);
+	assert_non_null(strstr(err, "/nonexistent.png: No such file"));
+	want = (struct config_screen){.image = image, .region = {1, 1, W, 1}};
+	assert_true(screen_init(&s, &want, err, sizeof(err)) < 0);
+	assert_non_null(strstr(err, "the region is not inside its 20x10 pixels"));
+	assert_int_equal(truncate(image, 60), 0);
+	want = (struct config_screen){.image = image};
+	assert_true(screen_init(&s, &want, err, sizeof(err)) < 0);
+	f = fopen(image, "w");
+	assert_non_null(f);
+	fputs("no png", f);
+	fclose(f);
+	assert_true(screen_init(&s, &want, err, sizeof(err)) < 0);
+	assert_non_null(strstr(err, "image.png: "));
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	static const struct CMUnitTest tests[] = {
+		T(test_screen_a_png_is_what_was_written),
+		T(test_screen_waits_for_its_picture),
+		T(test_screen_red_is_not_blue),
+		T(test_screen_tolerance_and_max_diff),
+		T(test_screen_region),
+		T(test_screen_of_another_size_differs),
+		T(test_screen_stable),
+		T(test_screen_stable_where_it_counts),
+		T(test_screen_image_and_stable),
+		T(test_screen_save_shows_what_was_wrong),
+		T(test_screen_pictures_that_cannot_be_read),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/vm_screen.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "display/screenshot.h"
+#include "vmm/clock.h"
+#include "vmm/log.h"
+#include "vmm/result.h"
+#include "vmm/vm_priv.h"
+
+/* Between two looks at a screen that changes all the time: each costs a copy and a comparison. */
+#define LOOK_GAP_NS (50 * (uint64_t)CLOCK_NS_PER_MS)
+
+/*
+ * On the display's thread.
+ */
+
+static void on_flushed(void *ctx, unsigned scanout)
+{
+	struct vm_screen *s = ctx;
+
+	if (__atomic_load_n(&s->first_ns, __ATOMIC_RELAXED) == 0) {
+		__atomic_store_n(&s->first_ns, clock_now_ns(), __ATOMIC_RELAXED);
+	}
+	/* Pairs with vm_screen_watch: who has armed and then sees the old count hears of it from here. */
+	__atomic_add_fetch(&s->frames[scanout], 1, __ATOMIC_SEQ_CST);
+	if (__atomic_exchange_n(&s->is_armed, false, __ATOMIC_SEQ_CST)) {
+		__atomic_store_n(&s->has_news, true, __ATOMIC_RELEASE);
+		loop_post(&s->vm->loop, &s->news);
+	}
+}
+
+static void on_looked(struct loop_post *post);
+
+static void on_look(struct loop_post *post)
+{
+	struct vm_screen *s = (struct vm_screen *)((char *)post - offsetof(struct vm_screen, look));
+	struct display_pixels p;
+	struct display_shot shot;
+	void *map = MAP_FAILED;
+
+	s->again_ns = 0;
+	s->is_seen = false;
+	if (display_screenshot(&s->vm->gpu->display, s->screen.want.scanout, false, &shot) == 0) {
+		map = mmap(NULL, (size_t)shot.stride * shot.height, PROT_READ, MAP_SHARED, shot.fd, 0);
+		close(shot.fd);
+	}
+	if (map != MAP_FAILED) {
+		p = (struct display_pixels){.data = map, .width = shot.width, .height = shot.height, .stride = shot.stride};
+		s->is_seen = screen_look(&s->screen, &p, clock_now_ns(), &s->again_ns);
+		munmap(map, (size_t)shot.stride * shot.height);
+	}
+	s->look.fn = on_looked;
+	loop_post(&s->vm->loop, &s->look);
+}
+
+/*
+ * On the main loop.
+ */
+
+uint64_t vm_screen_frames(const struct vm *vm, unsigned scanout)
+{
+	return __atomic_load_n(&vm->screen.frames[scanout], __ATOMIC_SEQ_CST);
+}
+
+static void look(struct vm_screen *s)
+{
+	uint64_t now = clock_now_ns();
+
+	if (!s->is_expected || s->is_seen || s->is_looking || !s->vm->gpu->is_running) {
+		return;
+	}
+	if (now - s->looked_ns < LOOK_GAP_NS) {
+		loop_timer_set(&s->again, s->looked_ns + LOOK_GAP_NS);
+		return;
+	}
+	s->looked_ns = now;
+	s->is_looking = true;
+	s->look.fn = on_look;
+	/* Before the look: what is flushed during it is looked at again. */
+	vm_screen_watch(s->vm);
+	loop_post(&s->vm->gpu->loop, &s->look);
+}
+
+static void on_looked(struct loop_post *post)
+{
+	struct vm_screen *s = (struct vm_screen *)((char *)post - offsetof(struct vm_screen, look));
+
+	s->is_looking = false;
+	if (s->is_seen) {
+		vm_control_screen_seen(s->vm);
+	} else if (s->again_ns) {
+		loop_timer_set(&s->again, s->again_ns);
+	}
+}
+
+static void on_again(struct loop_timer *timer)
+{
+	look((struct vm_screen *)((char *)timer - offsetof(struct vm_screen, again)));
+}
+
+static void on_news(struct loop_post *post)
+{
+	struct vm_screen *s = (struct vm_screen *)((char *)post - offsetof(struct vm_screen, news));
+
+	__atomic_store_n(&s->has_news, false, __ATOMIC_RELEASE);
+	vm_control_frame(s->vm);
+	if (s->is_looking) {
+		/* Of a frame the look may have missed. */
+		loop_timer_set(&s->again, clock_now_ns() + LOOK_GAP_NS);
+	} else {
+		look(s);
+	}
+}
+
+void vm_screen_watch(struct vm *vm)
+{
+	/* Armed or about to come: either way there will be a call. */
+	if (!__atomic_load_n(&vm->screen.has_news, __ATOMIC_ACQUIRE)) {
+		__atomic_store_n(&vm->screen.is_armed, true, __ATOMIC_SEQ_CST);
+	}
+}
+
+static void on_first_frame(struct loop_timer *timer)
+{
+	struct vm_screen *s = (struct vm_screen *)((char *)timer - offsetof(struct vm_screen, first_frame));
+
+	if (__atomic_load_n(&s->first_ns, __ATOMIC_RELAXED) == 0) {
+		vm_end(s->vm, VM_END_EXPECT, 0, "the display has shown nothing within %llu ms",
+			(unsigned long long)(s->vm->cfg->expect.first_frame_ns / (uint64_t)CLOCK_NS_PER_MS));
+	}
+}
+
+int vm_screen_init(struct vm *vm, bool expect)
+{
+	struct vm_screen *s = &vm->screen;
+	char err[400];
+	int r;
+
+	s->vm = vm;
+	s->news.fn = on_news;
+	loop_timer_init(&s->again, &vm->loop, on_again);
+	loop_timer_init(&s->first_frame, &vm->loop, on_first_frame);
+	display_set_watch(&vm->gpu->display, on_flushed, s);
+	if (!expect) {
+		return 0;
+	}
+	if (vm->cfg->expect.screen) {
+		r = screen_init(&s->screen, vm->cfg->expect.screen, err, sizeof(err));
+		if (r < 0) {
+			log_msg(LOG_ERR, "expect.screen: %s", err);
+			return r;
+		}
+		s->is_expected = true;
+	}
+	if (vm->cfg->expect.first_frame_ns) {
+		loop_timer_set(&s->first_frame, clock_now_ns() + vm->cfg->expect.first_frame_ns);
+	}
+	vm_screen_watch(vm);
+	return 0;
+}
+
+void vm_screen_stop(struct vm *vm)
+{
+	if (vm->screen.vm) {
+		vm->screen.is_expected = false;
+		loop_timer_stop(&vm->screen.again);
+		loop_timer_stop(&vm->screen.first_frame);
+	}
+}
+
+bool vm_screen_is_busy(const struct vm *vm)
+{
+	return vm->screen.vm && (vm->screen.is_looking || __atomic_load_n(&vm->screen.has_news, __ATOMIC_ACQUIRE));
+}
+
+void vm_screen_finish(struct vm *vm)
+{
+	screen_finish(&vm->screen.screen);
+	vm->screen.vm = NULL;
+}
+
+bool vm_screen_missing(const struct vm *vm, char *buf, size_t len)
+{
+	const struct vm_screen *s = &vm->screen;
+	char why[120] = "it is being looked at";
+
+	if (!s->vm || !vm->cfg->expect.screen || s->is_seen) {
+		return false;
+	}
+	if (!s->is_looking) {
+		screen_explain(&s->screen, why, sizeof(why));
+	}
+	snprintf(buf, len, "expect.screen: %s", why);
+	return true;
+}
+
+/*
+ * The last picture.
+ */
+
+struct last_shot {
+	struct vm *vm;
+	struct display_shot shot;
+	int error;
+};
+
+static void take_last_shot(void *arg)
+{
+	struct last_shot *l = arg;
+	unsigned scanout = l->vm->cfg->expect.screen ? l->vm->cfg->expect.screen->scanout : 0;
+
+	l->error = display_screenshot(&l->vm->gpu->display, scanout, true, &l->shot);
+}
+
+static bool is_bad(const struct vm *vm)
+{
+	switch (vm->result->end) {
+	case VM_END_PANIC:
+	case VM_END_TIMEOUT:
+	case VM_END_HANG:
+	case VM_END_EXPECT:
+		return true;
+	case VM_END_REBOOT:
+		/* A panic that nobody has seen yet may be behind it. */
+		return !result_wants_restart(vm->result, vm->cfg);
+	default:
+		return false;
+	}
+}
+
+void vm_screen_save(struct vm *vm)
+{
+	const struct vm_options *o = vm->options;
+	struct last_shot l = {.vm = vm};
+	struct display_pixels p;
+	uint64_t again;
+	void *map;
+
+	if (!vm->gpu || !vm->gpu->is_running || !o->screen_png || !is_bad(vm)) {
+		return;
+	}
+	loop_call(&vm->gpu->loop, take_last_shot, &l);
+	if (l.error < 0) {
+		return;
+	}
+	map = mmap(NULL, (size_t)l.shot.stride * l.shot.height, PROT_READ, MAP_SHARED, l.shot.fd, 0);
+	close(l.shot.fd);
+	if (map == MAP_FAILED) {
+		return;
+	}
+	p = (struct display_pixels){.data = map, .width = l.shot.width, .height = l.shot.height, .stride = l.shot.stride};
+	if (screen_write_png(&p, o->screen_png)) {
+		snprintf(vm->result->screen, sizeof(vm->result->screen), "%s", o->screen_png);
+	}
+	if (vm->screen.screen.reference && o->screen_diff_png && !vm->screen.is_looking && !vm->screen.is_seen) {
+		screen_look(&vm->screen.screen, &p, clock_now_ns(), &again);
+		screen_save(&vm->screen.screen, o->screen_png, o->screen_diff_png);
+	}
+	munmap(map, (size_t)l.shot.stride * l.shot.height);
+}
