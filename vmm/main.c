@@ -148,6 +148,8 @@ static int run_verb(const struct options *o, char **argv)
 		return client_console(o);
 	case VERB_SCREENSHOT:
 		return client_screenshot(o);
+	case VERB_DISPLAY:
+		return client_display(o);
 	case VERB_CTL:
 		return client_ctl(o);
 	case VERB_DEVICES:

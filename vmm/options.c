@@ -42,6 +42,10 @@ enum option_id {
 	OPT_TOLERANCE,
 	OPT_MAX_DIFF,
 	OPT_NO_CURSOR,
+	OPT_SIZE,
+	OPT_REFRESH,
+	OPT_PLUG,
+	OPT_UNPLUG,
 	OPT_PRINT,
 	OPT_NEED,
 	OPT_DESCRIBE,
@@ -125,6 +129,10 @@ static const struct verb_info {
 		"FILE is NAME.png of the VM's name unless it is said; - is standard output. The\n"
 		"guest's pointer is in the picture. A display that shows nothing is an error.",
 		"tinyvmm screenshot web login.png", 1, 2, "VM"},
+	{VERB_DISPLAY, "display", "[OPTIONS] VM", "the guest's outputs, and how they are to be",
+		"Without options: what there is. Otherwise changes one output as if another\n"
+		"monitor were plugged in, and the guest follows when it cares to.",
+		"tinyvmm display --size 1920x1080 web", 1, 1, "VM"},
 	{VERB_CTL, "ctl", "[--events] VM [JSON]", "send one request to the control socket, print the answer",
 		"The protocol: tinyvmm-control(7). --events prints what happens until the VM\n"
 		"ends.",
@@ -177,12 +185,16 @@ static const struct option_info {
 	{OPT_REGION, VERB_WAIT, 0, "region", "X,Y,W,H", NULL, "pixels of the screen that count"},
 	{OPT_TOLERANCE, VERB_WAIT, 0, "tolerance", "N", NULL, "how far colours may be off, 0 to 255"},
 	{OPT_MAX_DIFF, VERB_WAIT, 0, "max-diff", "F", NULL, "how many pixels may differ, 0 to 1"},
-	{OPT_SCANOUT, VERB_SCREENSHOT | VERB_WAIT, 0, "scanout", "N", NULL, "which output, from 0; default 0"},
+	{OPT_SCANOUT, VERB_SCREENSHOT | VERB_WAIT | VERB_DISPLAY, 0, "scanout", "N", NULL, "which output, from 0; default 0"},
 	{OPT_NO_CURSOR, VERB_SCREENSHOT, 0, "no-cursor", NULL, NULL, "without the pointer"},
+	{OPT_SIZE, VERB_DISPLAY, 0, "size", "WxH", NULL, "the size the guest is to prefer"},
+	{OPT_REFRESH, VERB_DISPLAY, 0, "refresh", "N", NULL, "pictures a second it is told, 1 to 360"},
+	{OPT_PLUG, VERB_DISPLAY, 0, "plug", NULL, NULL, "the output is plugged in"},
+	{OPT_UNPLUG, VERB_DISPLAY, 0, "unplug", NULL, NULL, "it is not"},
 	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
 	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
 	{OPT_DESCRIBE, VERB_DEVICES, 0, "describe", "PATH", NULL, "what this one can do, for input.description"},
-	{OPT_JSON, VERB_DOCTOR | VERB_LIST | VERB_DEVICES, 0, "json", NULL, NULL, "one JSON object a line"},
+	{OPT_JSON, VERB_DOCTOR | VERB_LIST | VERB_DISPLAY | VERB_DEVICES, 0, "json", NULL, NULL, "one JSON object a line"},
 	{OPT_TABLE, VERB_HELP, 0, "table", NULL, NULL, "all of it and every key, for programs"},
 	{OPT_VERBOSE, ALL_VERBS, 'v', "verbose", NULL, NULL, "say more; -vv still more"},
 	{OPT_QUIET, ALL_VERBS, 'q', "quiet", NULL, NULL, "only errors"},
@@ -348,6 +360,29 @@ static int set_max_diff(const struct parse *p, const char *value)
 	return 0;
 }
 
+static int set_size(const struct parse *p, const char *value)
+{
+	int used = 0;
+
+	if (strspn(value, "0123456789x") != strlen(value) || sscanf(value, "%5ux%5u%n", &p->o->width, &p->o->height, &used) != 2 || value[used] ||
+		p->o->width < 64 || p->o->width > 16384 || p->o->height < 64 || p->o->height > 16384) {
+		return wrong(p, "--size: expected a size such as 1280x800, 64..16384 pixels each way, got \"%s\"", value);
+	}
+	return 0;
+}
+
+static int set_refresh(const struct parse *p, const char *value)
+{
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || n == 0 || n > 360) {
+		return wrong(p, "--refresh: expected 1..360, got \"%s\"", value);
+	}
+	p->o->refresh = (unsigned)n;
+	return 0;
+}
+
 static int set_wait_for(const struct parse *p, const char *value)
 {
 	static const char *const plain[] = {"running", "exit", "frame"};
@@ -472,6 +507,16 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 		return set_max_diff(p, value);
 	case OPT_NO_CURSOR:
 		o->no_cursor = true;
+		return 0;
+	case OPT_SIZE:
+		return set_size(p, value);
+	case OPT_REFRESH:
+		return set_refresh(p, value);
+	case OPT_PLUG:
+		o->plug = true;
+		return 0;
+	case OPT_UNPLUG:
+		o->unplug = true;
 		return 0;
 	case OPT_NEED:
 		return set_need(p, value);
@@ -690,6 +735,9 @@ static int check_words(const struct parse *p)
 	}
 	if (o->verb == VERB_STOP && o->all == (o->nfiles > 0)) {
 		return wrong(p, o->all ? "stop: either --all or names" : "stop: which VM? see tinyvmm help stop");
+	}
+	if (o->plug && o->unplug) {
+		return wrong(p, "display: either --plug or --unplug");
 	}
 	if (o->verb == VERB_CTL && o->events == (o->nfiles > 1)) {
 		return wrong(p, o->events ? "ctl: either --events or a request" : "ctl: which request? see tinyvmm help ctl");

@@ -33,6 +33,7 @@ enum verb {
 	VERB_SCREENSHOT = 0x4000,
 	VERB_DEVICES = 0x8000,
 	VERB_INPUT = 0x10000,
+	VERB_DISPLAY = 0x20000,
 };
 
 struct options {
@@ -62,8 +63,10 @@ struct options {
 	const char *device, *layout; /* input: NULL: the first one, and its own */
 	bool log; /* console */
 	bool events; /* ctl */
-	unsigned scanout; /* screenshot */
+	unsigned scanout; /* screenshot, display */
 	bool no_cursor;
+	unsigned width, height, refresh; /* display; 0: as they are */
+	bool plug, unplug;
 };
 
 /**

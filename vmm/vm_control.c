@@ -553,6 +553,21 @@ static void do_screenshot(const struct verb_call *c)
 	}
 }
 
+static void do_display(const struct verb_call *c)
+{
+	struct vm_gpu_change change = {.width = -1, .height = -1, .refresh = -1, .width_mm = -1, .height_mm = -1, .enabled = -1};
+	json_int_t scanout = 0;
+	json_error_t err;
+	const char *verb;
+	json_t *id;
+
+	if (!unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s?I, s?b, s?I, s?I, s?I, s?I, s?I}", "do", &verb, "id", &id, "scanout",
+		&scanout, "enabled", &change.enabled, "width", &change.width, "height", &change.height, "refresh", &change.refresh, "width_mm",
+		&change.width_mm, "height_mm", &change.height_mm), &err)) {
+		vm_gpu_outputs(c->vm, c->conn, scanout, &change);
+	}
+}
+
 static void do_subscribe(const struct verb_call *c)
 {
 	if (takes_nothing(c)) {
@@ -569,7 +584,7 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 	} verbs[] = {
 		{"version", do_version}, {"status", do_status}, {"stats", do_stats}, {"config", do_config}, {"stop", do_stop}, {"pause", do_pause},
 		{"resume", do_resume}, {"reset", do_reset}, {"wait", do_wait}, {"input", do_input}, {"evdev", do_evdev}, {"screenshot", do_screenshot},
-		{"subscribe", do_subscribe},
+		{"display", do_display}, {"subscribe", do_subscribe},
 	};
 	const struct verb_call c = {.vm = ctx, .conn = conn, .request = request};
 

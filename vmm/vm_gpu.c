@@ -26,6 +26,12 @@ struct vm_gpu_request {
 	bool cursor;
 	int error;
 	struct display_shot shot; /* its descriptor is closed with the request; -1: none */
+	struct vm_gpu_change change;
+	struct {
+		struct display_output output;
+		struct display_rect shown; /* of no size: nothing */
+		uint64_t frames;
+	} at[DISPLAY_SCANOUTS_MAX];
 };
 
 /*
@@ -254,6 +260,82 @@ void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scan
 		r->work = take_shot;
 		r->answer = answer_shot;
 		r->cursor = cursor;
+		ask(r);
+	}
+}
+
+/*
+ * Outputs.
+ */
+
+static uint32_t changed(json_int_t wanted, uint32_t now)
+{
+	return wanted < 0 ? now : (uint32_t)wanted;
+}
+
+static void change_output(struct vm_gpu *gpu, struct vm_gpu_request *r)
+{
+	struct display_output o = gpu->display.scanout[r->scanout].output;
+	const struct vm_gpu_change *c = &r->change;
+
+	o.enabled = c->enabled < 0 ? o.enabled : c->enabled > 0;
+	o.width = changed(c->width, o.width);
+	o.height = changed(c->height, o.height);
+	o.refresh_hz = changed(c->refresh, o.refresh_hz);
+	o.width_mm = changed(c->width_mm, o.width_mm);
+	o.height_mm = changed(c->height_mm, o.height_mm);
+	display_set_output(&gpu->display, r->scanout, &o);
+	for (unsigned i = 0; i < gpu->display.nscanouts; i++) {
+		const struct display_scanout *s = &gpu->display.scanout[i];
+
+		r->at[i].output = s->output;
+		r->at[i].shown = s->crop;
+		r->at[i].frames = s->frames;
+	}
+}
+
+static void answer_outputs(struct vm_gpu_request *r)
+{
+	json_t *all = json_array();
+
+	for (unsigned i = 0; i < r->vm->gpu->display.nscanouts; i++) {
+		const struct display_output *o = &r->at[i].output;
+
+		json_array_append_new(all, json_pack("{s:i, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}", "scanout", (int)i, "enabled", (int)o->enabled, "width",
+			(int)o->width, "height", (int)o->height, "refresh", (int)o->refresh_hz, "width_mm", (int)o->width_mm, "height_mm", (int)o->height_mm,
+			"shown_width", (int)r->at[i].shown.w, "shown_height", (int)r->at[i].shown.h, "frames", (json_int_t)r->at[i].frames));
+	}
+	control_ok(r->conn, json_pack("{s:o}", "outputs", all));
+}
+
+void vm_gpu_outputs(struct vm *vm, struct control_conn *conn, json_int_t scanout, const struct vm_gpu_change *change)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+		json_int_t min, max;
+	} limits[] = {
+		{"width", offsetof(struct vm_gpu_change, width), 64, DISPLAY_SIZE_MAX},
+		{"height", offsetof(struct vm_gpu_change, height), 64, DISPLAY_SIZE_MAX},
+		{"refresh", offsetof(struct vm_gpu_change, refresh), 1, 360},
+		{"width_mm", offsetof(struct vm_gpu_change, width_mm), 0, 65535},
+		{"height_mm", offsetof(struct vm_gpu_change, height_mm), 0, 65535},
+	};
+	struct vm_gpu_request *r;
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		json_int_t n = *(const json_int_t *)(const void *)((const char *)change + limits[i].offset);
+
+		if (n != -1 && (n < limits[i].min || n > limits[i].max)) {
+			control_error(conn, "field", "%s: expected %lld..%lld", limits[i].name, (long long)limits[i].min, (long long)limits[i].max);
+			return;
+		}
+	}
+	r = begin(vm, conn, scanout);
+	if (r) {
+		r->work = change_output;
+		r->answer = answer_outputs;
+		r->change = *change;
 		ask(r);
 	}
 }

@@ -40,6 +40,16 @@ void vm_gpu_finish(struct vm *vm);
 /* Answers @conn, now or later. */
 void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scanout, bool cursor);
 
+/* What is to be changed of an output; -1: it stays as it is. */
+struct vm_gpu_change {
+	json_int_t width, height, refresh; /* pixels, Hz */
+	json_int_t width_mm, height_mm; /* 0: as many as make 96 dots an inch */
+	int enabled;
+};
+
+/* Changes output @scanout, and answers @conn with how all of them are then. */
+void vm_gpu_outputs(struct vm *vm, struct control_conn *conn, json_int_t scanout, const struct vm_gpu_change *change);
+
 /* The connection of a request has ended: nobody waits for it any more. */
 void vm_gpu_forget(struct vm_gpu_request *r);
 

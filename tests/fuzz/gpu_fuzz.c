@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libFuzzer target: virtio-gpu and the display behind it, by a driver that says anything in any order on both queues, with a sink that holds on to frames, outputs that change,
+ * resets and screenshots in between. What must hold: every command is answered, by a known answer or not at all where there was no header or no room; nothing is written past the answer; memory is
+ * never above the budget and all given back by a reset; damage is inside what is shown; nothing outside guest memory is read (sanitizers).
+ *
+ * The input is a list of steps: what to do, and as many bytes of numbers as that takes. Numbers are mostly small, so that resources are met again, and now and then at a limit.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/gpudrv.h"
+#include "vmm/log.h"
+
+#define CHECK(x) \
+	do { \
+		if (!(x)) { \
+			abort(); \
+		} \
+	} while (0)
+
+#define HELD_MAX 4
+#define BUDGET (1u << 20)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static struct gpudrv v;
+static struct display_sink sink;
+static const struct display_sink_ops sink_ops = {.mode = NULL};
+static struct display_buffer *held[HELD_MAX];
+static const uint8_t *in;
+static size_t left;
+
+static uint8_t byte(void)
+{
+	left -= left > 0;
+	return left > 0 ? *in++ : 0;
+}
+
+/* Mostly small. */
+static uint32_t number(void)
+{
+	static const uint32_t limits[] = {0, 1, 64, 16383, 16384, 16385, 0x7fffffff, 0x80000000, 0xfffffffe, UINT32_MAX, 4096, 0x40000000, 256, 160, 4800, 65536};
+	uint8_t b = byte();
+
+	return b < 0xf0 ? b % 70 : limits[b & 15];
+}
+
+static uint32_t id(void)
+{
+	return byte() % 6;
+}
+
+static struct display_rect any_rect(void)
+{
+	struct display_rect r = {.x = number(), .y = number()};
+
+	r.w = number();
+	r.h = number();
+	return r;
+}
+
+static uint32_t format(void)
+{
+	static const uint8_t known[] = {1, 2, 3, 4, 67, 68, 121, 134, 0, 5};
+
+	return known[byte() % sizeof(known)];
+}
+
+static uint32_t entries(struct gpudrv_entry *e, uint32_t max)
+{
+	uint32_t n = byte() % (max + 1);
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint8_t b = byte();
+
+		e[i] = (struct gpudrv_entry){.addr = TDRV_RAM_GPA + 64ull * number() + b % 8, .len = number() * (b & 8 ? 64 : 1)};
+		if (b == 0xff) {
+			e[i].addr = UINT64_MAX - number();
+		}
+	}
+	return n;
+}
+
+/* The answer to a command on queue @q. */
+static void judge(uint32_t type)
+{
+	static const uint32_t known[] = {GPU_RESP_OK_NODATA, GPU_RESP_OK_DISPLAY_INFO, GPU_RESP_OK_EDID, GPU_RESP_ERR_UNSPEC, GPU_RESP_ERR_OUT_OF_MEMORY,
+		GPU_RESP_ERR_INVALID_SCANOUT_ID, GPU_RESP_ERR_INVALID_RESOURCE_ID, GPU_RESP_ERR_INVALID_PARAMETER};
+	const uint8_t *bytes = (const uint8_t *)&v.out;
+	bool is_known = v.out_len == 0;
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		is_known |= type == known[i];
+	}
+	CHECK(is_known);
+	CHECK(v.out_len == 0 || v.out_len == 24 || v.out_len == 408 || v.out_len == 1056);
+	CHECK(v.out_len <= v.out_room);
+	for (size_t i = v.out_len; i < sizeof(v.out); i++) {
+		CHECK(bytes[i] == 0xee);
+	}
+	CHECK(!(tdrv_read(&v.d, VIRTIO_MMIO_STATUS) & VIRTIO_STATUS_NEEDS_RESET));
+	CHECK(v.display.budget.used <= v.display.budget.max);
+}
+
+static void take(void)
+{
+	unsigned i = byte() % 2, at = byte() % HELD_MAX;
+	struct display_frame f;
+
+	if (display_take(&v.display, &sink, i, &f)) {
+		CHECK(display_rect_is_inside(&f.crop, f.buffer->picture.width, f.buffer->picture.height));
+		CHECK(f.damage.n > 0 && f.damage.n <= DISPLAY_DAMAGE_MAX);
+		for (unsigned n = 0; n < f.damage.n; n++) {
+			CHECK(display_rect_is_inside(&f.damage.rect[n], f.crop.w, f.crop.h));
+		}
+		display_buffer_unref(held[at]);
+		held[at] = f.buffer;
+	}
+}
+
+static void drop_all(void)
+{
+	for (unsigned i = 0; i < HELD_MAX; i++) {
+		display_buffer_unref(held[i]);
+		held[i] = NULL;
+	}
+}
+
+static void raw(void)
+{
+	uint8_t cmd[160];
+	size_t n = byte() % sizeof(cmd);
+
+	for (size_t i = 0; i < n; i++) {
+		cmd[i] = byte();
+	}
+	if (n > 1 && byte() & 1) {
+		cmd[1] = cmd[1] & 1 ? 1 : 3; /* a type that may be one */
+	}
+	judge(gpudrv_raw(&v, byte() & 1, cmd, n, NULL, 0));
+}
+
+static void show_blob(void)
+{
+	struct gpu_layout l = {.format = format(), .width = number(), .height = number()};
+	uint32_t scanout = byte() % 3, resource = id();
+	struct display_rect r = any_rect();
+
+	l.stride = byte() & 1 ? l.width * 4 : number() * 4;
+	l.offset = number();
+	judge(gpudrv_set_scanout_blob(&v, scanout, resource, r, &l));
+}
+
+static void screenshot(void)
+{
+	uint32_t w, h;
+	unsigned i = byte() % 2;
+
+	if (v.display.scanout[i].crop.w <= 256 && v.display.scanout[i].crop.h <= 256) {
+		free(gpudrv_shot(&v, i, byte() & 1, &w, &h));
+	}
+}
+
+static void step(uint8_t what)
+{
+	struct gpudrv_entry e[8];
+	uint32_t a, n;
+	struct display_rect r;
+
+	switch (what % 18) {
+	case 0:
+		a = id();
+		n = format();
+		judge(gpudrv_create(&v, a, n, number(), number()));
+		break;
+	case 1:
+		judge(gpudrv_unref(&v, id()));
+		break;
+	case 2:
+		a = id();
+		n = entries(e, 8);
+		judge(gpudrv_attach(&v, a, e, n));
+		break;
+	case 3:
+		judge(gpudrv_detach(&v, id()));
+		break;
+	case 4:
+	case 5:
+		a = id();
+		r = any_rect();
+		judge(gpudrv_transfer(&v, a, r, byte() & 1 ? 0 : number()));
+		break;
+	case 6:
+		a = byte() % 3;
+		n = id();
+		judge(gpudrv_set_scanout(&v, a, n, any_rect()));
+		break;
+	case 7:
+	case 8:
+		a = id();
+		judge(gpudrv_flush(&v, a, any_rect()));
+		break;
+	case 9:
+		a = id();
+		n = entries(e, 8);
+		judge(gpudrv_create_blob(&v, a, number() * 64ull, e, n));
+		break;
+	case 10:
+		show_blob();
+		break;
+	case 11:
+		a = byte() % 3;
+		n = id();
+		judge(gpudrv_cursor(&v, byte() & 1 ? GPU_CMD_UPDATE_CURSOR : GPU_CMD_MOVE_CURSOR, a, n, (int32_t)number(), (int32_t)number(), number(), number()));
+		break;
+	case 12:
+		judge(byte() & 1 ? gpudrv_get_info(&v) : gpudrv_get_edid(&v, number()));
+		break;
+	case 13:
+		raw();
+		break;
+	case 14:
+		take();
+		break;
+	case 15:
+		screenshot();
+		break;
+	case 16:
+		display_set_output(&v.display, byte() % 2, &(struct display_output){.enabled = byte() & 1, .width = 1u + byte() * 64u, .height = 1u + byte() * 64u, .refresh_hz = 1u + byte()});
+		tdrv_write(&v.d, VIRTIO_MMIO_CONFIG + (byte() & 15), number());
+		break;
+	default:
+		v.out_room = byte() & 1 ? sizeof(v.out) : number() % (sizeof(v.out) + 1);
+		if (byte() % 8 == 0) {
+			gpudrv_start(&v);
+			drop_all();
+			CHECK(v.display.budget.used == 0);
+		}
+		break;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	log_set_level(LOG_ERR);
+	in = data;
+	left = len + 1;
+	gpudrv_init(&v, 2, &(struct gpu_options){.blob = byte() & 1}, BUDGET);
+	sink = (struct display_sink){.ops = &sink_ops};
+	display_sink_add(&v.display, &sink);
+	for (unsigned i = 0; left > 1 && i < 300; i++) {
+		step(byte());
+	}
+	gpudrv_start(&v);
+	drop_all();
+	CHECK(v.display.budget.used == 0 && v.gpu.resources.n == 0);
+	display_sink_remove(&v.display, &sink);
+	gpudrv_finish(&v);
+	return 0;
+}
