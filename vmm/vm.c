@@ -455,7 +455,13 @@ static int setup_virtio(struct vm *vm)
 	if (r == 0) {
 		r = vm_input_init(vm);
 	}
-	return r < 0 ? r : vm_gpu_init(vm);
+	if (r == 0) {
+		r = vm_gpu_init(vm);
+	}
+	if (r == 0 && vm->gpu) {
+		r = virtio_bus_add(&vm->virtio, &vm->gpu->dev.base);
+	}
+	return r == 0 && vm->gpu ? vm_gpu_start(vm) : r;
 }
 
 static int setup_boot(struct vm *vm)

@@ -59,10 +59,10 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* From the first post on the loop is the thread's, and calls to it are handed over. */
-static int start_thread(struct vm_gpu *gpu)
+int vm_gpu_start(struct vm *vm)
 {
 	struct start s = {.post.fn = on_started};
+	struct vm_gpu *gpu = vm->gpu;
 	int r;
 
 	sem_init(&s.runs, 0, 0);
@@ -73,6 +73,7 @@ static int start_thread(struct vm_gpu *gpu)
 		loop_run_once(&gpu->loop, 0);
 		return -r;
 	}
+	/* Before the thread runs the loop it is still ours, and a call to it would be carried out here. */
 	while (sem_wait(&s.runs) < 0) {
 	}
 	sem_destroy(&s.runs);
@@ -104,7 +105,6 @@ int vm_gpu_init(struct vm *vm)
 	struct gpu_options options = {.blob = cfg->gpu.blob};
 	struct vm_gpu *gpu;
 	struct gpu_backend *backend;
-	int r;
 
 	if (cfg->gpu.mode == GPU_OFF) {
 		return 0;
@@ -125,11 +125,7 @@ int vm_gpu_init(struct vm *vm)
 	vm->gpu = gpu;
 	display_init(&gpu->display, &gpu->loop, outputs, cfg->gpu.scanouts, cfg->gpu.max_host_memory);
 	gpu_init(&gpu->dev, &options, &gpu->display, backend, &gpu->loop, &vm->mem);
-	r = virtio_bus_add(&vm->virtio, &gpu->dev.base);
-	if (r == 0) {
-		r = vm_screen_init(vm, vm->options->expect);
-	}
-	return r < 0 ? r : start_thread(gpu);
+	return vm_screen_init(vm, vm->options && vm->options->expect);
 }
 
 void vm_gpu_stop(struct vm *vm)

@@ -31,8 +31,10 @@ struct vm_gpu {
 /* What somebody asks of the display. Made and answered on the main loop, carried out on the display's. */
 struct vm_gpu_request;
 
-/* Nothing where gpu.mode is "off". Afterwards the thread runs. Return: 0 or -errno (logged). */
+/* Makes vm->gpu, or nothing where gpu.mode is "off". Return: 0 or -errno (logged). */
 int vm_gpu_init(struct vm *vm);
+/* The device has its place: from here on the display's loop is its thread's. Return: 0 or -errno (logged). */
+int vm_gpu_start(struct vm *vm);
 /* The devices have been reset: the thread ends. Requests on their way come back first. Accepts what has not been made. */
 void vm_gpu_stop(struct vm *vm);
 void vm_gpu_finish(struct vm *vm);

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests to a display on a thread of its own, over a real control socket: there and back, and what happens when somebody leaves in between. */
+#include "vmm/vm_gpu.h"
+
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "vmm/vm_priv.h"
+
+static char dir[] = "/tmp/vm_gpu_test.XXXXXX", path[64];
+static struct vm *vm;
+static struct config config;
+static uint8_t ram[4096];
+
+/* As vm_control.c. */
+static void on_request(void *ctx, struct control_conn *conn, const char *verb, json_t *request)
+{
+	json_t *scanout = json_object_get(request, "scanout"), *width = json_object_get(request, "width"), *enabled = json_object_get(request, "enabled");
+	struct vm_gpu_change change = {.width = width ? json_integer_value(width) : -1, .height = -1, .refresh = -1, .width_mm = -1, .height_mm = -1,
+		.enabled = enabled ? json_is_true(enabled) : -1};
+
+	assert_ptr_equal(ctx, vm);
+	if (strcmp(verb, "screenshot") == 0) {
+		vm_gpu_screenshot(vm, conn, json_integer_value(scanout), true);
+	} else {
+		vm_gpu_outputs(vm, conn, json_integer_value(scanout), &change);
+	}
+}
+
+static void on_gone(void *ctx, struct control_conn *conn)
+{
+	struct vm_wait *w = &vm->ctl.wait[control_conn_index(conn)];
+
+	(void)ctx;
+	if (w->what == WAIT_GPU) {
+		vm_gpu_forget(w->gpu);
+		w->what = WAIT_NOTHING;
+	}
+}
+
+static const struct control_ops ops = {.request = on_request, .gone = on_gone};
+
+static int setup(void **state)
+{
+	(void)state;
+	snprintf(path, sizeof(path), "%s/s", dir);
+	unlink(path);
+	vm = calloc(1, sizeof(*vm));
+	assert_non_null(vm);
+	config = (struct config){.gpu = {.mode = GPU_2D, .size = {2, {{1024, 768}, {640, 480}}}, .refresh = 60, .scanouts = 3, .max_host_memory = 1u << 24}};
+	vm->cfg = &config;
+	assert_int_equal(loop_init(&vm->loop), 0);
+	gmem_add(&vm->mem, 0x1000, ram, sizeof(ram));
+	assert_int_equal(control_init(&vm->ctl.control, &vm->loop, control_listen(path), &ops, vm), 0);
+	assert_int_equal(vm_gpu_init(vm), 0);
+	assert_int_equal(vm_gpu_start(vm), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	vm_gpu_stop(vm);
+	vm_gpu_stop(vm);
+	control_finish(&vm->ctl.control, 100, false);
+	vm_gpu_finish(vm);
+	vm_gpu_finish(vm);
+	loop_finish(&vm->loop);
+	free(vm);
+	return 0;
+}
+
+static void serve(void)
+{
+	for (int i = 0; i < 50; i++) {
+		loop_run_once(&vm->loop, 0);
+	}
+}
+
+static int connect_peer(void)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, path);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+	serve();
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+	serve();
+}
+
+/* The next answer, and the descriptor that came with it, or -1. */
+static json_t *hear(int fd, int *received)
+{
+	static char buf[CONTROL_ANSWER_MAX];
+	char cmsg[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = {buf, sizeof(buf) - 1};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = cmsg, .msg_controllen = sizeof(cmsg)};
+	const struct cmsghdr *c;
+	ssize_t n = -1;
+	json_t *answer;
+
+	for (int i = 0; i < 2000 && n < 0; i++) {
+		loop_run_once(&vm->loop, 5);
+		n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	}
+	assert_true(n > 0);
+	buf[n] = '\0';
+	c = CMSG_FIRSTHDR(&msg);
+	*received = -1;
+	if (c) {
+		memcpy(received, CMSG_DATA(c), sizeof(int));
+	}
+	answer = json_loads(buf, 0, NULL);
+	assert_non_null(answer);
+	return answer;
+}
+
+static void expect_error(int fd, const char *request, const char *code)
+{
+	json_t *answer;
+	int received;
+
+	say(fd, request);
+	answer = hear(fd, &received);
+	assert_string_equal(json_string_value(json_object_get(json_object_get(answer, "error"), "code")), code);
+	assert_int_equal(received, -1);
+	json_decref(answer);
+}
+
+/* On the display's thread. */
+static void show_something(void *arg)
+{
+	struct display *d = arg;
+	struct display_picture p = {.fourcc = DISPLAY_XRGB8888, .width = 30, .height = 20, .stride = 120, .len = 2400};
+	struct display_buffer *buffer;
+	uint8_t *map;
+
+	assert_true(loop_is_current(d->loop));
+	p.fd = display_memfd("test", p.len, &map);
+	assert_true(p.fd >= 0);
+	map[0] = 0x12;
+	assert_true(display_budget_take(&d->budget, p.len));
+	buffer = display_buffer_create(&p, &d->budget, p.len);
+	display_show(d, 1, buffer, &(struct display_rect){0, 0, 30, 20});
+	display_buffer_unref(buffer);
+}
+
+static void test_vm_gpu_screenshot_comes_with_its_answer(void **state)
+{
+	int fd = connect_peer(), received;
+	struct stat st;
+	json_t *answer;
+	uint8_t pixel[4];
+
+	(void)state;
+	loop_call(&vm->gpu->loop, show_something, &vm->gpu->display);
+	say(fd, "{\"do\":\"screenshot\",\"scanout\":1,\"id\":9}\n");
+	answer = hear(fd, &received);
+	assert_int_equal(json_integer_value(json_object_get(answer, "id")), 9);
+	assert_int_equal(json_integer_value(json_object_get(answer, "width")), 30);
+	assert_int_equal(json_integer_value(json_object_get(answer, "height")), 20);
+	assert_int_equal(json_integer_value(json_object_get(answer, "stride")), 120);
+	assert_string_equal(json_string_value(json_object_get(answer, "format")), "XR24");
+	assert_true(received >= 0);
+	assert_int_equal(fstat(received, &st), 0);
+	assert_int_equal(st.st_size, 2400);
+	assert_int_equal(pread(received, pixel, 4, 0), 4);
+	assert_int_equal(pixel[0], 0x12);
+	close(received);
+	json_decref(answer);
+	close(fd);
+}
+
+static void test_vm_gpu_what_cannot_be_shown(void **state)
+{
+	int fd = connect_peer();
+
+	(void)state;
+	expect_error(fd, "{\"do\":\"screenshot\"}\n", "no-scanout");
+	expect_error(fd, "{\"do\":\"screenshot\",\"scanout\":3}\n", "field");
+	expect_error(fd, "{\"do\":\"screenshot\",\"scanout\":-1}\n", "field");
+	expect_error(fd, "{\"do\":\"screenshot\",\"scanout\":4294967296}\n", "field");
+	close(fd);
+}
+
+static void test_vm_gpu_outputs_are_those_of_the_configuration(void **state)
+{
+	static const int want[3][2] = {{1024, 768}, {640, 480}, {640, 480}};
+	int fd = connect_peer(), received;
+	json_t *answer, *outputs;
+
+	(void)state;
+	loop_call(&vm->gpu->loop, show_something, &vm->gpu->display);
+	say(fd, "{\"do\":\"display\"}\n");
+	answer = hear(fd, &received);
+	outputs = json_object_get(answer, "outputs");
+	assert_int_equal(json_array_size(outputs), 3);
+	for (size_t i = 0; i < 3; i++) {
+		const json_t *o = json_array_get(outputs, i);
+
+		assert_true(json_is_true(json_object_get(o, "enabled")));
+		assert_int_equal(json_integer_value(json_object_get(o, "width")), want[i][0]);
+		assert_int_equal(json_integer_value(json_object_get(o, "height")), want[i][1]);
+		assert_int_equal(json_integer_value(json_object_get(o, "refresh")), 60);
+		assert_int_equal(json_integer_value(json_object_get(o, "shown_width")), i == 1 ? 30 : 0);
+	}
+	json_decref(answer);
+	close(fd);
+}
+
+static void test_vm_gpu_output_changes_one_thing_at_a_time(void **state)
+{
+	int fd = connect_peer(), received;
+	json_t *answer, *o;
+
+	(void)state;
+	say(fd, "{\"do\":\"display\",\"scanout\":2,\"width\":800}\n");
+	json_decref(hear(fd, &received));
+	say(fd, "{\"do\":\"display\",\"scanout\":2,\"enabled\":false}\n");
+	answer = hear(fd, &received);
+	o = json_array_get(json_object_get(answer, "outputs"), 2);
+	assert_true(json_is_false(json_object_get(o, "enabled")));
+	assert_int_equal(json_integer_value(json_object_get(o, "width")), 800);
+	assert_int_equal(json_integer_value(json_object_get(o, "height")), 480);
+	o = json_array_get(json_object_get(answer, "outputs"), 1);
+	assert_int_equal(json_integer_value(json_object_get(o, "width")), 640);
+	json_decref(answer);
+	/* The device has been told. */
+	assert_int_equal(vm->gpu->dev.events, GPU_EVENT_DISPLAY);
+	expect_error(fd, "{\"do\":\"display\",\"width\":63}\n", "field");
+	expect_error(fd, "{\"do\":\"display\",\"width\":16385}\n", "field");
+	expect_error(fd, "{\"do\":\"display\",\"width\":-2}\n", "field");
+	expect_error(fd, "{\"do\":\"display\",\"scanout\":3,\"width\":800}\n", "field");
+	close(fd);
+}
+
+static sem_t hold;
+
+static void on_hold(struct loop_post *post)
+{
+	(void)post;
+	while (sem_wait(&hold) < 0) {
+	}
+}
+
+/* The display's thread is busy: nobody waits for it, and whoever leaves leaves nothing behind. */
+static void test_vm_gpu_peer_that_leaves_while_it_waits(void **state)
+{
+	struct loop_post post = {.fn = on_hold};
+	int fd[3] = {connect_peer(), connect_peer(), connect_peer()}, received;
+	json_t *answer;
+
+	(void)state;
+	loop_call(&vm->gpu->loop, show_something, &vm->gpu->display);
+	sem_init(&hold, 0, 0);
+	loop_post(&vm->gpu->loop, &post);
+	for (unsigned i = 0; i < 3; i++) {
+		say(fd[i], "{\"do\":\"screenshot\",\"scanout\":1}\n");
+	}
+	assert_int_equal(vm->gpu->asked, 3);
+	close(fd[0]);
+	serve();
+	/* Its place is taken by another, who asks too. */
+	fd[0] = connect_peer();
+	say(fd[0], "{\"do\":\"display\"}\n");
+	close(fd[1]);
+	serve();
+	sem_post(&hold);
+	answer = hear(fd[0], &received);
+	assert_non_null(json_object_get(answer, "outputs"));
+	assert_int_equal(received, -1);
+	json_decref(answer);
+	answer = hear(fd[2], &received);
+	assert_non_null(json_object_get(answer, "width"));
+	assert_true(received >= 0);
+	close(received);
+	json_decref(answer);
+	assert_int_equal(vm->gpu->asked, 0);
+	close(fd[0]);
+	close(fd[2]);
+}
+
+static void test_vm_gpu_stop_answers_what_was_asked_and_nothing_after(void **state)
+{
+	struct loop_post post = {.fn = on_hold};
+	int fd = connect_peer(), received;
+	json_t *answer;
+
+	(void)state;
+	loop_call(&vm->gpu->loop, show_something, &vm->gpu->display);
+	sem_init(&hold, 0, 0);
+	loop_post(&vm->gpu->loop, &post);
+	say(fd, "{\"do\":\"screenshot\",\"scanout\":1}\n");
+	sem_post(&hold);
+	vm_gpu_stop(vm);
+	assert_int_equal(vm->gpu->asked, 0);
+	answer = hear(fd, &received);
+	assert_true(received >= 0);
+	close(received);
+	json_decref(answer);
+	expect_error(fd, "{\"do\":\"screenshot\",\"scanout\":1}\n", "ended");
+	close(fd);
+}
+
+static void test_vm_gpu_no_display(void **state)
+{
+	json_t *stats = vm_gpu_stats(vm);
+	int fd;
+
+	(void)state;
+	assert_int_equal(json_integer_value(json_object_get(stats, "memory")), 0);
+	json_decref(stats);
+	vm_gpu_stop(vm);
+	vm_gpu_finish(vm);
+	config.gpu.mode = GPU_OFF;
+	assert_int_equal(vm_gpu_init(vm), 0);
+	assert_null(vm->gpu);
+	assert_null(vm_gpu_stats(vm));
+	fd = connect_peer();
+	expect_error(fd, "{\"do\":\"screenshot\"}\n", "no-display");
+	expect_error(fd, "{\"do\":\"display\"}\n", "no-display");
+	close(fd);
+}
+
+static int make_dir(void **state)
+{
+	(void)state;
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	unlink(path);
+	return rmdir(dir);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_vm_gpu_screenshot_comes_with_its_answer),
+		T(test_vm_gpu_what_cannot_be_shown),
+		T(test_vm_gpu_outputs_are_those_of_the_configuration),
+		T(test_vm_gpu_output_changes_one_thing_at_a_time),
+		T(test_vm_gpu_peer_that_leaves_while_it_waits),
+		T(test_vm_gpu_stop_answers_what_was_asked_and_nothing_after),
+		T(test_vm_gpu_no_display),
+	};
+
+	return cmocka_run_group_tests_name("vm_gpu", tests, make_dir, remove_dir);
+}
