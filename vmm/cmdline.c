@@ -71,7 +71,11 @@ static int append_missing(const struct config *cfg, const char *given, char *buf
 	bool has_console = has_word(given, "console=");
 	int r = 0;
 
-	if (!has_console && cfg->serial.type != CONSOLE_NONE) {
+	/* What the kernel says is on the screen too: a panic above all. */
+	if (!has_console && cfg->gpu.mode != GPU_OFF) {
+		r = append_word(buf, len, "console=tty0");
+	}
+	if (r == 0 && !has_console && cfg->serial.type != CONSOLE_NONE) {
 		r = append_word(buf, len, "console=ttyS0");
 	}
 	/* The last console is the one /dev/console stands for. */

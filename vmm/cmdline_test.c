@@ -32,6 +32,9 @@ static void test_cmdline_make_adds_what_is_missing(void **state)
 	assert_cmdline(&cfg, BOOT_BZIMAGE, "quiet console=hvc0 pci=off panic=-1");
 	cfg.serial.type = CONSOLE_STDIO;
 	assert_cmdline(&cfg, BOOT_PVH, "quiet console=ttyS0 console=hvc0 pci=off panic=-1");
+	cfg.gpu.mode = GPU_2D;
+	assert_cmdline(&cfg, BOOT_PVH, "quiet console=tty0 console=ttyS0 console=hvc0 pci=off panic=-1");
+	cfg.gpu.mode = GPU_OFF;
 	cfg.console.type = CONSOLE_NONE;
 	assert_cmdline(&cfg, BOOT_PVH, "quiet console=ttyS0 pci=off panic=-1");
 	cfg.boot.cmdline = NULL;

@@ -229,6 +229,44 @@ static void test_options_print_table_has_no_empty_field(void **state)
 	free(text);
 }
 
+static void test_options_parse_displays(void **state)
+{
+	struct options o;
+	char *said;
+
+	(void)state;
+	assert_int_equal(parse(&o, ARGS("screenshot", "web", "-", "--scanout=15", "--no-cursor"), &said), 0);
+	assert_int_equal(o.verb, VERB_SCREENSHOT);
+	assert_int_equal(o.nfiles, 2);
+	assert_int_equal(o.scanout, 15);
+	assert_true(o.no_cursor);
+	free(said);
+	options_finish(&o);
+	assert_int_equal(parse(&o, ARGS("display", "--size", "1920x1080", "--refresh", "75", "--unplug", "web"), &said), 0);
+	assert_int_equal(o.width, 1920);
+	assert_int_equal(o.height, 1080);
+	assert_int_equal(o.refresh, 75);
+	assert_true(o.unplug && !o.plug);
+	free(said);
+	options_finish(&o);
+	assert_int_equal(parse(&o, ARGS("run", "--gpu", "2d"), &said), 0);
+	assert_string_equal(o.sets[0], "gpu.mode=\"2d\"");
+	free(said);
+	options_finish(&o);
+	assert_refused(ARGS("screenshot"), "which VM");
+	assert_refused(ARGS("screenshot", "a", "b", "c"), "takes one VM");
+	assert_refused(ARGS("screenshot", "a", "--scanout", "16"), "expected 0..15");
+	assert_refused(ARGS("screenshot", "a", "--scanout", "-1"), "expected 0..15");
+	assert_refused(ARGS("display", "a", "--size", "1920"), "expected a size");
+	assert_refused(ARGS("display", "a", "--size", "1920x1080x1"), "expected a size");
+	assert_refused(ARGS("display", "a", "--size", "63x64"), "expected a size");
+	assert_refused(ARGS("display", "a", "--size", "64x16385"), "expected a size");
+	assert_refused(ARGS("display", "a", "--size", "64x99999999999"), "expected a size");
+	assert_refused(ARGS("display", "a", "--refresh", "0"), "expected 1..360");
+	assert_refused(ARGS("display", "a", "--refresh", "361"), "expected 1..360");
+	assert_refused(ARGS("display", "a", "--plug", "--unplug"), "either --plug or --unplug");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +280,7 @@ int main(void)
 		cmocka_unit_test(test_options_parse_help_wins_over_what_follows),
 		cmocka_unit_test(test_options_print_help_fits_80_columns),
 		cmocka_unit_test(test_options_print_table_has_no_empty_field),
+		cmocka_unit_test(test_options_parse_displays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -640,6 +640,9 @@ static void vm_stop(struct vm *vm)
 	}
 	/* The devices' threads are still there, and the terminal is not yet fit for lines. */
 	stats = vm->options->stats && vm->nvcpus ? vm_stats_json(&vm->kvm, vm->vcpu, vm->nvcpus) : NULL;
+	if (stats && vm->gpu) {
+		json_object_set_new(stats, "gpu", vm_gpu_stats(vm));
+	}
 
 	if (vm->ports.serial) {
 		serial_flush(&vm->serial);

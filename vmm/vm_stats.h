@@ -7,6 +7,7 @@
  *   vcpus     those of its vCPUs, added up
  *   vcpu      an array: returns to user space by reason, CPU time and waits of each vCPU's thread
  *   threads   an array: CPU time and waits of every other thread
+ *   gpu       only where there is one, added by the caller: vm_gpu.h
  *   process   CPU time, page faults and the largest resident memory of all of it
  *
  * Counters that are 0 are left out of the first two; both are missing where the kernel has none (before Linux 5.14). CPU time is in
