@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,6 +18,14 @@
 #include "vmm/clock.h"
 #include "vmm/json_text.h"
 #include "vmm/log.h"
+
+static void drop_data(struct control_conn *conn)
+{
+	if (conn->data) {
+		munmap((void *)(uintptr_t)conn->data, conn->data_len);
+		conn->data = NULL;
+	}
+}
 
 static void close_conn(struct control_conn *conn)
 {
@@ -28,6 +37,7 @@ static void close_conn(struct control_conn *conn)
 	free(conn->in);
 	free(conn->out);
 	json_decref(conn->id);
+	drop_data(conn);
 	if (conn->out_fd >= 0) {
 		close(conn->out_fd);
 	}
@@ -39,10 +49,10 @@ static bool has_room(const struct control_conn *conn)
 	return conn->out_len <= CONTROL_OUT_MAX - CONTROL_ANSWER_MAX;
 }
 
-/* One descriptor at a time is on its way. */
+/* One descriptor, or one picture, at a time is on its way. */
 static bool may_ask(const struct control_conn *conn)
 {
-	return has_room(conn) && conn->out_fd < 0;
+	return has_room(conn) && conn->out_fd < 0 && !conn->data;
 }
 
 static bool wants_input(const struct control_conn *conn)
@@ -75,18 +85,58 @@ static ssize_t send_some(struct control_conn *conn)
 	return n;
 }
 
+/* Up to three bytes as four characters. */
+static void encode(const uint8_t *src, size_t n, char *dst)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint32_t bits = (uint32_t)src[0] << 16 | (n > 1 ? (uint32_t)src[1] << 8 : 0) | (n > 2 ? src[2] : 0u);
+
+	dst[0] = digits[bits >> 18];
+	dst[1] = digits[bits >> 12 & 63];
+	dst[2] = n > 1 ? digits[bits >> 6 & 63] : '=';
+	dst[3] = n > 2 ? digits[bits & 63] : '=';
+}
+
+/* More of the picture into what waits to leave, and at its end the end of the answer. */
+static void refill(struct control_conn *conn)
+{
+	static const char end[] = "\"}\n";
+
+	while (conn->data_at < conn->data_len && CONTROL_OUT_MAX - conn->out_len >= 4 + sizeof(end)) {
+		size_t n = conn->data_len - conn->data_at < 3 ? conn->data_len - conn->data_at : 3;
+
+		encode(conn->data + conn->data_at, n, conn->out + conn->out_len);
+		conn->data_at += n;
+		conn->out_len += 4;
+	}
+	if (conn->data_at == conn->data_len) {
+		memcpy(conn->out + conn->out_len, end, sizeof(end) - 1);
+		conn->out_len += sizeof(end) - 1;
+		drop_data(conn);
+	}
+}
+
 static void write_out(struct control_conn *conn)
 {
-	while (conn->out_len > 0 && !conn->dead) {
+	size_t done = 0;
+
+	if (conn->data) {
+		refill(conn);
+	}
+	while (conn->out_len > 0 && !conn->dead && done < CONTROL_TURN_MAX) {
 		ssize_t n = send_some(conn);
 
 		if (n < 0) {
 			conn->dead = errno != EAGAIN && errno != EINTR;
 			return;
 		}
+		done += (size_t)n;
 		conn->out_len -= (size_t)n;
 		conn->out_fd_at -= conn->out_fd >= 0 ? (size_t)n : 0;
 		memmove(conn->out, conn->out + n, conn->out_len);
+		if (conn->data) {
+			refill(conn);
+		}
 	}
 }
 
@@ -99,8 +149,14 @@ static bool send_line(struct control_conn *conn, const json_t *object)
 	if (n == 0 || n > CONTROL_ANSWER_MAX - 1) {
 		return false;
 	}
-	conn->out[conn->out_len + n] = '\n';
-	conn->out_len += n + 1;
+	if (conn->data) {
+		/* The picture comes before the last brace. */
+		n += (size_t)sprintf(conn->out + conn->out_len + n - 1, ",\"base64\":\"") - 1;
+		assert(n < CONTROL_ANSWER_MAX);
+	} else {
+		conn->out[conn->out_len + n++] = '\n';
+	}
+	conn->out_len += n;
 	write_out(conn);
 	return true;
 }
@@ -143,6 +199,23 @@ void control_ok_fd(struct control_conn *conn, json_t *fields, int fd)
 	assert(conn->out_fd < 0);
 	conn->out_fd = fd;
 	conn->out_fd_at = conn->out_len;
+	control_ok(conn, fields);
+}
+
+void control_ok_base64(struct control_conn *conn, json_t *fields, int fd)
+{
+	off_t len = lseek(fd, 0, SEEK_END);
+	void *map = len > 0 ? mmap(NULL, (size_t)len, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+
+	close(fd);
+	if (map == MAP_FAILED) {
+		json_decref(fields);
+		control_error(conn, "no-memory", "no memory");
+		return;
+	}
+	conn->data = map;
+	conn->data_len = (size_t)len;
+	conn->data_at = 0;
 	control_ok(conn, fields);
 }
 
@@ -354,8 +427,8 @@ void control_event(struct control *c, const char *event, json_t *fields)
 		if (conn->src.fd < 0 || !conn->subscribed) {
 			continue;
 		}
-		/* Half of the buffer stays free for answers. */
-		if (conn->out_len > CONTROL_OUT_MAX / 2) {
+		/* Half of the buffer stays free for answers, and nothing comes in the middle of one. */
+		if (conn->out_len > CONTROL_OUT_MAX / 2 || conn->data) {
 			conn->dropped++;
 			continue;
 		}

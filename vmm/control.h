@@ -17,6 +17,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "vmm/loop.h"
 
@@ -24,6 +25,7 @@
 #define CONTROL_CONNS_MAX 32
 #define CONTROL_ANSWER_MAX 16384 /* bytes of one answer or event, newline included */
 #define CONTROL_OUT_MAX 65536 /* bytes that wait for a slow reader */
+#define CONTROL_TURN_MAX (256u << 10) /* bytes that leave to one reader before others have their turn */
 
 struct control;
 
@@ -41,6 +43,8 @@ struct control_conn {
 	unsigned dropped; /* events since the last one that had room */
 	int out_fd; /* leaves with the byte of out at out_fd_at; -1: none. Then no further request is read */
 	size_t out_fd_at;
+	const uint8_t *data; /* bytes that leave as base64 behind out, and end the answer; NULL: none. Then no further request is read */
+	size_t data_len, data_at;
 };
 
 struct control_ops {
@@ -74,6 +78,13 @@ int control_listen(const char *path);
 void control_ok(struct control_conn *conn, json_t *fields);
 /* The same, and a descriptor goes with the answer's first byte (SCM_RIGHTS). @fd becomes the control's. */
 void control_ok_fd(struct control_conn *conn, json_t *fields, int fd);
+/**
+ * control_ok_base64 - answers with the bytes of a file, as long as it may be, in a member "base64"
+ * @fd: becomes the control's; memory or a file whose size does not change
+ *
+ * It leaves as fast as it is read, a piece at a time; events that come meanwhile are dropped and counted. When the file cannot be mapped the answer is an error.
+ */
+void control_ok_base64(struct control_conn *conn, json_t *fields, int fd);
 void control_error(struct control_conn *conn, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Tells every subscriber. @fields: more members, or NULL; its reference is taken. */

@@ -29,7 +29,26 @@ static int memory_with(const char *text)
 	return fd;
 }
 
-/* "echo": answered with its field; "file": the same, and a descriptor of memory with it; "wait": answered by the test; "subscribe"; "big": an answer that does not fit. */
+/* Each byte depends on its place. */
+static uint8_t byte_at(size_t i)
+{
+	return (uint8_t)(i * 7 + i / 251);
+}
+
+static int memory_of(size_t len)
+{
+	int fd = memfd_create("control_test", MFD_CLOEXEC);
+	uint8_t *bytes = malloc(len + 1);
+
+	for (size_t i = 0; i < len; i++) {
+		bytes[i] = byte_at(i);
+	}
+	assert_int_equal(pwrite(fd, bytes, len, 0), len);
+	free(bytes);
+	return fd;
+}
+
+/* "echo": answered with its field; "base64": with bytes; "file": the same, and a descriptor of memory with it; "wait": answered by the test; "subscribe"; "big": an answer that does not fit. */
 static void on_request(void *ctx, struct control_conn *conn, const char *verb, json_t *request)
 {
 	(void)ctx;
@@ -39,6 +58,8 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 		pending = conn;
 	} else if (strcmp(verb, "file") == 0) {
 		control_ok_fd(conn, json_pack("{s:O?}", "text", json_object_get(request, "text")), memory_with(json_string_value(json_object_get(request, "text"))));
+	} else if (strcmp(verb, "base64") == 0) {
+		control_ok_base64(conn, json_pack("{s:i}", "n", 7), memory_of((size_t)json_integer_value(json_object_get(request, "len"))));
 	} else if (strcmp(verb, "subscribe") == 0) {
 		conn->subscribed = true;
 		control_ok(conn, NULL);
@@ -506,6 +527,93 @@ static void test_control_a_descriptor_waits_for_a_slow_reader(void **state)
 	assert_int_equal(open_descriptors(), before);
 }
 
+/* Values of the digits from @text on. Return: bytes decoded. */
+static size_t decode(const char *text, size_t len, uint8_t *out)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t n = 0;
+
+	assert_int_equal(len % 4, 0);
+	for (size_t i = 0; i < len; i += 4) {
+		uint32_t bits = 0;
+		unsigned pad = (text[i + 2] == '=') + (text[i + 3] == '=');
+
+		assert_true(pad == 0 || i + 4 == len);
+		for (unsigned c = 0; c < 4; c++) {
+			const char *digit = strchr(digits, text[i + c]);
+
+			assert_true(digit || (text[i + c] == '=' && c >= 2));
+			bits = bits << 6 | (digit ? (uint32_t)(digit - digits) : 0);
+		}
+		for (unsigned b = 0; b < 3 - pad; b++) {
+			out[n++] = (uint8_t)(bits >> (16 - 8 * b));
+		}
+	}
+	return n;
+}
+
+static void test_control_bytes_as_base64(void **state)
+{
+	static const size_t lens[] = {1, 2, 3, 4, 47, 16384, 49000, 500000};
+	static uint8_t bytes[500000 + 3];
+	int fd = connect_peer();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		char request[64];
+		const char *text;
+		char *start;
+		json_t *answer;
+
+		snprintf(request, sizeof(request), "{\"do\":\"base64\",\"len\":%zu,\"id\":3}\n{\"do\":\"echo\"}\n", lens[i]);
+		say(fd, request);
+		text = hear(fd);
+		start = strchr(text, '\n');
+		assert_non_null(start);
+		/* One line, and the next answer behind it. */
+		assert_string_equal(start, "\n{\"ok\":true,\"text\":null}\n");
+		answer = json_loadb(text, (size_t)(start - text), 0, NULL);
+		assert_non_null(answer);
+		assert_int_equal(json_integer_value(json_object_get(answer, "n")), 7);
+		assert_int_equal(json_integer_value(json_object_get(answer, "id")), 3);
+		text = json_string_value(json_object_get(answer, "base64"));
+		assert_int_equal(decode(text, strlen(text), bytes), lens[i]);
+		for (size_t b = 0; b < lens[i]; b++) {
+			assert_int_equal(bytes[b], byte_at(b));
+		}
+		json_decref(answer);
+	}
+	close(fd);
+}
+
+/* Whoever does not read it holds up nobody, gets no event in the middle of it, and may leave. */
+static void test_control_base64_and_a_slow_reader(void **state)
+{
+	int fd = connect_peer(), other = connect_peer();
+	const char *text;
+
+	(void)state;
+	say(fd, "{\"do\":\"subscribe\"}\n{\"do\":\"base64\",\"len\":400000}\n");
+	control_event(&control, "one", NULL);
+	control_event(&control, "two", NULL);
+	say(other, "{\"do\":\"echo\"}\n");
+	assert_string_equal(hear(other), "{\"ok\":true,\"text\":null}\n");
+	text = hear(fd);
+	assert_null(strstr(text, "event"));
+	assert_string_equal(text + strlen(text) - 3, "\"}\n");
+	control_event(&control, "three", NULL);
+	assert_non_null(strstr(hear(fd), "\"dropped\":2"));
+	say(fd, "{\"do\":\"base64\",\"len\":500000}\n");
+	close(fd);
+	serve();
+	assert_int_equal(gone, 1);
+	fd = connect_peer();
+	say(fd, "{\"do\":\"base64\",\"len\":0}\n");
+	assert_non_null(strstr(hear(fd), "no-memory"));
+	close(fd);
+	close(other);
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -539,6 +647,8 @@ int main(void)
 		WITH(test_control_finish_delivers_the_last_answer),
 		WITH(test_control_a_descriptor_comes_with_its_answer),
 		WITH(test_control_a_descriptor_waits_for_a_slow_reader),
+		WITH(test_control_bytes_as_base64),
+		WITH(test_control_base64_and_a_slow_reader),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, make_dir, remove_dir);

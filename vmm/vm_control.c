@@ -542,14 +542,14 @@ void vm_control_gpu_done(struct vm *vm, struct control_conn *conn)
 static void do_screenshot(const struct verb_call *c)
 {
 	json_int_t scanout = 0;
-	int cursor = 1;
+	int cursor = 1, base64 = 0;
 	json_error_t err;
 	const char *verb;
 	json_t *id;
 
-	if (!unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s?I, s?b}", "do", &verb, "id", &id, "scanout", &scanout,
-		"cursor", &cursor), &err)) {
-		vm_gpu_screenshot(c->vm, c->conn, scanout, cursor);
+	if (!unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s?I, s?b, s?b}", "do", &verb, "id", &id, "scanout", &scanout,
+		"cursor", &cursor, "base64", &base64), &err)) {
+		vm_gpu_screenshot(c->vm, c->conn, scanout, cursor, base64);
 	}
 }
 

@@ -23,7 +23,7 @@ struct vm_gpu_request {
 	void (*work)(struct vm_gpu *gpu, struct vm_gpu_request *r); /* on the display's loop */
 	void (*answer)(struct vm_gpu_request *r); /* on the main loop; conn is there */
 	unsigned scanout;
-	bool cursor;
+	bool cursor, base64;
 	int error;
 	struct display_shot shot; /* its descriptor is closed with the request; -1: none */
 	struct vm_gpu_change change;
@@ -235,6 +235,7 @@ static void take_shot(struct vm_gpu *gpu, struct vm_gpu_request *r)
 static void answer_shot(struct vm_gpu_request *r)
 {
 	const struct display_shot *s = &r->shot;
+	json_t *fields;
 	int fd = s->fd;
 
 	if (r->error == -ENOENT) {
@@ -243,12 +244,13 @@ static void answer_shot(struct vm_gpu_request *r)
 		control_error(r->conn, "no-memory", "screenshot: %s", strerror(-r->error));
 	} else {
 		r->shot.fd = -1;
-		control_ok_fd(r->conn, json_pack("{s:i, s:i, s:i, s:s, s:I}", "width", (int)s->width, "height", (int)s->height, "stride", (int)s->stride, "format",
-			"XR24", "frame", (json_int_t)s->frame), fd);
+		fields = json_pack("{s:i, s:i, s:i, s:s, s:I}", "width", (int)s->width, "height", (int)s->height, "stride", (int)s->stride, "format", "XR24", "frame",
+			(json_int_t)s->frame);
+		(r->base64 ? control_ok_base64 : control_ok_fd)(r->conn, fields, fd);
 	}
 }
 
-void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scanout, bool cursor)
+void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scanout, bool cursor, bool base64)
 {
 	struct vm_gpu_request *r = begin(vm, conn, scanout);
 
@@ -256,6 +258,7 @@ void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scan
 		r->work = take_shot;
 		r->answer = answer_shot;
 		r->cursor = cursor;
+		r->base64 = base64;
 		ask(r);
 	}
 }

@@ -40,7 +40,7 @@ void vm_gpu_stop(struct vm *vm);
 void vm_gpu_finish(struct vm *vm);
 
 /* Answers @conn, now or later. */
-void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scanout, bool cursor);
+void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scanout, bool cursor, bool base64);
 
 /* What is to be changed of an output; -1: it stays as it is. */
 struct vm_gpu_change {

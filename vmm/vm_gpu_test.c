@@ -31,7 +31,7 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 
 	assert_ptr_equal(ctx, vm);
 	if (strcmp(verb, "screenshot") == 0) {
-		vm_gpu_screenshot(vm, conn, json_integer_value(scanout), true);
+		vm_gpu_screenshot(vm, conn, json_integer_value(scanout), true, json_is_true(json_object_get(request, "base64")));
 	} else {
 		vm_gpu_outputs(vm, conn, json_integer_value(scanout), &change);
 	}
@@ -183,6 +183,14 @@ static void test_vm_gpu_screenshot_comes_with_its_answer(void **state)
 	assert_int_equal(pread(received, pixel, 4, 0), 4);
 	assert_int_equal(pixel[0], 0x12);
 	close(received);
+	json_decref(answer);
+	/* Or in the answer itself, for those who cannot take a descriptor: 2400 bytes are 3200 characters. */
+	say(fd, "{\"do\":\"screenshot\",\"scanout\":1,\"base64\":true}\n");
+	answer = hear(fd, &received);
+	assert_int_equal(received, -1);
+	assert_int_equal(json_integer_value(json_object_get(answer, "width")), 30);
+	assert_int_equal(json_string_length(json_object_get(answer, "base64")), 3200);
+	assert_int_equal(strncmp(json_string_value(json_object_get(answer, "base64")), "EgAA/wAA", 8), 0);
 	json_decref(answer);
 	close(fd);
 }
