@@ -236,7 +236,7 @@ static void test_screen_save_shows_what_was_wrong(void **state)
 
 static void test_screen_pictures_that_cannot_be_read(void **state)
 {
-	struct config_screen want = {.image = (char *)(uintptr_t)"/nonexistent.png"};
+	struct config_screen want = {.image = (char *)(uintptr_t) "/nonexistent.png"};
 	struct screen s;
 	char err[300];
 	FILE *f;
