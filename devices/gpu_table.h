@@ -21,7 +21,7 @@ struct gpu_entry {
 /* Zeroed memory is an empty one. */
 struct gpu_table {
 	struct gpu_entry *bucket[GPU_TABLE_BUCKETS];
-	unsigned n;
+	unsigned n; /* may be read by any thread (atomic) */
 };
 
 static inline struct gpu_entry **gpu_table_bucket(struct gpu_table *t, uint32_t id)
@@ -47,7 +47,7 @@ static inline void gpu_table_add(struct gpu_table *t, struct gpu_entry *e)
 
 	e->next = *bucket;
 	*bucket = e;
-	t->n++;
+	__atomic_store_n(&t->n, t->n + 1, __ATOMIC_RELAXED);
 }
 
 /* @e is in the table. */
@@ -59,7 +59,7 @@ static inline void gpu_table_remove(struct gpu_table *t, struct gpu_entry *e)
 		p = &(*p)->next;
 	}
 	*p = e->next;
-	t->n--;
+	__atomic_store_n(&t->n, t->n - 1, __ATOMIC_RELAXED);
 }
 
 /* Any entry, for taking them all out. Return: NULL when the table is empty. */
