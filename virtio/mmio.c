@@ -55,28 +55,39 @@ static void refresh_shm(struct virtio_mmio *t)
 	set_word(t, VIRTIO_MMIO_SHM_BASE_HIGH, (uint32_t)(base >> 32));
 }
 
-void virtio_mmio_init(
-	struct virtio_mmio *t, struct virtio_device *dev, struct virtio_regs *regs, const struct virtio_irq *irq)
+void virtio_mmio_init(struct virtio_mmio *t, struct virtio_regs *regs)
 {
-	*t = (struct virtio_mmio){.dev = dev, .regs = regs};
+	*t = (struct virtio_mmio){.regs = regs};
 	pthread_mutex_init(&t->lock, NULL);
 	memset(regs, 0, sizeof(*regs));
-	memcpy(regs->bytes + VIRTIO_MMIO_CONFIG, dev->initial_config, dev->ops->config_len);
-	dev->irq = *irq;
-	dev->regs = regs;
 	set_word(t, VIRTIO_MMIO_MAGIC, MAGIC);
 	set_word(t, VIRTIO_MMIO_VERSION, VERSION);
-	set_word(t, VIRTIO_MMIO_DEVICE_ID, dev->ops->device_id);
 	set_word(t, VIRTIO_MMIO_VENDOR_ID, VENDOR);
+}
+
+void virtio_mmio_plug(struct virtio_mmio *t, struct virtio_device *dev, const struct virtio_irq *irq)
+{
+	assert(!t->dev);
+	memcpy(t->regs->bytes + VIRTIO_MMIO_CONFIG, dev->initial_config, dev->ops->config_len);
+	dev->irq = *irq;
+	dev->regs = t->regs;
+	/* From here on a vCPU that ignores the device id gets at the selectors. Pairs with the load in virtio_mmio_write. */
+	pthread_mutex_lock(&t->lock);
+	__atomic_store_n(&t->dev, dev, __ATOMIC_RELEASE);
 	refresh_device_features(t);
 	refresh_queue(t);
 	refresh_shm(t);
+	pthread_mutex_unlock(&t->lock);
+	/* Last: what says that the rest is there. */
+	set_word(t, VIRTIO_MMIO_DEVICE_ID, dev->ops->device_id);
 }
 
 void virtio_mmio_finish(struct virtio_mmio *t)
 {
 	if (t->dev) {
 		t->dev->regs = NULL;
+	}
+	if (t->regs) {
 		pthread_mutex_destroy(&t->lock);
 	}
 	*t = (struct virtio_mmio){.dev = NULL};
@@ -302,6 +313,9 @@ void virtio_mmio_write(struct virtio_mmio *t, uint32_t off, const void *src, uin
 	bool done;
 
 	assert(off < VIRTIO_MMIO_WINDOW && len >= 1 && len <= 8);
+	if (!__atomic_load_n(&t->dev, __ATOMIC_ACQUIRE)) {
+		return;
+	}
 	if (off >= VIRTIO_MMIO_CONFIG) {
 		write_config(t, off - VIRTIO_MMIO_CONFIG, src, len);
 		return;

@@ -74,7 +74,7 @@ struct virtio_regs {
 };
 
 struct virtio_mmio {
-	struct virtio_device *dev;
+	struct virtio_device *dev; /* NULL until it is there (atomic) */
 	struct virtio_regs *regs;
 	pthread_mutex_t lock; /* guards the selectors and queue registers below, and the window's select-dependent words */
 	uint32_t device_features_sel, driver_features_sel, queue_sel, shm_sel;
@@ -85,11 +85,20 @@ struct virtio_mmio {
 };
 
 /**
- * virtio_mmio_init - put a device behind its window
- * @regs: the device's window in a register page; the caller keeps the page until virtio_mmio_finish
- * @irq: where the device's interrupts go; called on the device's loop
+ * virtio_mmio_init - a window without a device
+ * @regs: the window in a register page; the caller keeps the page until virtio_mmio_finish
+ *
+ * A driver finds device id 0, and ignores it (virtio v1.3, 4.2.3.1 "Device Initialization"). Writes do nothing.
  */
-void virtio_mmio_init(struct virtio_mmio *t, struct virtio_device *dev, struct virtio_regs *regs, const struct virtio_irq *irq);
+void virtio_mmio_init(struct virtio_mmio *t, struct virtio_regs *regs);
+/**
+ * virtio_mmio_plug - put a device behind the window, once
+ * @irq: where the device's interrupts go; called on the device's loop
+ *
+ * The guest may be running, and reading and writing the window: it finds no device, or all of it.
+ * Thread: the device's loop, or before the guest runs.
+ */
+void virtio_mmio_plug(struct virtio_mmio *t, struct virtio_device *dev, const struct virtio_irq *irq);
 void virtio_mmio_finish(struct virtio_mmio *t); /* accepts zeroed memory; the device must have been reset */
 
 /* An access that exited. @off < VIRTIO_MMIO_WINDOW, @len 1..8; anything past the window's end reads as zero and writes nothing. */

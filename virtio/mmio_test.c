@@ -3,6 +3,7 @@
 #include "virtio/mmio.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -256,8 +257,127 @@ static void test_mmio_vcpus_wait_for_the_loop(void **state)
 	assert_int_equal(bare.resets, 4 * 150);
 }
 
+/*
+ * A device that comes later: the fixture's is not there yet.
+ */
+
+static int set_up_empty(void **state)
+{
+	(void)state;
+	log_set_hook(swallow);
+	tdrv_init(&d);
+	baredev_init(&bare, &d.loop, &d.mem);
+	virtio_device_set_config(&bare.base, 0, "0123456789abcdef", 16);
+	memset(&d.regs, 0xee, sizeof(d.regs));
+	virtio_mmio_init(&d.mmio, &d.regs);
+	return 0;
+}
+
+static void test_mmio_empty_window_says_that_nothing_is_there(void **state)
+{
+	(void)state;
+	for (uint32_t off = 0; off < VIRTIO_MMIO_WINDOW; off += 4) {
+		uint32_t value = tdrv_read(&d, off);
+
+		if (off == VIRTIO_MMIO_MAGIC) {
+			assert_int_equal(value, 0x74726976);
+		} else if (off == VIRTIO_MMIO_VERSION) {
+			assert_int_equal(value, 2);
+		} else if (off != VIRTIO_MMIO_VENDOR_ID) {
+			assert_int_equal(value, 0);
+		}
+	}
+	tdrv_plug(&d, &bare.base);
+}
+
+static void test_mmio_empty_window_swallows_writes(void **state)
+{
+	struct virtio_regs before = d.regs;
+	uint64_t ones = UINT64_MAX;
+
+	(void)state;
+	for (uint32_t off = 0; off < VIRTIO_MMIO_WINDOW; off++) {
+		for (uint32_t len = 1; len <= 8; len++) {
+			virtio_mmio_write(&d.mmio, off, &ones, len);
+		}
+	}
+	assert_memory_equal(&d.regs, &before, sizeof(before));
+	/* None of it is remembered. */
+	tdrv_plug(&d, &bare.base);
+	assert_int_equal(bare.config_writes + bare.resets, 0);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_DEVICE_FEATURES), BAREDEV_FEATURES | 1u << 28 | 1u << 29);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_QUEUE_SIZE_MAX), BAREDEV_QUEUE_SIZE);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_STATUS), 0);
+}
+
+static void test_mmio_device_that_comes_is_like_any_other(void **state)
+{
+	char config[BAREDEV_CONFIG_LEN];
+
+	(void)state;
+	tdrv_plug(&d, &bare.base);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_DEVICE_ID), 42);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_SHM_LEN_LOW), 0xffffffff);
+	for (uint32_t off = 0; off < BAREDEV_CONFIG_LEN; off += 8) {
+		virtio_mmio_read(&d.mmio, VIRTIO_MMIO_CONFIG + off, config + off, 8);
+	}
+	assert_memory_equal(config, "0123456789abcdef", BAREDEV_CONFIG_LEN);
+
+	tdrv_start(&d);
+	assert_int_equal(bare.activations, 1);
+	tdrv_kick(&d, 0);
+	assert_int_equal(bare.kicks[0], 1);
+	virtio_device_config_changed(&bare.base);
+	assert_int_equal(d.config_irqs, 1);
+}
+
+/* What a vCPU reads once the device id is there is all there; one that writes without looking is no harm. */
+static void *early_vcpu(void *arg)
+{
+	unsigned *wrong = arg;
+	uint32_t id;
+
+	do {
+		tdrv_write(&d, VIRTIO_MMIO_QUEUE_SEL, 0);
+		tdrv_write(&d, VIRTIO_MMIO_STATUS, 0);
+		tdrv_write(&d, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		id = tdrv_read(&d, VIRTIO_MMIO_DEVICE_ID);
+	} while (id == 0);
+	*wrong += id != 42;
+	*wrong += tdrv_read(&d, VIRTIO_MMIO_DEVICE_FEATURES) != (BAREDEV_FEATURES | 1u << 28 | 1u << 29);
+	*wrong += tdrv_read(&d, VIRTIO_MMIO_QUEUE_SIZE_MAX) != BAREDEV_QUEUE_SIZE;
+	*wrong += tdrv_read(&d, VIRTIO_MMIO_SHM_LEN_LOW) != 0xffffffff;
+	*wrong += tdrv_read(&d, VIRTIO_MMIO_CONFIG + 12) != 0x66656463;
+	loop_stop(&d.loop);
+	return NULL;
+}
+
+static void test_mmio_device_comes_while_vcpus_look(void **state)
+{
+	unsigned wrong[4] = {0};
+	pthread_t thread[4];
+
+	(void)state;
+	d.dev = &bare.base; /* the driver asks it whether a reset is done */
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(pthread_create(&thread[i], NULL, early_vcpu, &wrong[i]), 0);
+	}
+	for (unsigned i = 0; i < 1000; i++) {
+		sched_yield();
+	}
+	tdrv_plug(&d, &bare.base);
+	for (unsigned i = 0; i < 4; i++) {
+		/* They wait for this loop. */
+		while (pthread_tryjoin_np(thread[i], NULL) != 0) {
+			loop_run_once(&d.loop, 1);
+		}
+		assert_int_equal(wrong[i], 0);
+	}
+}
+
 int main(void)
 {
+#define EMPTY(name) cmocka_unit_test_setup_teardown(name, set_up_empty, tear_down)
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		WITH(test_mmio_says_what_it_is),
@@ -272,6 +392,10 @@ int main(void)
 		WITH(test_mmio_shared_memory_regions),
 		WITH(test_mmio_any_notify_serves_the_device),
 		WITH(test_mmio_vcpus_wait_for_the_loop),
+		EMPTY(test_mmio_empty_window_says_that_nothing_is_there),
+		EMPTY(test_mmio_empty_window_swallows_writes),
+		EMPTY(test_mmio_device_that_comes_is_like_any_other),
+		EMPTY(test_mmio_device_comes_while_vcpus_look),
 	};
 
 	return cmocka_run_group_tests_name("mmio", tests, NULL, NULL);

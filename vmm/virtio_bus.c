@@ -82,8 +82,8 @@ int virtio_bus_add(struct virtio_bus *bus, struct virtio_device *dev)
 		.kick = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = EPOLLIN, .fn = on_kick},
 	};
 	bus->nslots++;
-	virtio_mmio_init(&slot->transport, dev,
-		(struct virtio_regs *)(bus->register_pages + index * VIRTIO_MMIO_WINDOW), &irq);
+	virtio_mmio_init(&slot->transport, (struct virtio_regs *)(bus->register_pages + index * VIRTIO_MMIO_WINDOW));
+	virtio_mmio_plug(&slot->transport, dev, &irq);
 	if (slot->irq_fd < 0 || slot->kick.fd < 0) {
 		r = -errno;
 		log_errno(LOG_ERR, r, "%s: eventfd", dev->ops->name);

@@ -37,12 +37,18 @@ void tdrv_init(struct tdrv *d)
 	d->brk = TDRV_RAM_GPA;
 }
 
-void tdrv_attach(struct tdrv *d, struct virtio_device *dev)
+void tdrv_plug(struct tdrv *d, struct virtio_device *dev)
 {
 	const struct virtio_irq irq = {.used = on_used, .config = on_config, .ctx = d};
 
 	d->dev = dev;
-	virtio_mmio_init(&d->mmio, dev, &d->regs, &irq);
+	virtio_mmio_plug(&d->mmio, dev, &irq);
+}
+
+void tdrv_attach(struct tdrv *d, struct virtio_device *dev)
+{
+	virtio_mmio_init(&d->mmio, &d->regs);
+	tdrv_plug(d, dev);
 }
 
 void tdrv_finish(struct tdrv *d)

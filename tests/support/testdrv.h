@@ -59,6 +59,8 @@ struct tdrv {
 void tdrv_init(struct tdrv *d);
 /* @dev was made with &d->loop and &d->mem. */
 void tdrv_attach(struct tdrv *d, struct virtio_device *dev);
+/* The same, where the test has made d->mmio a window without a device. */
+void tdrv_plug(struct tdrv *d, struct virtio_device *dev);
 void tdrv_finish(struct tdrv *d);
 
 /* 4-byte register accesses. */
