@@ -20,6 +20,10 @@
 #define BOOT_ARCH_NO_VGA (1u << 2)
 #define BOOT_ARCH_NO_RTC (1u << 5)
 
+/* ACPI 6.5, 5.6.6 "Device Object Notifications" */
+#define NOTIFY_DEVICE_CHECK 0x01
+#define NOTIFY_BUTTON_PRESSED 0x80
+
 struct header {
 	char signature[4];
 	uint32_t length;
@@ -95,6 +99,7 @@ static_assert(sizeof(struct fadt) == 276, "FADT revision 6");
 static_assert(offsetof(struct fadt, boot_arch) == 109 && offsetof(struct fadt, flags) == 112, "FADT layout");
 static_assert(offsetof(struct fadt, sleep_control_reg) == 244, "FADT layout");
 static_assert(sizeof(struct rsdp) == 36, "RSDP revision 2");
+static_assert(X86_VIRTIO_MAX <= X86_EVENT_BUTTON, "one bit for each device that may come");
 
 /* Tables one after another, each on a 16-byte boundary. */
 struct tables {
@@ -138,32 +143,119 @@ static uint64_t finish_table(struct tables *t, void *table, size_t len)
 	return gpa;
 }
 
+static bool anything_may_come(const struct x86_acpi_config *cfg)
+{
+	for (unsigned i = 0; i < cfg->nvirtio; i++) {
+		if (cfg->virtio[i].may_come) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void notify(struct aml *a, const char *name, uint8_t value)
+{
+	aml_byte(a, AML_NOTIFY);
+	aml_name(a, name);
+	aml_integer(a, value);
+}
+
+/* The place of a virtio device that may come: a container, because that is what Linux looks into again while it runs. */
+static const char *container_name(char name[5], unsigned index)
+{
+	snprintf(name, 5, "VS%02u", index % 100);
+	return name;
+}
+
+/* Reading the register takes what is in it, so it is read once. */
+static void add_events(struct aml *a, const struct x86_acpi_config *cfg)
+{
+	char name[5];
+
+	aml_byte(a, AML_STORE);
+	aml_name(a, "EVNT");
+	aml_byte(a, AML_LOCAL0);
+	for (unsigned i = 0; i <= X86_EVENT_BUTTON; i++) {
+		size_t condition;
+
+		if (i != X86_EVENT_BUTTON && (i >= cfg->nvirtio || !cfg->virtio[i].may_come)) {
+			continue;
+		}
+		condition = aml_open_if(a);
+		aml_byte(a, AML_AND);
+		aml_byte(a, AML_LOCAL0);
+		aml_integer(a, 1u << i);
+		aml_byte(a, AML_NOWHERE);
+		if (i == X86_EVENT_BUTTON) {
+			notify(a, "PWRB", NOTIFY_BUTTON_PRESSED);
+		} else {
+			notify(a, container_name(name, i), NOTIFY_DEVICE_CHECK);
+		}
+		aml_close(a, condition);
+	}
+}
+
 static void add_power_button(struct aml *a)
 {
-	size_t device, method, resources;
+	size_t device = aml_open_device(a, "PWRB");
 
-	device = aml_open_device(a, "PWRB");
 	aml_define(a, "_HID");
 	aml_eisa_id(a, "PNP0C0C");
 	aml_define(a, "_UID");
 	aml_integer(a, 0);
 	aml_close(a, device);
+}
 
-	/* The button is the only event there is, so any interrupt is the button. */
+static void add_event_device(struct aml *a, const struct x86_acpi_config *cfg)
+{
+	size_t device, field, method, resources;
+	bool more = anything_may_come(cfg);
+
+	if (more) {
+		aml_io_region(a, "EVRG", X86_PORT_EVENTS, 8);
+		field = aml_open_field(a, "EVRG");
+		aml_register32(a, "EVNT");
+		aml_register32(a, "PRES");
+		aml_close(a, field);
+	}
 	device = aml_open_device(a, "GED_");
 	aml_define(a, "_HID");
 	aml_string(a, "ACPI0013");
 	aml_define(a, "_UID");
 	aml_integer(a, 0);
 	resources = aml_open_resources(a);
-	aml_interrupt_edge(a, X86_GSI_GED);
+	if (more) {
+		aml_interrupt_level(a, X86_GSI_GED);
+	} else {
+		aml_interrupt_edge(a, X86_GSI_GED);
+	}
 	aml_close_resources(a, resources);
 	method = aml_open_method(a, "_EVT", 1);
-	aml_byte(a, 0x86); /* Notify (PWRB, 0x80) */
-	aml_name(a, "PWRB");
-	aml_integer(a, 0x80);
+	if (more) {
+		add_events(a, cfg);
+	} else {
+		/* The button is the only event there is, so any interrupt is the button. */
+		notify(a, "PWRB", NOTIFY_BUTTON_PRESSED);
+	}
 	aml_close(a, method);
 	aml_close(a, device);
+}
+
+/* Whether the device is there: its bit of devices/ged.h's second register. */
+static void add_presence(struct aml *a, unsigned index)
+{
+	size_t method = aml_open_method(a, "_STA", 0), condition = aml_open_if(a);
+
+	aml_byte(a, AML_AND);
+	aml_name(a, "PRES");
+	aml_integer(a, 1u << index);
+	aml_byte(a, AML_NOWHERE);
+	aml_byte(a, AML_RETURN);
+	aml_integer(a, 0xf);
+	aml_close(a, condition);
+	aml_byte(a, AML_RETURN);
+	aml_integer(a, 0);
+	aml_close(a, method);
 }
 
 static void add_virtio(struct aml *a, const struct x86_acpi_virtio *v, unsigned index)
@@ -184,6 +276,20 @@ static void add_virtio(struct aml *a, const struct x86_acpi_virtio *v, unsigned 
 	aml_interrupt_edge(a, v->gsi);
 	aml_close_resources(a, resources);
 	aml_close(a, device);
+}
+
+static void add_virtio_that_may_come(struct aml *a, const struct x86_acpi_virtio *v, unsigned index)
+{
+	char name[5];
+	size_t container = aml_open_device(a, container_name(name, index));
+
+	aml_define(a, "_HID");
+	aml_string(a, "ACPI0004");
+	aml_define(a, "_UID");
+	aml_integer(a, index);
+	add_presence(a, index);
+	add_virtio(a, v, index);
+	aml_close(a, container);
 }
 
 static void add_serial(struct aml *a)
@@ -232,8 +338,13 @@ static uint64_t add_dsdt(struct tables *t, const struct x86_acpi_config *cfg)
 
 	scope = aml_open_scope(&a, "\\_SB_");
 	add_power_button(&a);
+	add_event_device(&a, cfg);
 	for (unsigned i = 0; i < cfg->nvirtio; i++) {
-		add_virtio(&a, &cfg->virtio[i], i);
+		if (cfg->virtio[i].may_come) {
+			add_virtio_that_may_come(&a, &cfg->virtio[i], i);
+		} else {
+			add_virtio(&a, &cfg->virtio[i], i);
+		}
 	}
 	if (cfg->serial) {
 		add_serial(&a);

@@ -18,6 +18,7 @@ struct x86_acpi_virtio {
 	uint64_t gpa; /* register window, below 4 GiB */
 	uint32_t len;
 	uint32_t gsi; /* edge, active high, exclusive */
+	bool may_come; /* absent until bit n of the devices that are present (devices/ged.h) is set */
 };
 
 struct x86_acpi_config {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -18,17 +19,23 @@ struct fixture {
 	uint64_t rsdp;
 };
 
-static struct fixture build(unsigned ncpus, unsigned nvirtio)
+/* Bit n of @may_come: virtio device n is not there yet. */
+static struct fixture build_with(unsigned ncpus, unsigned nvirtio, uint32_t may_come)
 {
 	struct fixture f = {.ram = calloc(1, RAM_LEN)};
 	struct x86_acpi_config cfg = {.ncpus = ncpus, .nvirtio = nvirtio, .serial = true, .pvpanic = true};
 
 	gmem_add(&f.mem, 0, f.ram, RAM_LEN);
 	for (unsigned i = 0; i < nvirtio; i++) {
-		cfg.virtio[i] = (struct x86_acpi_virtio){.gpa = X86_VIRTIO_MMIO_GPA + i * 0x200ull, .len = 0x200, .gsi = i};
+		cfg.virtio[i] = (struct x86_acpi_virtio){.gpa = X86_VIRTIO_MMIO_GPA + i * 0x200ull, .len = 0x200, .gsi = i, .may_come = may_come >> i & 1};
 	}
 	f.rsdp = x86_acpi_build(&cfg, &f.mem);
 	return f;
+}
+
+static struct fixture build(unsigned ncpus, unsigned nvirtio)
+{
+	return build_with(ncpus, nvirtio, 0);
 }
 
 static uint32_t get32(const uint8_t *p)
@@ -147,6 +154,135 @@ static void assert_iasl_is_content(const char *dir, const char *name, const uint
 	}
 }
 
+static void test_x86_acpi_iasl_content_where_devices_may_come(void **state)
+{
+	static const uint32_t which[] = {1u << 0, 1u << (X86_VIRTIO_MAX - 1), 0x1554, (1u << X86_VIRTIO_MAX) - 1};
+	char dir[] = "/tmp/x86_acpi_test.XXXXXX", command[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	for (size_t i = 0; i < sizeof(which) / sizeof(which[0]); i++) {
+		struct fixture f = build_with(1, X86_VIRTIO_MAX, which[i]);
+
+		assert_iasl_is_content(dir, "dsdt", find_table(&f, "DSDT"));
+		free(f.ram);
+	}
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+}
+
+static bool has_bytes(const uint8_t *table, const char *text)
+{
+	return memmem(table, get32(table + 4), text, strlen(text)) != NULL;
+}
+
+static void test_x86_acpi_nothing_about_it_where_no_device_may_come(void **state)
+{
+	struct fixture f = build(1, X86_VIRTIO_MAX);
+	const uint8_t *dsdt = find_table(&f, "DSDT");
+
+	(void)state;
+	assert_false(has_bytes(dsdt, "ACPI0004"));
+	assert_false(has_bytes(dsdt, "EVNT"));
+	free(f.ram);
+}
+
+/* What acpiexec (ACPICA's interpreter, Linux's too) says when it runs @method on the table, every byte of every register being @fill. The caller frees it. */
+static char *execute(const uint8_t *table, unsigned fill, const char *method)
+{
+	char path[] = "/tmp/x86_acpi_test.XXXXXX", command[512], *out = calloc(1, 65536);
+	int fd = mkstemp(path);
+	FILE *file;
+
+	assert_true(fd >= 0 && out);
+	assert_int_equal(write(fd, table, get32(table + 4)), get32(table + 4));
+	close(fd);
+	/* Not by -b, which takes a second. */
+	snprintf(command, sizeof(command), "printf 'execute %%s\\nquit\\n' '%s' | acpiexec -fv 0x%02x %s 2>&1", method, fill, path);
+	file = popen(command, "r");
+	assert_non_null(file);
+	assert_true(fread(out, 1, 65535, file) > 0);
+	assert_int_equal(pclose(file), 0);
+	unlink(path);
+	return out;
+}
+
+static void test_x86_acpi_device_is_present_when_its_bit_is(void **state)
+{
+	static const struct {
+		unsigned fill;
+		const char *device, *result;
+	} cases[] = {
+		{0x00, "VS02", "[Integer] = 0000000000000000"},
+		{0x04, "VS02", "[Integer] = 000000000000000F"},
+		{0xfb, "VS02", "[Integer] = 0000000000000000"},
+		{0x04, "VS10", "[Integer] = 000000000000000F"},
+		{0xfb, "VS10", "[Integer] = 0000000000000000"},
+	};
+	struct fixture f = build_with(1, X86_VIRTIO_MAX, 1u << 2 | 1u << 10 | 1u << 18);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char method[32], *out;
+
+		snprintf(method, sizeof(method), "\\_SB.%s._STA", cases[i].device);
+		out = execute(find_table(&f, "DSDT"), cases[i].fill, method);
+		if (!strstr(out, cases[i].result)) {
+			fail_msg("%s, 0x%02x: %s", cases[i].device, cases[i].fill, out);
+		}
+		free(out);
+	}
+	free(f.ram);
+}
+
+/* The devices the event method notifies, a bit for each line of the list. acpiexec prints that from threads it does not wait for, so it is run again while some of
+ * @expected are missing. */
+static unsigned notified(const uint8_t *table, unsigned fill, unsigned expected)
+{
+	static const struct {
+		const char *device, *value;
+	} list[] = {{"VS02", "0x01 (Device Check)"}, {"VS03", "0x01 (Device Check)"}, {"VS18", "0x01 (Device Check)"}, {"PWRB", "0x80 (Status Change)"}};
+	unsigned found = 0;
+
+	for (unsigned tries = 0; tries == 0 || (tries < 20 && (expected & ~found)); tries++) {
+		char *out = execute(table, fill, "\\_SB.GED_._EVT 9");
+
+		for (unsigned i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+			char text[32];
+			const char *line;
+
+			snprintf(text, sizeof(text), "Notify on [%s]", list[i].device);
+			line = strstr(out, text);
+			if (line) {
+				line = strstr(line, "Value ");
+				assert_true(line && strncmp(line + 6, list[i].value, strlen(list[i].value)) == 0);
+				found |= 1u << i;
+			}
+		}
+		free(out);
+	}
+	return found;
+}
+
+/* 0x04 in every byte is bits 2, 10, 18 and 26; 0xfb is all others, and the button is bit 31. */
+static void test_x86_acpi_events_reach_who_they_are_for(void **state)
+{
+	enum { VS02 = 1, VS03 = 2, VS18 = 4, BUTTON = 8 };
+	struct fixture f = build_with(1, X86_VIRTIO_MAX, 1u << 2 | 1u << 3 | 1u << 18);
+	const uint8_t *dsdt = find_table(&f, "DSDT");
+
+	(void)state;
+	assert_int_equal(notified(dsdt, 0x00, 0), 0);
+	assert_int_equal(notified(dsdt, 0x04, VS02 | VS18), VS02 | VS18);
+	assert_int_equal(notified(dsdt, 0xfb, VS03 | BUTTON), VS03 | BUTTON);
+	free(f.ram);
+
+	/* Without such devices there are no registers, and every interrupt is the button. */
+	f = build(1, X86_VIRTIO_MAX);
+	assert_int_equal(notified(find_table(&f, "DSDT"), 0x00, BUTTON), BUTTON);
+	free(f.ram);
+}
+
 static void test_x86_acpi_iasl_finds_nothing_to_say(void **state)
 {
 	struct fixture f = build(4, X86_VIRTIO_MAX);
@@ -168,6 +304,10 @@ int main(void)
 		cmocka_unit_test(test_x86_acpi_fadt_describes_reduced_hardware),
 		cmocka_unit_test(test_x86_acpi_madt_lists_every_processor),
 		cmocka_unit_test(test_x86_acpi_iasl_finds_nothing_to_say),
+		cmocka_unit_test(test_x86_acpi_iasl_content_where_devices_may_come),
+		cmocka_unit_test(test_x86_acpi_nothing_about_it_where_no_device_may_come),
+		cmocka_unit_test(test_x86_acpi_device_is_present_when_its_bit_is),
+		cmocka_unit_test(test_x86_acpi_events_reach_who_they_are_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,7 +18,10 @@ enum {
 	OP_PACKAGE = 0x12,
 	OP_METHOD = 0x14,
 	OP_EXT = 0x5b,
+	OP_EXT_REGION = 0x80,
+	OP_EXT_FIELD = 0x81,
 	OP_EXT_DEVICE = 0x82,
+	OP_IF = 0xa0,
 };
 
 /* ACPI 6.5, 6.4 "Resource Data Types for ACPI" */
@@ -29,6 +32,8 @@ enum {
 	RESOURCE_INTERRUPT = 0x89,
 };
 
+#define REGION_SYSTEM_IO 0x01
+#define FIELD_DWORD_ACCESS 0x03
 #define METHOD_SERIALIZED 0x08
 #define INTERRUPT_CONSUMER 0x01
 #define INTERRUPT_EDGE 0x02
@@ -112,6 +117,16 @@ void aml_define(struct aml *a, const char *name)
 	aml_name(a, name);
 }
 
+void aml_io_region(struct aml *a, const char *name, uint16_t port, uint8_t len)
+{
+	aml_byte(a, OP_EXT);
+	aml_byte(a, OP_EXT_REGION);
+	aml_name(a, name);
+	aml_byte(a, REGION_SYSTEM_IO);
+	aml_integer(a, port);
+	aml_integer(a, len);
+}
+
 size_t aml_open_scope(struct aml *a, const char *name)
 {
 	size_t start;
@@ -154,6 +169,30 @@ size_t aml_open_package(struct aml *a, uint8_t nelements)
 	return start;
 }
 
+size_t aml_open_field(struct aml *a, const char *region)
+{
+	size_t start;
+
+	aml_byte(a, OP_EXT);
+	aml_byte(a, OP_EXT_FIELD);
+	start = a->len;
+	aml_name(a, region);
+	aml_byte(a, FIELD_DWORD_ACCESS);
+	return start;
+}
+
+void aml_register32(struct aml *a, const char *name)
+{
+	aml_name(a, name);
+	aml_byte(a, 32); /* bits, as a package length of one byte */
+}
+
+size_t aml_open_if(struct aml *a)
+{
+	aml_byte(a, OP_IF);
+	return a->len;
+}
+
 /* ACPI 6.5, 20.2.4 "Package Length Encoding": the length counts its own bytes. */
 void aml_close(struct aml *a, size_t start)
 {
@@ -188,13 +227,24 @@ void aml_memory32(struct aml *a, uint32_t base, uint32_t len)
 	aml_u32(a, len);
 }
 
-void aml_interrupt_edge(struct aml *a, uint32_t gsi)
+/* Active high, exclusive. */
+static void interrupt(struct aml *a, uint32_t gsi, uint8_t flags)
 {
 	aml_byte(a, RESOURCE_INTERRUPT);
 	aml_u16(a, 6);
-	aml_byte(a, INTERRUPT_CONSUMER | INTERRUPT_EDGE); /* and active high, exclusive */
+	aml_byte(a, flags);
 	aml_byte(a, 1);
 	aml_u32(a, gsi);
+}
+
+void aml_interrupt_edge(struct aml *a, uint32_t gsi)
+{
+	interrupt(a, gsi, INTERRUPT_CONSUMER | INTERRUPT_EDGE);
+}
+
+void aml_interrupt_level(struct aml *a, uint32_t gsi)
+{
+	interrupt(a, gsi, INTERRUPT_CONSUMER);
 }
 
 void aml_io(struct aml *a, uint16_t port, uint8_t count)

@@ -50,6 +50,9 @@
 #define X86_PORT_SLEEP_STATUS 0x601
 #define X86_PORT_RESET 0x602
 #define X86_RESET_VALUE 0x01
+/* devices/ged.h: two registers of 32 bits, there when devices may come while the guest runs */
+#define X86_PORT_EVENTS 0x608 /* 8 ports */
+#define X86_EVENT_BUTTON 31 /* bit of the events; bit n, also of the devices that are present: virtio device n has come */
 
 /* S5 in the sleep control register: SLP_EN | S5 << 2 (ACPI 6.5, 4.8.3.7 "Sleep Control and Status Registers") */
 #define X86_SLEEP_TYPE_S5 5
