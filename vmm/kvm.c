@@ -124,6 +124,13 @@ int kvm_add_irqfd(struct kvm *kvm, int fd, uint32_t gsi)
 	return vm_ioctl(kvm, KVM_IRQFD, "KVM_IRQFD", &irqfd);
 }
 
+int kvm_set_irq_line(struct kvm *kvm, uint32_t gsi, bool high)
+{
+	struct kvm_irq_level line = {.irq = gsi, .level = high};
+
+	return vm_ioctl(kvm, KVM_IRQ_LINE, "KVM_IRQ_LINE", &line);
+}
+
 int kvm_add_ioeventfd(struct kvm *kvm, int fd, uint64_t gpa)
 {
 	/* Length 0: KVM need not decode the instruction, which is the fast way where it has one. */

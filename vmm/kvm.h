@@ -43,6 +43,9 @@ int kvm_add_memory(struct kvm *kvm, uint64_t gpa, void *hva, uint64_t len);
 /* An edge on @gsi whenever the eventfd @fd is written. Return: 0 or -errno (logged). */
 int kvm_add_irqfd(struct kvm *kvm, int fd, uint32_t gsi);
 
+/* The level of interrupt line @gsi. Return: 0 or -errno (logged). Thread: any. */
+int kvm_set_irq_line(struct kvm *kvm, uint32_t gsi, bool high);
+
 /* The eventfd @fd is written whenever the guest stores to @gpa, any width, any value. Return: 0 or -errno (logged). */
 int kvm_add_ioeventfd(struct kvm *kvm, int fd, uint64_t gpa);
 

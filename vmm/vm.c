@@ -171,13 +171,20 @@ static void on_serial_irq(void *ctx)
 	eventfd_write(vm->serial_irq_fd, 1);
 }
 
+static void on_ged_line(void *ctx, bool high)
+{
+	struct vm *vm = ctx;
+
+	kvm_set_irq_line(&vm->kvm, X86_GSI_GED, high);
+}
+
 /*
  * What people and clocks want. Main loop.
  */
 
 static void press_power_button(struct vm *vm)
 {
-	eventfd_write(vm->power_button_fd, 1);
+	ged_raise(&vm->ged, 1u << X86_EVENT_BUTTON);
 	if (vm->patience.deadline_ns == 0) {
 		loop_timer_set(&vm->patience, clock_now_ns() + BUTTON_PATIENCE_NS);
 	}
@@ -407,10 +414,7 @@ static int setup_ports(struct vm *vm)
 		exit_port_init(&vm->exit_port, vm->cfg->machine.exit_port == EXIT_PORT_ISA_DEBUG, on_exit_port, vm);
 		vm->ports.exit_port = &vm->exit_port;
 	}
-	vm->power_button_fd = irq_eventfd(vm, X86_GSI_GED);
-	if (vm->power_button_fd < 0) {
-		return vm->power_button_fd;
-	}
+	ged_init(&vm->ged, on_ged_line, vm);
 	return setup_serial(vm);
 }
 
@@ -471,6 +475,7 @@ static int setup_boot(struct vm *vm)
 	int r;
 
 	virtio_bus_describe(&vm->virtio, &acpi);
+	vm->ports.ged = vm->ged.has_registers ? &vm->ged : NULL;
 	r = boot_load(&vm->plan->image, &vm->mem, vm->plan->cmdline, x86_acpi_build(&acpi, &vm->mem), &vm->entry, err, sizeof(err));
 	if (r < 0) {
 		log_msg(LOG_ERR, "%s", err);
@@ -688,9 +693,7 @@ static void vm_stop(struct vm *vm)
 	if (vm->serial_irq_fd > 0) {
 		close(vm->serial_irq_fd);
 	}
-	if (vm->power_button_fd > 0) {
-		close(vm->power_button_fd);
-	}
+	ged_finish(&vm->ged);
 	kvm_close(&vm->kvm);
 	ram_unmap(&vm->ram);
 	loop_remove(&vm->signals);

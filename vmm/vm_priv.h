@@ -13,6 +13,7 @@
 #include "devices/blk.h"
 #include "devices/console.h"
 #include "devices/exit_port.h"
+#include "devices/ged.h"
 #include "devices/pvpanic.h"
 #include "devices/rng.h"
 #include "devices/serial.h"
@@ -81,7 +82,7 @@ struct vm {
 	struct loop loop;
 	struct loop_source signals;
 	struct loop_timer deadline, grace, patience;
-	int power_button_fd, serial_irq_fd;
+	int serial_irq_fd;
 	int stop_signal; /* the first one that asked the VM to end; 0: none */
 
 	struct terminal terminal;
@@ -89,6 +90,7 @@ struct vm {
 	struct serial serial;
 	struct exit_port exit_port;
 	struct pvpanic pvpanic;
+	struct ged ged;
 	struct rng rng;
 	struct console console;
 	struct blk blk[CONFIG_DISKS_MAX];

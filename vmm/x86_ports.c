@@ -20,6 +20,8 @@ void x86_ports_in(const struct x86_ports *p, uint16_t port, void *dst, uint32_t 
 		value = exit_port_in(p->exit_port, port - X86_PORT_EXIT, len);
 	} else if (p->pvpanic && is_within(port, X86_PORT_PVPANIC, PVPANIC_PORTS)) {
 		value = pvpanic_in(p->pvpanic, port - X86_PORT_PVPANIC, len);
+	} else if (p->ged && is_within(port, X86_PORT_EVENTS, GED_PORTS)) {
+		value = ged_in(p->ged, port - X86_PORT_EVENTS, len);
 	} else if (port == X86_PORT_SLEEP_CONTROL || port == X86_PORT_SLEEP_STATUS) {
 		value = 0;
 	} else if (port == X86_PORT_I8042) {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "devices/exit_port.h"
+#include "devices/ged.h"
 #include "devices/pvpanic.h"
 #include "devices/serial.h"
 
@@ -19,6 +20,7 @@ struct x86_ports {
 	struct serial *serial;
 	struct exit_port *exit_port;
 	struct pvpanic *pvpanic;
+	struct ged *ged;
 	void (*power_off)(void *ctx); /* the guest entered S5 */
 	void (*reset)(void *ctx); /* the guest used the reset register or the keyboard controller's reset */
 	void *ctx;

@@ -113,12 +113,45 @@ static void test_x86_ports_reach_their_devices(void **state)
 	assert_int_equal(resets, 2);
 }
 
+static void on_line(void *ctx, bool high)
+{
+	*(bool *)ctx = high;
+}
+
+static void test_x86_ports_reach_the_event_registers(void **state)
+{
+	struct x86_ports p = make(false);
+	bool high = false;
+	uint32_t got = 0;
+	struct ged ged;
+
+	(void)state;
+	ged_init(&ged, on_line, &high);
+	ged.has_registers = true;
+	p.ged = &ged;
+	ged_add_device(&ged, 1u << 2);
+	x86_ports_in(&p, X86_PORT_EVENTS + GED_PRESENT, &got, 4);
+	assert_int_equal(got, 4);
+	out(&p, X86_PORT_EVENTS, 0, 4);
+	out(&p, X86_PORT_EVENTS + GED_PRESENT, 0, 4);
+	assert_true(high);
+	x86_ports_in(&p, X86_PORT_EVENTS, &got, 4);
+	assert_int_equal(got, 4);
+	assert_false(high);
+	x86_ports_in(&p, X86_PORT_EVENTS + GED_PRESENT, &got, 4);
+	assert_int_equal(got, 4);
+	x86_ports_in(&p, X86_PORT_EVENTS + GED_PORTS, &got, 4);
+	assert_int_equal(got, 0xffffffff);
+	ged_finish(&ged);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_x86_ports_empty_bus_reads_all_ones),
 		cmocka_unit_test(test_x86_ports_only_known_writes_act),
 		cmocka_unit_test(test_x86_ports_reach_their_devices),
+		cmocka_unit_test(test_x86_ports_reach_the_event_registers),
 	};
 
 	return cmocka_run_group_tests_name("x86_ports", tests, NULL, NULL);
