@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/virtio_bus.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <sys/epoll.h>
@@ -12,12 +13,12 @@
 
 #define REGISTER_PAGES ((X86_VIRTIO_MAX + VIRTIO_MMIO_PER_PAGE - 1) / VIRTIO_MMIO_PER_PAGE)
 
-int virtio_bus_init(struct virtio_bus *bus, struct kvm *kvm)
+int virtio_bus_init(struct virtio_bus *bus, struct kvm *kvm, struct ged *ged)
 {
 	void *pages = mmap(NULL, REGISTER_PAGES * VIRTIO_MMIO_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int r;
 
-	*bus = (struct virtio_bus){.kvm = kvm};
+	*bus = (struct virtio_bus){.kvm = kvm, .ged = ged};
 	if (pages == MAP_FAILED) {
 		r = -errno;
 		log_errno(LOG_ERR, r, "register pages");
@@ -54,20 +55,23 @@ static void on_kick(struct loop_source *src, uint32_t events)
 
 static int connect_slot(struct virtio_bus *bus, struct virtio_slot *slot)
 {
-	int r = kvm_add_irqfd(bus->kvm, slot->irq_fd, slot->gsi);
+	int r;
 
-	if (r == 0) {
-		r = kvm_add_ioeventfd(bus->kvm, slot->kick.fd, slot->gpa + VIRTIO_MMIO_QUEUE_NOTIFY);
+	if (slot->irq_fd < 0 || slot->kick.fd < 0) {
+		r = -errno;
+		log_errno(LOG_ERR, r, "virtio: eventfd");
+		return r;
 	}
-	return r < 0 ? r : loop_add(slot->dev->loop, &slot->kick);
+	r = kvm_add_irqfd(bus->kvm, slot->irq_fd, slot->gsi);
+	return r < 0 ? r : kvm_add_ioeventfd(bus->kvm, slot->kick.fd, slot->gpa + VIRTIO_MMIO_QUEUE_NOTIFY);
 }
 
-int virtio_bus_add(struct virtio_bus *bus, struct virtio_device *dev)
+/* The next place, connected but empty. Return: its number, or -errno (logged). */
+static int take_slot(struct virtio_bus *bus)
 {
 	static const uint8_t gsi[X86_VIRTIO_MAX] = X86_GSI_VIRTIO;
 	unsigned index = bus->nslots;
 	struct virtio_slot *slot = &bus->slot[index];
-	struct virtio_irq irq = {.used = on_used, .config = on_config, .ctx = slot};
 	int r;
 
 	if (index == X86_VIRTIO_MAX) {
@@ -75,7 +79,6 @@ int virtio_bus_add(struct virtio_bus *bus, struct virtio_device *dev)
 		return -ENOSPC;
 	}
 	*slot = (struct virtio_slot){
-		.dev = dev,
 		.gpa = X86_VIRTIO_MMIO_GPA + (uint64_t)index * VIRTIO_MMIO_WINDOW,
 		.gsi = gsi[index],
 		.irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
@@ -83,13 +86,54 @@ int virtio_bus_add(struct virtio_bus *bus, struct virtio_device *dev)
 	};
 	bus->nslots++;
 	virtio_mmio_init(&slot->transport, (struct virtio_regs *)(bus->register_pages + index * VIRTIO_MMIO_WINDOW));
-	virtio_mmio_plug(&slot->transport, dev, &irq);
-	if (slot->irq_fd < 0 || slot->kick.fd < 0) {
-		r = -errno;
-		log_errno(LOG_ERR, r, "%s: eventfd", dev->ops->name);
+	r = connect_slot(bus, slot);
+	return r < 0 ? r : (int)index;
+}
+
+static int fill_slot(struct virtio_slot *slot, struct virtio_device *dev)
+{
+	struct virtio_irq irq = {.used = on_used, .config = on_config, .ctx = slot};
+	int r;
+
+	slot->dev = dev;
+	r = loop_add(dev->loop, &slot->kick);
+	if (r < 0) {
+		slot->dev = NULL;
 		return r;
 	}
-	return connect_slot(bus, slot);
+	virtio_mmio_plug(&slot->transport, dev, &irq);
+	return 0;
+}
+
+int virtio_bus_add(struct virtio_bus *bus, struct virtio_device *dev)
+{
+	int r = take_slot(bus);
+
+	return r < 0 ? r : fill_slot(&bus->slot[r], dev);
+}
+
+int virtio_bus_reserve(struct virtio_bus *bus)
+{
+	int r = take_slot(bus);
+
+	if (r >= 0) {
+		bus->slot[r].is_reserved = true;
+		bus->ged->has_registers = true;
+	}
+	return r;
+}
+
+int virtio_bus_plug(struct virtio_bus *bus, unsigned place, struct virtio_device *dev)
+{
+	struct virtio_slot *slot = &bus->slot[place];
+	int r;
+
+	assert(place < bus->nslots && slot->is_reserved && !slot->dev && loop_is_current(dev->loop));
+	r = fill_slot(slot, dev);
+	if (r == 0) {
+		ged_add_device(bus->ged, 1u << place);
+	}
+	return r;
 }
 
 void virtio_bus_describe(const struct virtio_bus *bus, struct x86_acpi_config *acpi)
@@ -97,7 +141,7 @@ void virtio_bus_describe(const struct virtio_bus *bus, struct x86_acpi_config *a
 	acpi->nvirtio = bus->nslots;
 	for (unsigned i = 0; i < bus->nslots; i++) {
 		acpi->virtio[i] = (struct x86_acpi_virtio){
-			.gpa = bus->slot[i].gpa, .len = VIRTIO_MMIO_WINDOW, .gsi = bus->slot[i].gsi};
+			.gpa = bus->slot[i].gpa, .len = VIRTIO_MMIO_WINDOW, .gsi = bus->slot[i].gsi, .may_come = bus->slot[i].is_reserved};
 	}
 }
 
@@ -111,7 +155,9 @@ static void reset_slot(void *arg)
 void virtio_bus_reset(struct virtio_bus *bus)
 {
 	for (unsigned i = bus->nslots; i-- > 0;) {
-		loop_call(bus->slot[i].dev->loop, reset_slot, &bus->slot[i]);
+		if (bus->slot[i].dev) {
+			loop_call(bus->slot[i].dev->loop, reset_slot, &bus->slot[i]);
+		}
 	}
 }
 

@@ -5,7 +5,10 @@
  * Device number n has the n-th window of the register pages and the n-th interrupt of X86_GSI_VIRTIO. A kick reaches the device's loop
  * through an ioeventfd and an interrupt leaves through an irqfd, so neither enters the monitor on a vCPU thread.
  *
- * Thread: the main thread sets up and tears down; read and write run on vCPU threads.
+ * A place can be reserved for a device that comes while the guest runs. Everything it needs from the host is made at once; until the device is there the window
+ * says that there is none, and ACPI says that it is absent. A place is filled once: a device that is lost later falls silent.
+ *
+ * Thread: the main thread sets up, plugs and tears down; read and write run on vCPU threads.
  */
 #ifndef VMM_VIRTIO_BUS_H
 #define VMM_VIRTIO_BUS_H
@@ -15,31 +18,46 @@
 
 #include "boot/x86_acpi.h"
 #include "boot/x86_layout.h"
+#include "devices/ged.h"
 #include "virtio/mmio.h"
 #include "vmm/kvm.h"
 #include "vmm/loop.h"
 
 struct virtio_slot {
 	struct virtio_mmio transport;
-	struct virtio_device *dev;
+	struct virtio_device *dev; /* NULL: reserved */
 	struct loop_source kick; /* its eventfd is written by the guest's stores to QueueNotify */
 	int irq_fd;
 	uint64_t gpa;
 	uint32_t gsi;
+	bool is_reserved; /* for a device that comes later, or has come later */
 };
 
 struct virtio_bus {
 	struct kvm *kvm;
+	struct ged *ged;
 	uint8_t *register_pages;
 	struct virtio_slot slot[X86_VIRTIO_MAX];
 	unsigned nslots;
 };
 
-/* Return: 0 or -errno (logged). */
-int virtio_bus_init(struct virtio_bus *bus, struct kvm *kvm);
+/* @ged: tells the guest that a device has come. Return: 0 or -errno (logged). */
+int virtio_bus_init(struct virtio_bus *bus, struct kvm *kvm, struct ged *ged);
 
 /* Puts an initialised device on the next place; it stays the caller's. Return: 0, -ENOSPC when all are taken, or another -errno (logged). */
 int virtio_bus_add(struct virtio_bus *bus, struct virtio_device *dev);
+
+/* Reserves the next place, before the guest runs. Return: its number for virtio_bus_plug, -ENOSPC when all are taken, or another -errno (logged). */
+int virtio_bus_reserve(struct virtio_bus *bus);
+
+/**
+ * virtio_bus_plug - put an initialised device on a reserved place, and tell the guest; it stays the caller's
+ *
+ * The guest may be running. One that is paused, or has not loaded its drivers, is told when it goes on.
+ * Return: 0 or -errno (logged), the place is still free then.
+ * Thread: the main thread, and the device's loop is its.
+ */
+int virtio_bus_plug(struct virtio_bus *bus, unsigned place, struct virtio_device *dev);
 
 /* What the guest is told about the devices. */
 void virtio_bus_describe(const struct virtio_bus *bus, struct x86_acpi_config *acpi);

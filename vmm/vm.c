@@ -250,6 +250,10 @@ static void dump_state(struct vm *vm)
 	for (unsigned i = 0; i < vm->virtio.nslots; i++) {
 		const struct virtio_device *dev = vm->virtio.slot[i].dev;
 
+		if (!dev) {
+			log_msg(LOG_WARN, "virtio %u: free, for a device that comes later", i);
+			continue;
+		}
 		log_msg(LOG_WARN, "virtio %u: %s at 0x%llx gsi %u, %s", i, dev->ops->name, (unsigned long long)vm->virtio.slot[i].gpa,
 			vm->virtio.slot[i].gsi, virtio_device_is_running(dev) ? "running" : "not running");
 	}
@@ -443,7 +447,7 @@ static int setup_disk(struct vm *vm, const struct config_disk *config, struct bl
 
 static int setup_virtio(struct vm *vm)
 {
-	int r = virtio_bus_init(&vm->virtio, &vm->kvm);
+	int r = virtio_bus_init(&vm->virtio, &vm->kvm, &vm->ged);
 
 	if (r == 0 && vm->cfg->console.type != CONSOLE_NONE) {
 		console_init(&vm->console, &vm->loop, &vm->mem);
