@@ -111,7 +111,8 @@ static void parse_line(struct caps *c, const char *line, size_t filled[EV_CNT + 
 	if (strncmp(line, "P:", 2) == 0) {
 		parse_bits(c->props, sizeof(c->props), &filled[EV_CNT], line + 2);
 	} else if (sscanf(line, "B: %x%n", &type, &used) == 1 && type < EV_CNT) {
-		parse_bits(c->bits[type], sizeof(c->bits[type]), &filled[type], line + used);
+		/* Of type 0 evemu writes the same whatever the device is. */
+		parse_bits(c->bits[type], type == EV_SYN ? 0 : sizeof(c->bits[type]), &filled[type], line + used);
 	} else if (sscanf(line, "A: %x %d %d %d %d %d", &type, &a.minimum, &a.maximum, &a.fuzz, &a.flat, &a.resolution) >= 3 && type < ABS_CNT) {
 		c->abs[type] = a;
 	} else if (sscanf(line, "S: %x %u", &type, &on) == 2 && type < SW_CNT) {
@@ -135,6 +136,14 @@ void caps_parse(struct caps *c, const char *path)
 		parse_line(c, line, filled);
 	}
 	fclose(f);
+	for (unsigned type = 1; type < EV_CNT; type++) {
+		for (unsigned code = 0; code < caps_codes(type); code++) {
+			if (caps_bit(c->bits[type], code)) {
+				caps_set_bit(c->bits[EV_SYN], type, true);
+			}
+		}
+	}
+	caps_set_bit(c->bits[EV_SYN], EV_SYN, true);
 }
 
 static void read_slots(const struct caps *c, struct caps_state *s, int fd)

@@ -5,7 +5,9 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import time
 
 import console
 
@@ -124,7 +126,7 @@ def describe(node):
 
 
 def facts(description):
-    """evemu's text without its comments, and without what it writes whether there is something or not: lines of nothing but zeros."""
+    """evemu's text without its comments, and without what it writes whatever the device is: lines of nothing but zeros at the end, and type 0."""
     lines = [line.strip() for line in description.splitlines() if not line.startswith("#") and line.strip()]
     kinds = {}
     for line in lines:
@@ -133,7 +135,7 @@ def facts(description):
     for key, group in kinds.items():
         while key.startswith(("B:", "P:")) and len(group) > 1 and not re.sub(r"[0 ]", "", group[-1][len(key):]):
             group.pop()
-    return [line for group in kinds.values() for line in group if line.startswith("B: 00") or not re.fullmatch(r"B: \w\w( 00)*", line)]
+    return [line for group in kinds.values() for line in group if not re.fullmatch(r"B: \w\w( 00)*|B: 00.*", line)]
 
 
 def make_initrd():
@@ -183,6 +185,21 @@ class Guest(console.Guest):
         self.wait(r"ready\n", 30)
         return GuestReader(self)
 
+    def wait_until(self, true, seconds=10):
+        end = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def evdev_states(self):
+        answer = json.loads(ctl(self.name, {"do": "evdev"}))
+        return {device["device"]: device["state"] for device in answer["devices"]}
+
+    def wait_for_state(self, device, state):
+        return self.wait_until(lambda: self.evdev_states()[device] == state)
+
     def stats(self):
         return json.loads(ctl(self.name, {"do": "stats"}))["input"]
 
@@ -204,6 +221,23 @@ class GuestReader:
         return self.guest.result()[1]
 
 
+class Control:
+    """The control socket, for many requests."""
+
+    def __init__(self, name):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(os.path.join(console.WORK, "tinyvmm", name, "control.sock"))
+        self.file = self.sock.makefile("r", encoding="utf-8")
+
+    def ask(self, request):
+        self.sock.sendall(request.encode() + b"\n")
+        return json.loads(self.file.readline())
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
 def ctl(name, request):
     return console.tinyvmm("ctl", name, json.dumps(request))[1]
 
@@ -215,8 +249,4 @@ def in_guest(name):
     for i, line in enumerate(lines):
         if line.startswith("N:"):
             lines[i] = "N: " + line[3:66]
-        elif line.startswith("B: 00"):
-            types = line.split()
-            types[4] = f"{int(types[4], 16) & ~0x20:02x}"
-            lines[i] = " ".join(types)
     return sorted(line for line in lines if not line.startswith(("B: 15", "S:", "L:")))
