@@ -60,7 +60,6 @@ enum option_id {
 #define ALL_VERBS 0xffffffffu
 
 #define ANY_NUMBER 1000000u
-#define JOBS_MAX 256u
 #define SCANOUTS_MAX 16u
 
 static const struct verb_info {
@@ -304,8 +303,8 @@ static int set_jobs(const struct parse *p, const char *value)
 	char *end;
 	unsigned long n = strtoul(value, &end, 10);
 
-	if (*value < '0' || *value > '9' || *end || n == 0 || n > JOBS_MAX) {
-		return wrong(p, "--jobs: expected 1..%u, got \"%s\"", JOBS_MAX, value);
+	if (*value < '0' || *value > '9' || *end || n == 0 || n > OPTIONS_JOBS_MAX) {
+		return wrong(p, "--jobs: expected 1..%d, got \"%s\"", OPTIONS_JOBS_MAX, value);
 	}
 	p->o->jobs = (unsigned)n;
 	return 0;

@@ -15,6 +15,8 @@
 
 #include "vmm/config.h"
 
+#define OPTIONS_JOBS_MAX 256 /* of `test`, at once */
+
 enum verb {
 	VERB_RUN = 0x1,
 	VERB_CHECK = 0x2,

@@ -31,6 +31,9 @@
 #define SETS_MAX 100
 #define ARGS_MAX (2 * SETS_MAX + 24)
 
+/* What one case leaves in its folder. */
+static const char *const case_files[] = {"messages", "console.log", "serial.log", "tinyvmm.log", "result.json", "screen.png", "screen-diff.png"};
+
 struct tests {
 	const struct options *o;
 	struct test_case *cases;
@@ -127,6 +130,16 @@ static int spawn_case(pid_t *pid, const char *const *argv, const char *log_path)
 	return r;
 }
 
+static void remove_files(const struct tests *t, const struct test_case *c)
+{
+	char path[PATH_MAX + 300];
+
+	for (size_t f = 0; f < sizeof(case_files) / sizeof(case_files[0]); f++) {
+		snprintf(path, sizeof(path), "%s/%s/%s", t->dir, c->name, case_files[f]);
+		unlink(path);
+	}
+}
+
 static void start_case(struct tests *t, struct test_case *c)
 {
 	const char *argv[ARGS_MAX] = {"tinyvmm", "run", "--expect", "-q", "--set", "machine.on_reboot=exit", "--set", "machine.on_panic=exit",
@@ -137,6 +150,8 @@ static void start_case(struct tests *t, struct test_case *c)
 	int r;
 
 	c->started_ns = clock_now_ns();
+	/* What an earlier run has left says nothing about this one. */
+	remove_files(t, c);
 	if (!check_case(t, c, &serial)) {
 		return;
 	}
@@ -193,6 +208,9 @@ static char *read_tail(const char *dir, const char *file)
 		return NULL;
 	}
 	text[n] = '\0';
+	for (ssize_t i = 0; i < n; i++) {
+		text[i] = text[i] ? text[i] : '?';
+	}
 	for (from = text + n - 1; from > text; from--) {
 		if (*from == '\n' && from[1] && ++lines == TAIL_LINES) {
 			from++;
@@ -274,8 +292,8 @@ static void interrupt(struct tests *t)
 /* Waits for the next thing: a case that ends, or a signal. */
 static void wait_for_case(struct tests *t)
 {
-	struct pollfd p[257] = {{.fd = t->signal_fd, .events = POLLIN}};
-	struct test_case *who[257];
+	struct pollfd p[OPTIONS_JOBS_MAX + 1] = {{.fd = t->signal_fd, .events = POLLIN}};
+	struct test_case *who[OPTIONS_JOBS_MAX + 1];
 	unsigned n = 1;
 
 	for (unsigned i = 0; i < t->n; i++) {
@@ -305,9 +323,17 @@ static void wait_for_case(struct tests *t)
 	}
 }
 
+/* A machine may have more than can be waited for. */
+static unsigned processors(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 1 ? 1 : n > OPTIONS_JOBS_MAX ? OPTIONS_JOBS_MAX : (unsigned)n;
+}
+
 static void run_all(struct tests *t)
 {
-	unsigned jobs = t->o->jobs ? t->o->jobs : (unsigned)sysconf(_SC_NPROCESSORS_ONLN), next = 0;
+	unsigned jobs = t->o->jobs ? t->o->jobs : processors(), next = 0;
 
 	while (t->running || (next < t->n && !t->interrupted)) {
 		if (next < t->n && t->running < jobs && !t->interrupted) {
@@ -366,14 +392,10 @@ static bool make_dir(struct tests *t)
 
 static void remove_dir(const struct tests *t)
 {
-	static const char *const files[] = {"messages", "console.log", "serial.log", "tinyvmm.log", "result.json", "screen.png", "screen-diff.png"};
 	char path[PATH_MAX + 300];
 
 	for (unsigned i = 0; i < t->n; i++) {
-		for (size_t f = 0; f < sizeof(files) / sizeof(files[0]); f++) {
-			snprintf(path, sizeof(path), "%s/%s/%s", t->dir, t->cases[i].name, files[f]);
-			unlink(path);
-		}
+		remove_files(t, &t->cases[i]);
 		snprintf(path, sizeof(path), "%s/%s", t->dir, t->cases[i].name);
 		rmdir(path);
 	}
