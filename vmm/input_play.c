@@ -266,7 +266,7 @@ static int parse_chord(struct input_play *p, const struct input_command *c, cons
 
 static int do_chord(struct input_play *p, const struct input_command *c, const struct input_play_device *keyboard, const char *word, size_t len)
 {
-	uint16_t codes[CHORD_MAX];
+	uint16_t codes[CHORD_MAX] = {0};
 	struct input_ev ev[CHORD_MAX * 4];
 	int keys = parse_chord(p, c, keyboard, word, len, codes);
 	unsigned n = 0;
@@ -347,7 +347,7 @@ static int put_motion(struct input_play *p, const struct input_command *c)
 static int do_move(struct input_play *p, const struct input_command *c)
 {
 	const struct input_play_device *d = pick(p, c, "tablet", "mouse");
-	int32_t place[2];
+	int32_t place[2] = {0};
 	int r = d ? 0 : -EINVAL;
 
 	if (r < 0) {
@@ -365,7 +365,7 @@ static int do_click(struct input_play *p, const struct input_command *c)
 {
 	/* A mouse has no places. */
 	const struct input_play_device *d = pick(p, c, "tablet", c->nnumbers ? NULL : "mouse");
-	int32_t place[2];
+	int32_t place[2] = {0};
 	int r = d ? 0 : -EINVAL;
 
 	p->to = d ? d->name : NULL;
@@ -382,7 +382,7 @@ static int do_click(struct input_play *p, const struct input_command *c)
 static int do_drag(struct input_play *p, const struct input_command *c)
 {
 	const struct input_play_device *d = pick(p, c, "tablet", NULL);
-	int32_t from[2], to[2];
+	int32_t from[2] = {0}, to[2] = {0};
 	int r = d ? 0 : -EINVAL;
 
 	p->to = d ? d->name : NULL;
@@ -439,7 +439,7 @@ static int do_touch(struct input_play *p, const struct input_command *c)
 {
 	const struct input_play_device *d = pick(p, c, "multitouch", NULL);
 	struct input_ev ev[8];
-	int32_t place[2];
+	int32_t place[2] = {0};
 	unsigned n;
 	int r = d ? to_place(p, c, c->number, place) : -EINVAL;
 

@@ -247,7 +247,15 @@ static int compare_ways(const void *a, const void *b)
 	if ((x->stroke[x->n - 1].code == KEY_SPACE) != (y->stroke[y->n - 1].code == KEY_SPACE)) {
 		return x->stroke[x->n - 1].code == KEY_SPACE ? -1 : 1;
 	}
-	return memcmp(x->stroke, y->stroke, sizeof(x->stroke));
+	for (unsigned i = 0; i < TYPING_STROKES_MAX; i++) {
+		if (x->stroke[i].code != y->stroke[i].code) {
+			return x->stroke[i].code - y->stroke[i].code;
+		}
+		if (x->stroke[i].mods != y->stroke[i].mods) {
+			return x->stroke[i].mods - y->stroke[i].mods;
+		}
+	}
+	return 0;
 }
 
 static void sort_ways(struct typing *t)

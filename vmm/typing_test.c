@@ -271,7 +271,8 @@ static void test_typing_sequences_are_those_of_the_locale(void **state)
 static void test_typing_sequences_of_the_host_s_user_are_not_the_guest_s(void **state)
 {
 	char folder[] = "/tmp/typing-XXXXXX", path[64];
-	char *home = getenv("HOME") ? strdup(getenv("HOME")) : NULL;
+	const char *old = getenv("HOME");
+	char *home = old ? strdup(old) : NULL;
 	struct typing *t;
 	FILE *f;
 
