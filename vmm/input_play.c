@@ -17,6 +17,9 @@
 #define PORTION_NS (10 * CLOCK_NS_PER_MS)
 /* How long a button or a finger stays: guests take what is shorter than 25 ms for a switch that bounces. */
 #define PRESS_NS (40 * CLOCK_NS_PER_MS)
+/* For the guest's light to say what Caps Lock did: half a second. A guest that has something else on that key never says it. */
+#define CAPS_LOOKS 50
+#define CAPS_LOOK_NS (10 * CLOCK_NS_PER_MS)
 /* A drag is motion, not a jump. */
 #define DRAG_STEPS 8
 #define NOTCH 120
@@ -152,6 +155,23 @@ static int tap(struct input_play *p, unsigned code)
 	return put(p, ev, add_end(ev, add(ev, add_end(ev, add(ev, 0, EV_KEY, code, 1)), EV_KEY, code, 0)));
 }
 
+/* Sends what there is, which switches Caps Lock to @want, and waits for its light: what is asked next is to be true. */
+static int settle_caps(struct input_play *p, bool want)
+{
+	int r = flush(p);
+
+	for (unsigned i = 0; r == 0 && i < CAPS_LOOKS && !p->is_dry; i++) {
+		bool on;
+
+		r = p->ops->has_caps(p->ctx, p->to, &on);
+		if (r < 0 || on == want) {
+			return r;
+		}
+		r = pass(p, CAPS_LOOK_NS);
+	}
+	return r;
+}
+
 static int type_text(struct input_play *p, const struct input_command *c)
 {
 	const char *at = c->text, *end = at + strlen(at);
@@ -182,12 +202,12 @@ static int do_type(struct input_play *p, const struct input_command *c)
 	r = p->is_dry ? 0 : p->ops->has_caps(p->ctx, p->to, &caps);
 	if (r == 0 && caps) {
 		r = tap(p, KEY_CAPSLOCK);
+		r = r < 0 ? r : settle_caps(p, false);
 	}
-	if (r == 0) {
-		r = type_text(p, c);
-	}
+	r = r < 0 ? r : type_text(p, c);
 	if (r == 0 && caps) {
 		r = tap(p, KEY_CAPSLOCK);
+		r = r < 0 ? r : settle_caps(p, true);
 	}
 	return r;
 }
@@ -268,16 +288,22 @@ static int do_chord(struct input_play *p, const struct input_command *c, const s
 {
 	uint16_t codes[CHORD_MAX] = {0};
 	struct input_ev ev[CHORD_MAX * 4];
-	int keys = parse_chord(p, c, keyboard, word, len, codes);
+	int keys = parse_chord(p, c, keyboard, word, len, codes), r = keys < 0 ? keys : 0;
+	bool is_caps = false, caps = false;
 	unsigned n = 0;
 
 	for (int i = 0; i < keys; i++) {
 		n = add_end(ev, add(ev, n, EV_KEY, codes[i], 1));
+		is_caps |= codes[i] == KEY_CAPSLOCK;
 	}
 	for (int i = keys - 1; i >= 0; i--) {
 		n = add_end(ev, add(ev, n, EV_KEY, codes[i], 0));
 	}
-	return keys < 0 ? keys : put(p, ev, n);
+	if (r == 0 && is_caps && !p->is_dry) {
+		r = p->ops->has_caps(p->ctx, p->to, &caps);
+	}
+	r = r < 0 ? r : put(p, ev, n);
+	return r < 0 || !is_caps ? r : settle_caps(p, !caps);
 }
 
 static int do_key(struct input_play *p, const struct input_command *c)
