@@ -748,10 +748,6 @@ static void check_evdev(struct load *l, unsigned i)
 				in->reserve.item[k]);
 		}
 	}
-	if (in->wait && !in->description) {
-		whole_mistake(l, input_where(cfg, i, "wait"),
-			"input.wait needs input.description, because the guest asks once what the device is: tinyvmm devices --describe PATH > FILE");
-	}
 	if (in->wait && in->fd) {
 		whole_mistake(l, input_where(cfg, i, "wait"), "input.wait: a descriptor does not come later");
 	}

@@ -137,9 +137,9 @@ const struct config_key config_keys[] = {
 	{"input", "toggle", CONFIG_STRING, IN_INPUT(toggle), "ctrl+ctrl", NULL, 0, 100,
 		"evdev: keys that, held together, give all such devices to the host and back; \"\" for none. ctrl+alt+shift+esc always gives them to the host."},
 	{"input", "reserve", CONFIG_STRINGS, IN_INPUT(reserve), NULL, NULL, 1, 60, "evdev: keys the host keeps, such as \"volumeup\" or \"KEY_SYSRQ\"."},
-	{"input", "wait", CONFIG_BOOL, IN_INPUT(wait), "false", NULL, 0, 0, "evdev: the device may be plugged in later; needs description."},
+	{"input", "wait", CONFIG_BOOL, IN_INPUT(wait), "false", NULL, 0, 0, "evdev: the device may be plugged in later; the guest finds it then."},
 	{"input", "description", CONFIG_PATH, IN_INPUT(description), NULL, NULL, 1, PATH_LEN_MAX,
-		"evdev: what the device is, as `tinyvmm devices --describe` saved it, for a start without it."},
+		"evdev: what a device is that comes later, as `tinyvmm devices --describe` saved it: the guest has it from the start."},
 };
 const unsigned config_nkeys = sizeof(config_keys) / sizeof(config_keys[0]);
 

@@ -84,7 +84,6 @@ static void test_config_load_evdev_mistakes(void **state)
 	assert_one_mistake(EVDEV "path='p'\nfd=3\n", "vm.toml:4:6: error: input: an evdev device is named by one of");
 	assert_one_mistake(EVDEV "path='p'\ntoggle='ctrl+'\n", "vm.toml:6:8: error: input.toggle: ");
 	assert_one_mistake(EVDEV "path='p'\nreserve='nokey'\n", "vm.toml:6:9: error: input.reserve: \"nokey\" is no key");
-	assert_one_mistake(EVDEV "path='p'\nwait=true\n", "vm.toml:6:6: error: input.wait needs input.description");
 	assert_one_mistake(EVDEV "fd=3\nwait=true\ndescription='d'\n", "vm.toml:6:6: error: input.wait: a descriptor does not come later");
 	assert_one_mistake(EVDEV "match={nam='x'}\n", "vm.toml:5:7: error: input.match: unknown field \"nam\"");
 	assert_one_mistake("[boot]\nkernel='k'\n[[input]]\ntype='mouse'\ngrab=true\n", "vm.toml:5:6: error: input.grab goes with type = \"evdev\" only");

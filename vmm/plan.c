@@ -106,7 +106,7 @@ static int check_evdevs(const struct config *cfg, FILE *report)
 		fd = r = evdev_find(in, err, sizeof(err));
 		if (fd == -ENODEV && in->wait) {
 			name = "description";
-			r = evdev_find_desc(in, -1, &desc, err, sizeof(err));
+			r = in->description ? evdev_find_desc(in, -1, &desc, err, sizeof(err)) : 0;
 		}
 		if (r < 0) {
 			snprintf(key, sizeof(key), "input.%u.%s", i, name);

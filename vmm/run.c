@@ -434,12 +434,17 @@ int run_vm(const struct options *o, char **argv)
 	struct config cfg;
 	struct session s = {.o = o, .restart = &r, .cfg = &cfg, .dir.dir_fd = -1};
 	bool is_done = false;
-	int code;
+	int code, mistakes;
 
 	if (o->timeout_ns && !r.restarted) {
 		r.deadline_ns = clock_now_ns() + o->timeout_ns;
 	}
-	if (load(&cfg, o, run_default_path(o), &r) > 0 || plan_make(&plan, &cfg, stderr) > 0) {
+	mistakes = load(&cfg, o, run_default_path(o), &r);
+	for (unsigned i = 0; r.restarted && i < cfg.ninputs; i++) {
+		/* What was unplugged when the guest was reset is no reason not to start it again. */
+		cfg.input[i].wait = cfg.input[i].type == INPUT_EVDEV && cfg.input[i].fd == 0;
+	}
+	if (mistakes > 0 || plan_make(&plan, &cfg, stderr) > 0) {
 		plan_finish(&plan);
 		config_finish(&cfg);
 		return EXIT_USAGE;

@@ -14,31 +14,94 @@
 
 #define WATCHED (IN_CREATE | IN_ATTRIB | IN_MOVED_TO | IN_ONLYDIR)
 
-int vm_evdev_open(const struct config_input_device *config, int *fd, struct input_desc *desc)
-{
-	char err[512];
-	int r = evdev_find(config, err, sizeof(err));
+/*
+ * Between host and guest.
+ */
 
-	*fd = r < 0 ? -1 : r;
-	if (r == -ENODEV && config->wait) {
-		r = 0;
-	}
-	if (r >= 0) {
-		r = evdev_find_desc(config, *fd, desc, err, sizeof(err));
-	}
-	if (r < 0) {
-		log_msg(LOG_ERR, "%s: %s", config->name, err);
-		if (*fd >= 0) {
-			close(*fd);
-			*fd = -1;
+void vm_evdev_want(struct vm *vm, bool wanted)
+{
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		if (vm->input[i].evdev.in) {
+			evdev_want(&vm->input[i].evdev, wanted);
 		}
 	}
-	return r < 0 ? r : 0;
 }
+
+static void on_chord(void *ctx, bool release)
+{
+	const struct vm_input *in = ctx;
+	bool any = false;
+
+	for (unsigned i = 0; i < in->vm->ninputs; i++) {
+		any = any || (in->vm->input[i].evdev.in && in->vm->input[i].evdev.is_wanted);
+	}
+	vm_evdev_want(in->vm, !release && !any);
+}
+
+static void start_watch(struct vm *vm);
+
+static void on_changed(void *ctx)
+{
+	struct vm_input *in = ctx;
+
+	if (in->vm->ctl.control.loop) {
+		control_event(&in->vm->ctl.control, "evdev", json_pack("{s:s, s:s}", "device", in->name, "state", evdev_state_name(&in->evdev)));
+	}
+	if (evdev_is_absent(&in->evdev) && in->config->fd == 0) {
+		start_watch(in->vm);
+	}
+}
+
+static const struct evdev_ops evdev_ops = {.chord = on_chord, .changed = on_changed};
 
 /*
  * Plugging in.
  */
+
+/* The guest's device, as the host's is (@fd, which becomes the evdev's), or as it is described (-1). Return: 0 or -errno (logged). */
+static int make(struct vm_input *in, int fd)
+{
+	const struct config_input_device *config = in->config;
+	struct evdev_options o = {.name = in->name, .grab = config->grab, .ops = &evdev_ops, .ctx = in};
+	struct input_desc desc;
+	char err[512];
+	int r = evdev_find_desc(config, fd, &desc, err, sizeof(err));
+
+	if (r < 0) {
+		log_msg(LOG_ERR, "%s: %s", in->name, err);
+		if (fd >= 0) {
+			close(fd);
+		}
+		return r;
+	}
+	vm_input_make(in, &desc);
+	/* Both have been checked. */
+	evdev_chord_parse(&o.toggle, config->toggle, err, sizeof(err));
+	for (unsigned i = 0; i < config->reserve.n; i++) {
+		int code = key_name_code(config->reserve.item[i], strlen(config->reserve.item[i]));
+
+		o.reserve[code / 8] |= (uint8_t)(1u << code % 8);
+	}
+	evdev_init(&in->evdev, &in->dev, &o);
+	if (fd < 0) {
+		start_watch(in->vm);
+		return 0;
+	}
+	return evdev_attach(&in->evdev, fd);
+}
+
+/* The first time that it is there: the guest finds a new device. */
+static int plug(struct vm_input *in, int fd)
+{
+	int r = make(in, fd);
+
+	if (r == 0) {
+		r = virtio_bus_plug(&in->vm->virtio, in->place, &in->dev.base);
+	}
+	/* Whatever went wrong would go wrong again. */
+	in->is_expected = false;
+	return r;
+}
 
 /* udev makes a node first, and gives access and links afterwards: each of these steps is an event, and only the last one finds an open door. */
 static void try_attach(struct vm_input *in)
@@ -47,7 +110,7 @@ static void try_attach(struct vm_input *in)
 	int fd = evdev_find(in->config, err, sizeof(err));
 
 	if (fd >= 0) {
-		if (evdev_attach(&in->evdev, fd) == 0) {
+		if ((in->is_expected ? plug(in, fd) : evdev_attach(&in->evdev, fd)) == 0) {
 			log_msg(LOG_INFO, "%s: the host's device \"%s\" is there", in->name, in->dev.desc.name);
 		}
 	} else if (fd != -ENODEV) {
@@ -60,7 +123,7 @@ static void try_absent(struct vm *vm)
 	for (unsigned i = 0; i < vm->ninputs; i++) {
 		struct vm_input *in = &vm->input[i];
 
-		if (in->evdev.in && evdev_is_absent(&in->evdev) && in->config->fd == 0) {
+		if (in->is_expected || (in->evdev.in && evdev_is_absent(&in->evdev) && in->config->fd == 0)) {
 			try_attach(in);
 		}
 	}
@@ -107,44 +170,6 @@ static void start_watch(struct vm *vm)
 	try_absent(vm);
 }
 
-/*
- * Between host and guest.
- */
-
-void vm_evdev_want(struct vm *vm, bool wanted)
-{
-	for (unsigned i = 0; i < vm->ninputs; i++) {
-		if (vm->input[i].evdev.in) {
-			evdev_want(&vm->input[i].evdev, wanted);
-		}
-	}
-}
-
-static void on_chord(void *ctx, bool release)
-{
-	const struct vm_input *in = ctx;
-	bool any = false;
-
-	for (unsigned i = 0; i < in->vm->ninputs; i++) {
-		any = any || (in->vm->input[i].evdev.in && in->vm->input[i].evdev.is_wanted);
-	}
-	vm_evdev_want(in->vm, !release && !any);
-}
-
-static void on_changed(void *ctx)
-{
-	struct vm_input *in = ctx;
-
-	if (in->vm->ctl.control.loop) {
-		control_event(&in->vm->ctl.control, "evdev", json_pack("{s:s, s:s}", "device", in->name, "state", evdev_state_name(&in->evdev)));
-	}
-	if (evdev_is_absent(&in->evdev) && in->config->fd == 0) {
-		start_watch(in->vm);
-	}
-}
-
-static const struct evdev_ops evdev_ops = {.chord = on_chord, .changed = on_changed};
-
 json_t *vm_evdev_list(const struct vm *vm)
 {
 	json_t *list = json_array();
@@ -152,7 +177,9 @@ json_t *vm_evdev_list(const struct vm *vm)
 	for (unsigned i = 0; i < vm->ninputs; i++) {
 		const struct vm_input *in = &vm->input[i];
 
-		if (in->evdev.in) {
+		if (in->is_expected) {
+			json_array_append_new(list, json_pack("{s:s, s:s}", "device", in->name, "state", "absent"));
+		} else if (in->evdev.in) {
 			json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "device", in->name, "state", evdev_state_name(&in->evdev), "name", in->dev.desc.name));
 		}
 	}
@@ -163,25 +190,27 @@ json_t *vm_evdev_list(const struct vm *vm)
  * Beginning and end.
  */
 
-int vm_evdev_init(struct vm_input *in, int fd)
+int vm_evdev_start(struct vm_input *in)
 {
 	const struct config_input_device *config = in->config;
-	struct evdev_options o = {.name = in->name, .grab = config->grab, .ops = &evdev_ops, .ctx = in};
-	char err[160];
+	char err[512];
+	int fd = evdev_find(config, err, sizeof(err)), r;
 
-	/* Both have been checked. */
-	evdev_chord_parse(&o.toggle, config->toggle, err, sizeof(err));
-	for (unsigned i = 0; i < config->reserve.n; i++) {
-		int code = key_name_code(config->reserve.item[i], strlen(config->reserve.item[i]));
-
-		o.reserve[code / 8] |= (uint8_t)(1u << code % 8);
+	if (fd >= 0 || (fd == -ENODEV && config->wait && config->description)) {
+		r = make(in, fd >= 0 ? fd : -1);
+		return r < 0 ? r : virtio_bus_add(&in->vm->virtio, &in->dev.base);
 	}
-	evdev_init(&in->evdev, &in->dev, &o);
-	if (fd < 0) {
+	if (fd != -ENODEV || !config->wait) {
+		log_msg(LOG_ERR, "%s: %s", in->name, err);
+		return fd;
+	}
+	r = virtio_bus_reserve(&in->vm->virtio);
+	if (r >= 0) {
+		in->place = (unsigned)r;
+		in->is_expected = true;
 		start_watch(in->vm);
-		return 0;
 	}
-	return evdev_attach(&in->evdev, fd);
+	return r < 0 ? r : 0;
 }
 
 void vm_evdev_finish(struct vm *vm)

@@ -10,14 +10,12 @@
 #include "vmm/vm_input.h"
 
 /**
- * vm_evdev_open - find and describe what @config means, before the guest's device is made
- * @fd: the host's device, the caller's; -1 when it is absent and may come later
+ * vm_evdev_start - find the device that @in->config means, and make the guest's
+ *
+ * One that is absent and may come later is made from its saved description, or, without one, gets a place on the bus and is made when it comes.
  * Return: 0 or -errno (logged).
  */
-int vm_evdev_open(const struct config_input_device *config, int *fd, struct input_desc *desc);
-
-/* @in->dev is made. @fd becomes its, also on failure. Return: 0 or -errno (logged). */
-int vm_evdev_init(struct vm_input *in, int fd);
+int vm_evdev_start(struct vm_input *in);
 void vm_evdev_finish(struct vm *vm); /* accepts what has not been made; the host has its devices back */
 
 /* All of them go to the guest, or to the host. */

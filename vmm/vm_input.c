@@ -43,25 +43,23 @@ static const struct input_source_ops source_ops = {.light = on_light, .running =
 
 static int init_device(struct vm *vm, struct vm_input *in, unsigned n)
 {
-	const struct config_input_device *config = in->config;
 	struct input_desc desc;
-	int fd = -1, r = 0;
 
-	if (config->type == INPUT_EVDEV) {
-		r = vm_evdev_open(config, &fd, &desc);
-	} else {
-		input_desc_make(&desc, config->type, n);
-	}
-	if (r < 0) {
-		return r;
-	}
 	in->vm = vm;
-	in->name = config->name;
-	input_init(&in->dev, &desc, &vm->loop, &vm->mem);
-	input_set_source(&in->dev, &source_ops, in);
+	in->name = in->config->name;
 	vm->ninputs++;
-	r = config->type == INPUT_EVDEV ? vm_evdev_init(in, fd) : 0;
-	return r < 0 ? r : virtio_bus_add(&vm->virtio, &in->dev.base);
+	if (in->config->type == INPUT_EVDEV) {
+		return vm_evdev_start(in);
+	}
+	input_desc_make(&desc, in->config->type, n);
+	vm_input_make(in, &desc);
+	return virtio_bus_add(&vm->virtio, &in->dev.base);
+}
+
+void vm_input_make(struct vm_input *in, const struct input_desc *desc)
+{
+	input_init(&in->dev, desc, &in->vm->loop, &in->vm->mem);
+	input_set_source(&in->dev, &source_ops, in);
 }
 
 int vm_input_init(struct vm *vm)

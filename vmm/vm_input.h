@@ -23,6 +23,8 @@ struct vm_input {
 	struct vm *vm;
 	const struct config_input_device *config;
 	const char *name;
+	unsigned place; /* on the virtio bus, of a device of the host that is not there yet: dev and evdev are zeroed memory until it comes */
+	bool is_expected; /* place counts */
 	uint8_t held[CONTROL_CONNS_MAX][KEY_CNT / 8]; /* pressed by a connection, and not released since */
 	bool touched[CONTROL_CONNS_MAX]; /* it moved fingers */
 };
@@ -30,6 +32,9 @@ struct vm_input {
 /* Return: 0 or -errno (logged). */
 int vm_input_init(struct vm *vm);
 void vm_input_finish(struct vm *vm); /* accepts what has not been made */
+
+/* The device itself, which is none of the bus's yet. For vm_evdev.c. */
+void vm_input_make(struct vm_input *in, const struct input_desc *desc);
 
 /* Return: NULL when there is none of that name. */
 struct vm_input *vm_input_find(struct vm *vm, const char *name);
