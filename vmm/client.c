@@ -456,6 +456,19 @@ int client_wait(const struct options *o)
  * ctl
  */
 
+/* A line that is longer than what a link holds, a picture in base64, which only an answer is that is no error. Return: whether its end came. */
+static bool pass_on(struct client_link *l, size_t *used)
+{
+	const char *rest = NULL;
+
+	while (!rest && l->len == sizeof(l->buf)) {
+		fwrite(l->buf, 1, l->len, stdout);
+		l->len = 0;
+		rest = read_line(l, used, -1);
+	}
+	return rest && puts(rest) >= 0;
+}
+
 int client_ctl(const struct options *o)
 {
 	const char *name = o->files[0], *text = o->events ? "{\"do\":\"subscribe\"}" : o->files[1], *line;
@@ -471,6 +484,10 @@ int client_ctl(const struct options *o)
 		line = NULL;
 	} else {
 		line = read_line(&l, &used, -1);
+	}
+	if (!line && l.len == sizeof(l.buf) && pass_on(&l, &used)) {
+		client_link_close(&l, &rd);
+		return EXIT_OK;
 	}
 	while (line) {
 		json_t *answer = json_loads(line, 0, NULL);
