@@ -359,29 +359,43 @@ static int gpu_2d_flush(struct gpu_backend *b, unsigned scanout, const struct di
 	return 0;
 }
 
-static int gpu_2d_read_cursor(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE])
+/* @order: how its pixels lie in memory. */
+static void read_pixels(enum gpu_format order, const uint8_t *p, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE])
 {
-	/* Which byte is alpha, red, green, blue; 4: there is none. */
+	/*
+	 * Which byte is alpha, red, green, blue. A byte the format has no use for is alpha all the same: Linux has one format for all dumb buffers, B8G8R8X8, and says
+	 * nowhere that the one it makes a cursor of was painted with alpha.
+	 */
 	static const struct {
 		enum gpu_format format;
 		uint8_t a, r, g, b;
 	} orders[] = {
-		{GPU_FORMAT_B8G8R8A8, 3, 2, 1, 0}, {GPU_FORMAT_B8G8R8X8, 4, 2, 1, 0}, {GPU_FORMAT_A8R8G8B8, 0, 1, 2, 3}, {GPU_FORMAT_X8R8G8B8, 4, 1, 2, 3},
-		{GPU_FORMAT_R8G8B8A8, 3, 0, 1, 2}, {GPU_FORMAT_X8B8G8R8, 4, 3, 2, 1}, {GPU_FORMAT_A8B8G8R8, 0, 3, 2, 1}, {GPU_FORMAT_R8G8B8X8, 4, 0, 1, 2},
+		{GPU_FORMAT_B8G8R8A8, 3, 2, 1, 0}, {GPU_FORMAT_B8G8R8X8, 3, 2, 1, 0}, {GPU_FORMAT_A8R8G8B8, 0, 1, 2, 3}, {GPU_FORMAT_X8R8G8B8, 0, 1, 2, 3},
+		{GPU_FORMAT_R8G8B8A8, 3, 0, 1, 2}, {GPU_FORMAT_X8B8G8R8, 0, 3, 2, 1}, {GPU_FORMAT_A8B8G8R8, 0, 3, 2, 1}, {GPU_FORMAT_R8G8B8X8, 3, 0, 1, 2},
 	};
-	const struct image *im = &find(from(b), id)->image;
-	const uint8_t *p = im->map;
 
 	for (size_t f = 0; f < sizeof(orders) / sizeof(orders[0]); f++) {
-		if (orders[f].format != im->format) {
+		if (orders[f].format != order) {
 			continue;
 		}
 		for (unsigned i = 0; i < DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE; i++, p += 4) {
-			uint32_t alpha = orders[f].a < 4 ? p[orders[f].a] : 0xff;
-
-			image[i] = alpha << 24 | (uint32_t)p[orders[f].r] << 16 | (uint32_t)p[orders[f].g] << 8 | p[orders[f].b];
+			image[i] = (uint32_t)p[orders[f].a] << 24 | (uint32_t)p[orders[f].r] << 16 | (uint32_t)p[orders[f].g] << 8 | p[orders[f].b];
 		}
 	}
+}
+
+static int gpu_2d_read_cursor(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE])
+{
+	const struct resource *res = find(from(b), id);
+	struct walk w = {.iov = res->iov, .left = res->niov};
+	uint8_t pixels[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE * GPU_BYTES_PER_PIXEL] = {0};
+
+	if (res->image.map) {
+		read_pixels(res->image.format, res->image.map, image);
+		return 0;
+	}
+	walk_copy(&w, 0, pixels, sizeof(pixels));
+	read_pixels(GPU_FORMAT_B8G8R8A8, pixels, image);
 	return 0;
 }
 

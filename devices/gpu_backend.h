@@ -57,7 +57,7 @@ struct gpu_backend_ops {
 	/* The rectangle of what the scanout shows has changed: brings its picture up to date. */
 	int (*flush)(struct gpu_backend *b, unsigned scanout, const struct display_rect *r);
 
-	/* A 2D resource of GPU_CURSOR_SIZE both ways as struct display_cursor wants it. */
+	/* A 2D resource of DISPLAY_CURSOR_SIZE both ways, or a blob that begins with so many pixels, as struct display_cursor wants it. */
 	int (*read_cursor)(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE]);
 
 	/* Everything is gone. */

@@ -172,7 +172,11 @@ static enum gpu_wire_type transfer_to_host_2d(struct gpu *g, struct gpu_command 
 	if (!res) {
 		return no_resource(g, id);
 	}
-	if (res->is_blob || !res->has_backing) {
+	if (res->is_blob) {
+		/* Linux does that to its dumb buffers, blobs or not, before it flushes them; there is no image to bring up to date. */
+		return GPU_RESP_OK_NODATA;
+	}
+	if (!res->has_backing) {
 		return gpu_refuse(g, GPU_RESP_ERR_UNSPEC, "transfer to resource %u, which has nothing to take from", id);
 	}
 	if (!display_rect_is_inside(&r, res->width, res->height)) {
@@ -385,6 +389,14 @@ static enum gpu_wire_type move_cursor(struct gpu *g, struct gpu_command *c)
 	return GPU_RESP_OK_NODATA;
 }
 
+static bool is_cursor(const struct gpu_resource *res)
+{
+	if (res->is_blob) {
+		return res->size >= DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE * GPU_BYTES_PER_PIXEL;
+	}
+	return res->width == DISPLAY_CURSOR_SIZE && res->height == DISPLAY_CURSOR_SIZE;
+}
+
 static enum gpu_wire_type update_cursor(struct gpu *g, struct gpu_command *c)
 {
 	uint32_t i = le32_get(c->in.cursor.pos.scanout_id), id = le32_get(c->in.cursor.resource_id);
@@ -402,7 +414,7 @@ static enum gpu_wire_type update_cursor(struct gpu *g, struct gpu_command *c)
 	if (!res) {
 		return no_resource(g, id);
 	}
-	if (res->is_blob || res->width != DISPLAY_CURSOR_SIZE || res->height != DISPLAY_CURSOR_SIZE) {
+	if (!is_cursor(res)) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "resource %u is no cursor: %u x %u", id, res->width, res->height);
 	}
 	r = g->backend->ops->read_cursor(g->backend, id, image);
