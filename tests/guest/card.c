@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <virtgpu_drm.h>
+
 static uint64_t address(const void *p)
 {
 	return (uintptr_t)p;
@@ -203,4 +205,20 @@ bool card_flip(const struct card *c, unsigned screen, const struct buffer *b)
 		return false;
 	}
 	return true;
+}
+
+bool card_sync(const struct card *c)
+{
+	/* A resource is made by a command with a fence, in the same queue as all others. */
+	struct drm_virtgpu_resource_create create = {.target = 2, .format = 2, .bind = 2, .width = 1, .height = 1, .depth = 1, .array_size = 1, .size = 4096};
+	struct drm_virtgpu_3d_wait wait = {0};
+	struct drm_gem_close gone = {0};
+	bool good;
+
+	if (ioctl(c->fd, DRM_IOCTL_VIRTGPU_RESOURCE_CREATE, &create) != 0) {
+		return false;
+	}
+	wait.handle = gone.handle = create.bo_handle;
+	good = ioctl(c->fd, DRM_IOCTL_VIRTGPU_WAIT, &wait) == 0;
+	return ioctl(c->fd, DRM_IOCTL_GEM_CLOSE, &gone) == 0 && good;
 }

@@ -50,4 +50,10 @@ int card_edid(const struct card *c, unsigned screen, uint8_t *data, uint32_t len
 /* Shows @b on a screen and waits until the kernel says so. */
 bool card_flip(const struct card *c, unsigned screen, const struct buffer *b);
 
+/*
+ * Waits until the device has done everything it was told before: the driver itself does not wait for what it sends of a picture, and who paints on changes what is
+ * not yet on its way. (The cursor has a queue of its own, which this says nothing about.)
+ */
+bool card_sync(const struct card *c);
+
 #endif

@@ -114,12 +114,34 @@ static bool screen(int at, unsigned *s)
 	return true;
 }
 
+/* The end of a command that shows something: what was painted until now is on the screen, what is painted next is not. @what: more for the answer. */
+static bool shown(const char *what)
+{
+	if (!card_sync(&card)) {
+		return fail("wait");
+	}
+	printf("kms: ok %s%s%s\n", words[0], *what ? " " : "", what);
+	return true;
+}
+
 static uint64_t now_us(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* The end of a command whose time is of interest. */
+static bool took(uint64_t start_us)
+{
+	char text[24];
+
+	if (!card_sync(&card)) {
+		return fail("wait");
+	}
+	snprintf(text, sizeof(text), "%lu", (unsigned long)(now_us() - start_us));
+	return shown(text);
 }
 
 static void say_edid(unsigned s)
@@ -240,8 +262,7 @@ static bool do_set(void)
 	if (ioctl(card.fd, DRM_IOCTL_MODE_SETCRTC, &c) != 0) {
 		return fail("mode");
 	}
-	printf("kms: ok set %s\n", own ? "own" : "made");
-	return true;
+	return shown(own ? "own" : "made");
 }
 
 static bool do_off(void)
@@ -256,8 +277,7 @@ static bool do_off(void)
 	if (ioctl(card.fd, DRM_IOCTL_MODE_SETCRTC, &c) != 0) {
 		return fail("mode");
 	}
-	printf("kms: ok off\n");
-	return true;
+	return shown("");
 }
 
 static bool do_flip(void)
@@ -271,8 +291,7 @@ static bool do_flip(void)
 	if (!card_flip(&card, s, b)) {
 		return fail("flip");
 	}
-	printf("kms: ok flip\n");
-	return true;
+	return shown("");
 }
 
 static bool do_dirty(void)
@@ -296,8 +315,7 @@ static bool do_dirty(void)
 	if (ioctl(card.fd, DRM_IOCTL_MODE_DIRTYFB, &d) != 0) {
 		return fail("dirty");
 	}
-	printf("kms: ok dirty %u\n", d.num_clips);
-	return true;
+	return shown("");
 }
 
 /* @c without the screen, which is word 1. */
@@ -378,8 +396,7 @@ static bool do_flips(void)
 			return fail("flip");
 		}
 	}
-	printf("kms: ok flips %lu\n", (unsigned long)(now_us() - start));
-	return true;
+	return took(start);
 }
 
 static bool do_damage(void)
@@ -400,8 +417,7 @@ static bool do_damage(void)
 			return fail("dirty");
 		}
 	}
-	printf("kms: ok damage %lu\n", (unsigned long)(now_us() - start));
-	return true;
+	return took(start);
 }
 
 static bool do_watch(void)
@@ -465,6 +481,26 @@ static bool do_write(void)
 	return done(text_write(words + 1, nwords - 1));
 }
 
+static bool do_sh(void)
+{
+	static char text[4096];
+	size_t len = 0;
+	int status;
+
+	for (int i = 1; i < nwords && len < sizeof(text); i++) {
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s ", words[i]);
+	}
+	if (len >= sizeof(text)) {
+		return fail_with(E2BIG, "command line");
+	}
+	status = system(text);
+	if (status != 0) {
+		return fail_with(ECANCELED, text);
+	}
+	printf("kms: ok sh\n");
+	return true;
+}
+
 static bool do_close(void)
 {
 	for (unsigned i = 0; i < BUFFERS; i++) {
@@ -503,6 +539,7 @@ static const struct command {
 	{"write", "WORD...", "to the text console", 1, do_write},
 	{"text", "", "what the text console shows, row by row", 0, do_text},
 	{"font", "", "how it writes that", 0, do_font},
+	{"sh", "WORD...", "a shell's command; what it says comes before the answer", 1, do_sh},
 	{"close", "", "no buffers any more, and the screens go back to the text console", 0, do_close},
 };
 
