@@ -52,7 +52,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check bench run man format format-check tidy install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check check-long bench run man format format-check tidy install uninstall
 
 all: $(OUT)/tinyvmm
 ifeq ($(MODE),release)
@@ -65,6 +65,7 @@ help:
 	@echo 'make run          a guest shell on this terminal; without one, boot, report, power off'
 	@echo 'make check        every test; real guests run in the host VM where there is no KVM'
 	@echo 'make check-unit   the tests that need no KVM'
+	@echo 'make check-long   what make check leaves out because it takes long or needs large images'
 	@echo 'make man          the manual pages, build/man'
 	@echo 'make format       tools/format; make format-check only says what it would do'
 	@echo 'make tidy         clang-tidy; minutes'
@@ -164,9 +165,9 @@ check-unit: check-unit-build
 	$(Q)rm -f build/counts
 	$(Q)tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS)
 
-SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md,$(wildcard tests/system/*)))
+SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long,$(wildcard tests/system/*)))
 check: check-unit-build
-	$(Q)tools/deps.sh guest images && guest-images/rootfs
+	$(Q)tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu
 	$(Q)rm -rf build/counts build/hostvm && mkdir -p build/hostvm; failed=0; \
 	tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS) || failed=1; \
 	tests/run --junit build/hostvm.xml --counts build/counts tests/hostvm_test tests/make_run_test || failed=1; \
@@ -174,6 +175,13 @@ check: check-unit-build
 	tools/with-kvm --timeout 2400 tests/run --junit build/hostvm/system.xml --counts build/hostvm/counts $(SYSTEM_TESTS) || failed=1; \
 	cat build/hostvm/counts >> build/counts || { echo '0 1 0' >> build/counts; failed=1; }; \
 	tests/run --sum build/counts && [ $$failed = 0 ]
+
+LONG_TESTS := $(sort $(wildcard tests/system/long/*))
+check-long:
+	$(Q)tools/deps.sh build test guest images
+	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
+	$(Q)guest-images/rootfs && guest-images/desktop
+	$(Q)mkdir -p build/hostvm; tools/with-kvm --timeout 2400 tests/run --junit build/hostvm/long.xml $(LONG_TESTS)
 
 # Not a check: nothing is expected of the numbers yet. In the host VM everywhere, so that they can be compared.
 bench:

@@ -37,14 +37,14 @@ def more(g):
     g.scene("two flips between two pictures", "create 6 640 400", "paint 6 scene 17", "flip 0 6", "paint 5 scene 18", "flip 0 5")
     g.kms("create 7 1 1 bare")
     g.kms("create 8 8192 1 bare")
-    g.scene("a buffer that is removed leaves its screen dark", "remove 4")
+    g.kms("remove 4")
+    g.dark(1)
+    g.kms("close")
 
 
 def cursors(g):
-    """The cursor in the screenshot, which QEMU's has not. On what more() has left."""
-    g.kms("create 9 64 64 argb")
-    g.kms("paint 9 cursor 0")
-    g.scene("a cursor in the middle", "cursor 0 9 3 5", "move 0 200 100", screens=[0], cursor=True)
+    """The cursor in the screenshot, which QEMU's has not."""
+    g.scene("a cursor in the middle", "create 1 640 400", "paint 1 scene 30", "set 0 1 640 400", "create 9 64 64 argb", "paint 9 cursor 0", "cursor 0 9 3 5", "move 0 200 100", screens=[0], cursor=True)
     for name, x, y in (("over the upper left corner", -10, -20), ("over the lower right corner", 630, 370), ("one pixel of it", 639, 399), ("all outside", 640, 5)):
         g.scene(f"a cursor {name}", f"move 0 {x} {y}", screens=[0], cursor=True)
     g.scene("a screenshot without it", "move 0 300 200", screens=[0])
@@ -52,4 +52,4 @@ def cursors(g):
     g.scene("painting the buffer is no new cursor", screens=[0], cursor=True)
     g.scene("setting it is", "cursor 0 9 0 0", screens=[0], cursor=True)
     g.scene("a hidden cursor", "nocursor 0", screens=[0], cursor=True)
-    g.kms("close")
+    g.scene("and shown again, with another picture", "paint 9 cursor 0", "cursor 0 9 63 63", screens=[0], cursor=True)

@@ -48,6 +48,16 @@ class Gone(Exception):
     """The guest ended, or said nothing that was waited for, or a command failed."""
 
 
+def until(get, good, seconds=30):
+    """The first of what @get returns that is good, or the last."""
+    end = time.monotonic() + seconds
+    while True:
+        got = get()
+        if good(got) or time.monotonic() > end:
+            return got
+        time.sleep(0.2)
+
+
 def initrd(*programs, name="tests.cpio", **files):
     """A further initrd with programs in /bin: paths, and name=text for scripts."""
     root = os.path.join(WORK, "initrd")
@@ -75,7 +85,7 @@ class Guest:
         self.name, self.do, self.append, self.memory, self.screens, self.size, self.blob = name, do, append, memory, screens, size, blob
         self.initrds = [f"{GUEST}/initramfs.cpio", f"{GPU}/gpu.cpio", *(initrds or [initrd("build/guest/kms")])]
         self.extra, self.text, self.sock, self.shots, self.process = list(extra), "", None, 0, None
-        self.model = kmsmodel.Model(screens, blob)
+        self.model, self.kept = kmsmodel.Model(screens, blob), {}
 
     def __enter__(self):
         self.start()
@@ -127,10 +137,10 @@ class Guest:
         self.wait(r"^kms: ready\n")
 
     def kms(self, command, seconds=120):
-        """Does a command and returns its lines, without `kms: `."""
+        """Does a command and returns its lines, without `kms: `; the last one is the answer."""
         self.type(command + "\n")
         got = self.wait(rf"^kms: (ok|error) {command.split()[0]}\b.*\n", seconds)
-        lines = [line[5:] for line in got.splitlines() if line.startswith("kms: ")]
+        lines = [line.removeprefix("kms: ") for line in got.splitlines()]
         if not lines[-1].startswith("ok"):
             raise Gone(lines[-1])
         self.model.apply(command)
@@ -140,11 +150,12 @@ class Guest:
         """Does commands, and looks whether the screens (default: all that are on) show what they must."""
         for command in commands:
             self.kms(command)
-        why = ""
+        why, self.kept[name] = "", []
         for s in range(self.screens) if screens is None else screens:
             want = self.model.expected(s, cursor)
             if want:
                 got = self.shot(s, cursor)
+                self.kept[name].append(got)
                 os.makedirs(KEEP, exist_ok=True)
                 wrong = picture.compare(got, want, tolerance, out=f"{KEEP}/{self.monitor}-{self.name}-{re.sub('[^a-z0-9]+', '-', name.lower())}-{s}")
                 why += f"screen {s}: {wrong}\n" if wrong else ""
@@ -159,7 +170,8 @@ class Tinyvmm(Guest):
     monitor = "tinyvmm"
 
     def command(self):
-        gpu = ["--set", "gpu.mode=2d", "--set", f"gpu.size={self.size[0]}x{self.size[1]}", "--set", f"gpu.scanouts={self.screens}", "--set", f"gpu.blob={str(self.blob).lower()}"]
+        gpu = ["--set", "gpu.mode=2d", "--set", f"gpu.size={self.size[0]}x{self.size[1]}", "--set", f"gpu.scanouts={self.screens}", "--set", f"gpu.blob={str(self.blob).lower()}",
+               "--set", "gpu.max_host_memory=1G"]
         return [TINYVMM, "run", "--name", self.name, "--kernel", f"{GUEST}/vmlinux", *[w for i in self.initrds for w in ("--initrd", i)], "--memory", self.memory,
                 "--append", f"quiet loglevel=1 tinyvmm.do={self.do} {self.append}", "--set", "console.type=socket", *gpu, *self.extra]
 
@@ -167,6 +179,15 @@ class Tinyvmm(Guest):
         log = open(os.path.join(WORK, f"{self.name}.log"), "wb")
         self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
+        self.sock = self.connect(os.path.join(WORK, "tinyvmm", self.name, "console.sock"))
+
+    def restarted(self, seconds=60):
+        """Waits until the guest has ended, and listens to the next one on the same socket."""
+        self.sock.settimeout(seconds)
+        while self.sock.recv(65536):
+            pass
+        self.sock.close()
+        self.text, self.model = "", kmsmodel.Model(self.screens, self.blob)
         self.sock = self.connect(os.path.join(WORK, "tinyvmm", self.name, "console.sock"))
 
     def verb(self, *args, seconds=60):
@@ -184,11 +205,35 @@ class Tinyvmm(Guest):
         return self.ctl(do="stats")
 
     def shot(self, screen=0, cursor=False):
+        """From the control socket: as `tinyvmm screenshot` gets it, without the time that PNG takes."""
+        with self.connect(os.path.join(WORK, "tinyvmm", self.name, "control.sock")) as sock:
+            sock.sendall(json.dumps({"do": "screenshot", "scanout": screen, "cursor": cursor}).encode() + b"\n")
+            line, fds, _, _ = socket.recv_fds(sock, 65536, 4)
+        answer = json.loads(line)
+        if not answer["ok"]:
+            raise Gone(answer["error"]["text"])
+        with os.fdopen(fds[0], "rb") as f:
+            f.seek(0)
+            data = f.read()
+        width, height, stride = answer["width"], answer["height"], answer["stride"]
+        if stride != width * 4:
+            data = b"".join(data[y * stride:y * stride + width * 4] for y in range(height))
+        rgb = bytearray(width * height * 3)
+        rgb[0::3], rgb[1::3], rgb[2::3] = data[2::4], data[1::4], data[0::4]
+        return picture.Picture(width, height, rgb)
+
+    def png(self, *options):
+        """By the verb."""
         path = self.shot_path("png")
-        code, text = self.verb("screenshot", "--scanout", str(screen), *(["--cursor"] if cursor else []), self.name, path)
+        code, text = self.verb("screenshot", *options, self.name, path)
         if code != 0:
             raise Gone(text)
         return picture.read(path)
+
+    def dark(self, screen):
+        """Nothing is shown there."""
+        code, text = self.verb("screenshot", "--scanout", str(screen), self.name, self.shot_path("png"))
+        check(f"screen {screen} shows nothing", code == 1 and "shows nothing" in text, text)
 
     def pid(self):
         return self.process.pid
@@ -216,7 +261,7 @@ class Qemu(Guest):
     """-M microvm: the same bus as tinyvmm's."""
 
     monitor = "qemu"
-    machine = ("-M", "microvm,accel=kvm,rtc=on,isa-serial=off", "-cpu", "host")
+    machine = ("-M", "microvm,accel=kvm,rtc=on,isa-serial=off", "-global", "virtio-mmio.force-legacy=false", "-cpu", "host")
 
     def start(self):
         program, env = qemu_program()
