@@ -18,6 +18,17 @@
  * Between host and guest.
  */
 
+/* Whether the guest (@wanted) is to have one of the devices, or the host. */
+static bool any_is(const struct vm *vm, bool wanted)
+{
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		if (vm->input[i].evdev.in && vm->input[i].evdev.is_wanted == wanted) {
+			return true;
+		}
+	}
+	return false;
+}
+
 void vm_evdev_want(struct vm *vm, bool wanted)
 {
 	for (unsigned i = 0; i < vm->ninputs; i++) {
@@ -30,12 +41,8 @@ void vm_evdev_want(struct vm *vm, bool wanted)
 static void on_chord(void *ctx, bool release)
 {
 	const struct vm_input *in = ctx;
-	bool any = false;
 
-	for (unsigned i = 0; i < in->vm->ninputs; i++) {
-		any = any || (in->vm->input[i].evdev.in && in->vm->input[i].evdev.is_wanted);
-	}
-	vm_evdev_want(in->vm, !release && !any);
+	vm_evdev_want(in->vm, !release && !any_is(in->vm, true));
 }
 
 static void start_watch(struct vm *vm);
@@ -93,9 +100,12 @@ static int make(struct vm_input *in, int fd)
 /* The first time that it is there: the guest finds a new device. */
 static int plug(struct vm_input *in, int fd)
 {
+	/* It goes where the others are. */
+	bool wanted = any_is(in->vm, true) || !any_is(in->vm, false);
 	int r = make(in, fd);
 
 	if (r == 0) {
+		evdev_want(&in->evdev, wanted);
 		r = virtio_bus_plug(&in->vm->virtio, in->place, &in->dev.base);
 	}
 	/* Whatever went wrong would go wrong again. */
