@@ -8,7 +8,7 @@ set -euo pipefail
 
 build="gcc g++ make libc6-dev libtomlplusplus-dev libjansson-dev liburing-dev libevdev-dev libpng-dev libxkbcommon-dev"
 guest="busybox-static cpio xz-utils zstd gcc libc6-dev ca-certificates"
-test="clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev acpica-tools expect procps git binutils python3 e2fsprogs libxml2-utils scdoc edid-decode python3-yaml python3-jsonschema xkb-data libx11-data libdrm-dev"
+test="clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev acpica-tools expect procps git binutils python3 e2fsprogs libxml2-utils scdoc edid-decode python3-yaml python3-jsonschema evemu-tools xkb-data libx11-data libdrm-dev"
 
 images="mmdebstrap erofs-utils e2fsprogs fakechroot fakeroot uidmap apt cpio busybox-static"
 gpu="xvfb libgl1-mesa-dri libgl1 libegl1 libepoxy0 libgbm1 libsdl2-2.0-0 libsdl2-image-2.0-0 libvirglrenderer1"

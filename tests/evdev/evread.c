@@ -117,14 +117,23 @@ static void light(const char *path, const char *code, const char *value)
 	say_ready();
 }
 
-/* Return: false when nothing came for so long, or the device is gone. */
-static bool next_event(struct reader *r, struct input_event *ev, int timeout_ms)
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Return: false when nothing came until then, or the device is gone. */
+static bool next_event(struct reader *r, struct input_event *ev, int64_t end_ms)
 {
 	if (r->next == r->n) {
 		struct pollfd fd = {.fd = r->fd, .events = POLLIN};
+		int64_t left_ms = end_ms - now_ms();
 		ssize_t got;
 
-		if (poll(&fd, 1, timeout_ms) <= 0) {
+		if (left_ms <= 0 || poll(&fd, 1, (int)left_ms) <= 0) {
 			return false;
 		}
 		if (r->slow_us) {
@@ -144,10 +153,12 @@ static bool next_event(struct reader *r, struct input_event *ev, int timeout_ms)
 /* A whole frame that the device sent. Return: its events, the last a SYN_REPORT; 0 as above. */
 static unsigned next_frame(struct reader *r, struct frames_event *frame, unsigned max, int timeout_ms)
 {
+	/* What is passed over keeps nobody waiting: a key that is held repeats for ever. */
+	int64_t end_ms = now_ms() + timeout_ms;
 	struct input_event ev;
 	unsigned n = 0;
 
-	while (next_event(r, &ev, timeout_ms)) {
+	while (next_event(r, &ev, end_ms)) {
 		bool is_report = ev.type == EV_SYN && ev.code == SYN_REPORT;
 		/* Value 1: the kernel split a frame that was too long for it, or repeats a key by itself. */
 		bool is_end = is_report && ev.value == 0;
@@ -192,7 +203,7 @@ static void events(const char *path, unsigned n, int timeout_ms)
 	struct input_event ev;
 
 	say_ready();
-	for (unsigned i = 0; i < n && next_event(&r, &ev, timeout_ms); i++) {
+	for (unsigned i = 0; i < n && next_event(&r, &ev, now_ms() + timeout_ms); i++) {
 		printf("%u %u %d\n", ev.type, ev.code, ev.value);
 		fflush(stdout);
 	}
