@@ -359,11 +359,18 @@ static void test_gpu_scattered_backing(void **state)
 	(void)state;
 	paint(mem, "ARGB", W * 4, &all, 9);
 	srand(8);
-	for (uint32_t at = 0, to = 3 * LEN; at < LEN; n++) {
-		uint32_t len = 1 + (uint32_t)rand() % 7;
+	for (uint32_t at = 0, up = 0, down = 3 * LEN; at < LEN; n++) {
+		uint32_t len = 1 + (uint32_t)rand() % 7, to;
 
 		len = len < LEN - at ? len : LEN - at;
-		to -= len + (uint32_t)rand() % 3; /* backwards, with gaps */
+		/* Upwards from one end or downwards from the other, some next to each other, some with gaps. */
+		if (rand() % 2) {
+			to = up + (uint32_t)rand() % 2;
+			up = to + len;
+		} else {
+			down -= len + (uint32_t)rand() % 2;
+			to = down;
+		}
 		memcpy(tdrv_ptr(&v.d, place + to, len), tdrv_ptr(&v.d, mem + at, len), len);
 		e[n] = (struct gpudrv_entry){.addr = place + to, .len = len};
 		at += len;
@@ -725,11 +732,17 @@ static void test_gpu_batch_has_one_interrupt(void **state)
 {
 	struct gpu_wire_cursor c = {.hdr.type = le32_of(GPU_CMD_MOVE_CURSOR)};
 	struct gpu_wire_hdr info = {.type = le32_of(GPU_CMD_GET_DISPLAY_INFO)};
-	uint64_t at = tdrv_alloc(&v.d, sizeof(c), 8), answers = tdrv_alloc(&v.d, 32 * 408, 8);
 	uint32_t head, len, n = 0;
+	uint64_t at, answers;
 	unsigned irqs;
 
 	(void)state;
+	/* With event indexes the driver would hear of the first one only, however many there are. */
+	tdrv_start_without(&v.d, VIRTIO_F_EVENT_IDX);
+	v.in_gpa = tdrv_alloc(&v.d, 4096, 8);
+	v.out_gpa = tdrv_alloc(&v.d, sizeof(v.out), 8);
+	at = tdrv_alloc(&v.d, sizeof(c), 8);
+	answers = tdrv_alloc(&v.d, 32 * 408, 8);
 	memcpy(tdrv_ptr(&v.d, v.in_gpa, sizeof(info)), &info, sizeof(info));
 	for (unsigned i = 0; i < 32; i++) {
 		tdrv_add(&v.d, GPU_CONTROLQ, v.in_gpa, sizeof(info), answers + 408 * i, 408);
