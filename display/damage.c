@@ -78,7 +78,7 @@ static struct display_rect melt(struct display_damage *d, struct display_rect r)
 /* Melts the cheapest two of the list and @r. Return: what is not in the list then. */
 static struct display_rect make_room(struct display_damage *d, const struct display_rect *r)
 {
-	struct display_rect merged = *r;
+	struct display_rect merged;
 	unsigned a = 0, b = d->n; /* b == d->n: @r itself */
 	int64_t best = INT64_MAX;
 

@@ -187,9 +187,9 @@ static uint8_t shape_of(uint32_t width, uint32_t height)
 {
 	static const uint8_t shapes[][2] = {{1, 1}, {5, 4}, {4, 3}, {15, 9}, {16, 9}, {16, 10}};
 
-	for (uint8_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
 		if ((uint64_t)width * shapes[i][1] == (uint64_t)height * shapes[i][0]) {
-			return i;
+			return (uint8_t)i;
 		}
 	}
 	return 8;

@@ -832,6 +832,27 @@ static void check_screen(struct load *l)
 	}
 }
 
+/* Sizes that no output has, and outputs that cannot show one picture. */
+static void check_gpu(struct load *l)
+{
+	const struct config *cfg = l->cfg;
+	uint64_t need = 0;
+
+	if (cfg->gpu.size.n > cfg->gpu.scanouts) {
+		whole_mistake(l, config_where(cfg, "gpu.size"), "gpu.size has %u sizes, but gpu.scanouts is %u", cfg->gpu.size.n, cfg->gpu.scanouts);
+		return;
+	}
+	for (unsigned i = 0; i < cfg->gpu.scanouts; i++) {
+		unsigned size = i < cfg->gpu.size.n ? i : cfg->gpu.size.n - 1;
+
+		need += (uint64_t)cfg->gpu.size.item[size].width * cfg->gpu.size.item[size].height * 4;
+	}
+	if (cfg->gpu.mode != GPU_OFF && need > cfg->gpu.max_host_memory) {
+		fprintf(l->report, "%s: warning: gpu.max_host_memory is %" PRIu64 "M, but one picture for each output takes %" PRIu64 "M\n",
+			config_where(cfg, "gpu.max_host_memory"), cfg->gpu.max_host_memory >> 20, (need + (1 << 20) - 1) >> 20);
+	}
+}
+
 /* What only makes sense together, and what this host has. */
 static void check_whole(struct load *l, const char *path)
 {
@@ -858,6 +879,7 @@ static void check_whole(struct load *l, const char *path)
 	}
 	check_disks(l);
 	check_inputs(l);
+	check_gpu(l);
 	if (cfg->gpu.mode != GPU_OFF && cfg->ninputs == 0) {
 		add_inputs(l);
 	}

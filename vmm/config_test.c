@@ -507,7 +507,8 @@ static void test_config_load_a_display_has_a_keyboard_and_a_tablet(void **state)
 
 static void test_config_load_sizes_of_outputs(void **state)
 {
-	const char *sets[] = {"gpu.size=[\"1920x1080\", \"64x16384\"]"};
+	const char *sets[] = {"gpu.size=[\"1920x1080\", \"64x16384\"]", "gpu.scanouts=2"};
+	const char *large[] = {"gpu.size=16384x8192", "gpu.scanouts=2", "gpu.mode=2d"};
 	struct config cfg;
 	char *report;
 
@@ -518,10 +519,15 @@ static void test_config_load_sizes_of_outputs(void **state)
 	assert_int_equal(cfg.gpu.size.item[0].height, 800);
 	free(report);
 	config_finish(&cfg);
-	assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n", sets, 1, &report), 0);
+	assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n", sets, 2, &report), 0);
 	assert_int_equal(cfg.gpu.size.n, 2);
 	assert_int_equal(cfg.gpu.size.item[0].width, 1920);
 	assert_int_equal(cfg.gpu.size.item[1].height, 16384);
+	free(report);
+	config_finish(&cfg);
+	assert_one_mistake("[boot]\nkernel='k'\n[gpu]\nsize=['640x480','800x600']\n", "vm.toml:4:6: error: gpu.size has 2 sizes, but gpu.scanouts is 1");
+	assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n", large, 3, &report), 0);
+	assert_non_null(strstr(report, "warning: gpu.max_host_memory is 256M, but one picture for each output takes 1024M"));
 	free(report);
 	config_finish(&cfg);
 }
