@@ -52,7 +52,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check check-long bench run man format format-check tidy install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check check-long bench run guest-kernel man format format-check tidy install uninstall
 
 all: $(OUT)/tinyvmm
 ifeq ($(MODE),release)
@@ -66,6 +66,7 @@ help:
 	@echo 'make check        every test; real guests run in the host VM where there is no KVM'
 	@echo 'make check-unit   the tests that need no KVM'
 	@echo 'make check-long   what make check leaves out because it takes long or needs large images'
+	@echo 'make guest-kernel a small Linux for guests, from source; ten minutes, once'
 	@echo 'make man          the manual pages, build/man'
 	@echo 'make format       tools/format; make format-check only says what it would do'
 	@echo 'make tidy         clang-tidy; minutes'
@@ -159,7 +160,7 @@ check-unit-build:
 	$(Q)+for m in $(UNIT_MODES); do $(MAKE) -s $(JOBS) MODE=$$m WERROR=1 all tests || exit 1; done
 	$(Q)+$(MAKE) -s $(JOBS) MODE=fuzz WERROR=1 fuzzers
 
-UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/docs_test tests/man_test tests/completion_test tests/input_test tests/format_test tests/picture_test \
+UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/docs_test tests/man_test tests/completion_test tests/input_test tests/format_test tests/picture_test tests/guest_kernel_test \
 	'headers=$(MAKE) -s headers' tools/check-deps.sh tests/fuzz/replay
 check-unit: check-unit-build
 	$(Q)rm -f build/counts
@@ -194,6 +195,10 @@ run:
 	$(Q)guest-images/build
 	$(Q)if [ -t 0 ] && [ -t 1 ]; then tools/with-kvm build/tinyvmm run vm.toml.example; else \
 		tools/with-kvm build/tinyvmm run --append 'quiet tinyvmm.do=report' vm.toml.example; fi
+
+guest-kernel:
+	$(Q)tools/deps.sh kernel
+	$(Q)guest-images/kernel
 
 MAN := $(patsubst docs/%.scd,build/man/%,$(sort $(wildcard docs/*.scd)))
 man: $(MAN)

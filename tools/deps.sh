@@ -3,7 +3,7 @@
 # Installs the Debian packages that building, testing and the guests need, saying which; through sudo where not root.
 # With INSTALL=0 it only says what is missing.
 #
-# usage: tools/deps.sh GROUP...     groups: build test guest images gpu
+# usage: tools/deps.sh GROUP...     groups: build test guest images kernel gpu
 set -euo pipefail
 
 build="gcc g++ make libc6-dev libtomlplusplus-dev libjansson-dev liburing-dev libevdev-dev libpng-dev libxkbcommon-dev"
@@ -11,6 +11,7 @@ guest="busybox-static cpio xz-utils zstd gcc libc6-dev ca-certificates"
 test="clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev acpica-tools expect procps git binutils python3 e2fsprogs libxml2-utils scdoc edid-decode python3-yaml python3-jsonschema evemu-tools xkb-data libx11-data libdrm-dev"
 
 images="mmdebstrap erofs-utils e2fsprogs fakechroot fakeroot uidmap apt cpio busybox-static"
+kernel="gcc make libc6-dev binutils flex bison bc libelf-dev xz-utils zstd apt"
 gpu="xvfb libgl1-mesa-dri libgl1 libegl1 libepoxy0 libgbm1 libsdl2-2.0-0 libsdl2-image-2.0-0 libvirglrenderer1"
 
 wanted=
@@ -20,6 +21,7 @@ for group in "$@"; do
 	guest) wanted="$wanted $guest" ;;
 	test) wanted="$wanted $test" ;;
 	images) wanted="$wanted $images" ;;
+	kernel) wanted="$wanted $kernel" ;;
 	gpu) wanted="$wanted $gpu" ;;
 	*) echo "deps: error: unknown group $group" >&2 && exit 2 ;;
 	esac
