@@ -124,7 +124,7 @@ def switches(pid, vcpu_thread):
                 text = f.read()
         except OSError:
             continue
-        if not re.match(rf"Name:\s+{vcpu_thread}", text):
+        if not re.match(rf"Name:\s+({vcpu_thread})", text):
             total += sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", text))
     return total
 

@@ -420,6 +420,27 @@ static bool do_damage(void)
 	return took(start);
 }
 
+static bool do_moves(void)
+{
+	struct drm_mode_cursor2 c = {.flags = DRM_MODE_CURSOR_MOVE};
+	uint64_t start = now_us();
+	unsigned s;
+	int32_t n = 0;
+
+	if (!screen(1, &s) || !numbers(2, &n, 1)) {
+		return false;
+	}
+	c.crtc_id = card.crtc[s];
+	for (int32_t i = 0; i < n; i++) {
+		c.x = i % 500;
+		c.y = i % 300;
+		if (ioctl(card.fd, DRM_IOCTL_MODE_CURSOR2, &c) != 0) {
+			return fail("cursor");
+		}
+	}
+	return took(start);
+}
+
 static bool do_watch(void)
 {
 	if (entries_watch() != 0) {
@@ -533,6 +554,7 @@ static const struct command {
 	{"churn", "N", "N buffers of 1 x 1 to 64 x 64, each made and removed", 1, do_churn},
 	{"flips", "SCREEN BUFFER BUFFER N", "one and the other, N times in all; says the microseconds", 4, do_flips},
 	{"damage", "BUFFER N X Y W H", "the same rectangle N times; says the microseconds", 6, do_damage},
+	{"moves", "SCREEN N", "moves the cursor N times; says the microseconds", 2, do_moves},
 	{"watch", "", "from now on the kernel counts the pieces of each buffer that is made", 0, do_watch},
 	{"entries", "", "of how many pieces, runs of neighbouring pages, the last buffer is made", 0, do_entries},
 	{"fragment", "MIB", "takes memory until so much is left, and gives back every second page", 1, do_fragment},

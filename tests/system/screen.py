@@ -204,18 +204,23 @@ class Tinyvmm(Guest):
     def stats(self):
         return self.ctl(do="stats")
 
-    def shot(self, screen=0, cursor=False):
-        """From the control socket: as `tinyvmm screenshot` gets it, without the time that PNG takes."""
+    def raw(self, screen=0, cursor=False):
+        """(width, height, stride, file of pixels: blue, green, red and one that says nothing) from the control socket: as `tinyvmm screenshot` gets it."""
         with self.connect(os.path.join(WORK, "tinyvmm", self.name, "control.sock")) as sock:
+            sock.settimeout(60)
             sock.sendall(json.dumps({"do": "screenshot", "scanout": screen, "cursor": cursor}).encode() + b"\n")
             line, fds, _, _ = socket.recv_fds(sock, 65536, 4)
         answer = json.loads(line)
         if not answer["ok"]:
             raise Gone(answer["error"]["text"])
-        with os.fdopen(fds[0], "rb") as f:
-            f.seek(0)
-            data = f.read()
-        width, height, stride = answer["width"], answer["height"], answer["stride"]
+        file = os.fdopen(fds[0], "rb")
+        file.seek(0)
+        return answer["width"], answer["height"], answer["stride"], file
+
+    def shot(self, screen=0, cursor=False):
+        width, height, stride, file = self.raw(screen, cursor)
+        with file:
+            data = file.read()
         if stride != width * 4:
             data = b"".join(data[y * stride:y * stride + width * 4] for y in range(height))
         rgb = bytearray(width * height * 3)
@@ -271,7 +276,7 @@ class Qemu(Guest):
                 with open(path, "rb") as f:
                     data = f.read()
                 out.write(data + bytes(-len(data) % 4))
-        command = [*program, *self.machine, "-smp", "1", "-m", self.memory, "-no-user-config", "-nodefaults",
+        command = [*program, *self.machine, "-smp", "1", "-m", self.memory, "-name", "guest,debug-threads=on", "-no-user-config", "-nodefaults",
                    "-display", "none", "-no-reboot", "-kernel", f"{GUEST}/vmlinux", "-initrd", f"{base}.cpio",
                    "-append", f"quiet loglevel=1 panic=-1 {self.append} console=hvc0 tinyvmm.do={self.do}",
                    "-chardev", f"socket,id=c,path={base}.console,server=on,wait=off", "-device", "virtio-serial-device", "-device", "virtconsole,chardev=c",
