@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,6 +35,36 @@ static int __attribute__((format(printf, 4, 5))) refuse(int r, char *err, size_t
 	return r;
 }
 
+/* Return: 0 or -errno; -EIO: the file ends before. One call does it unless it is more than 2 GiB. */
+static int read_file(int fd, uint64_t off, void *dst, uint64_t len)
+{
+	uint64_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pread(fd, (uint8_t *)dst + done, len - done, (off_t)(off + done));
+
+		if (n <= 0) {
+			return n < 0 ? -errno : -EIO;
+		}
+		done += (uint64_t)n;
+	}
+	return 0;
+}
+
+int boot_read_kernel(const struct boot_image *img, uint64_t off, void *dst, uint64_t n)
+{
+	if (off < BOOT_HEAD_LEN && n <= BOOT_HEAD_LEN - off && n <= img->kernel_len - off) {
+		memcpy(dst, img->head + off, n);
+		return 0;
+	}
+	return read_file(img->kernel_fd, off, dst, n);
+}
+
+static const char *read_error(int r)
+{
+	return r == -EIO ? "cannot be read, or became shorter meanwhile" : strerror(-r);
+}
+
 /* Opens a regular, non-empty file without ever waiting for it. Return: the descriptor or -errno with @err filled. */
 static int open_file(const char *path, const char *what, uint64_t *len, char *err, size_t err_len)
 {
@@ -60,23 +89,22 @@ static int open_file(const char *path, const char *what, uint64_t *len, char *er
 	return fd;
 }
 
+static uint64_t head_len(const struct boot_image *img)
+{
+	return img->kernel_len < BOOT_HEAD_LEN ? img->kernel_len : BOOT_HEAD_LEN;
+}
+
 static int open_kernel(struct boot_image *img, const char *path, char *err, size_t err_len)
 {
 	int fd = open_file(path, "kernel", &img->kernel_len, err, err_len), r;
-	void *p;
 
 	if (fd < 0) {
 		return fd;
 	}
-	p = mmap(NULL, img->kernel_len, PROT_READ, MAP_PRIVATE, fd, 0);
-	r = -errno;
-	close(fd);
-	if (p == MAP_FAILED) {
-		return refuse(r, err, err_len, "kernel %s: %s", path, strerror(-r));
-	}
-	img->kernel = p;
+	img->kernel_fd = fd;
 	img->kernel_path = path;
-	return 0;
+	r = read_file(fd, 0, img->head, head_len(img));
+	return r < 0 ? refuse(r, err, err_len, "kernel %s: %s", path, read_error(r)) : 0;
 }
 
 static int open_initrds(struct boot_image *img, const char *const *paths, unsigned n, char *err, size_t err_len)
@@ -128,20 +156,19 @@ static const char *what_else(const uint8_t *bytes, uint64_t len)
 /* Kind and needs of the kernel. Messages without its name. */
 static int identify(struct boot_image *img, char *err, size_t err_len)
 {
-	const uint8_t *bytes = img->kernel;
-	uint64_t len = img->kernel_len, need = 0;
+	const uint8_t *bytes = img->head;
+	uint64_t len = head_len(img);
 	struct x86_elf elf;
 	int r;
 
 	if (x86_bzimage_is(bytes, len)) {
 		img->kind = BOOT_BZIMAGE;
-		r = x86_bzimage_check(bytes, len, &need, err, err_len);
+		r = x86_bzimage_check(img, err, err_len);
 	} else if (x86_elf_is(bytes, len)) {
-		r = x86_elf_parse(&elf, bytes, len, err, err_len);
-		need = elf.end;
+		r = x86_elf_parse(&elf, img, err, err_len);
 		img->kind = elf.pvh_entry ? BOOT_PVH : BOOT_MULTIBOOT;
 		if (r == 0 && !elf.pvh_entry) {
-			r = x86_multiboot_is(bytes, len) ? x86_multiboot_check(bytes, len, &elf, err, err_len) :
+			r = x86_multiboot_is(bytes, len) ? x86_multiboot_check(img, &elf, err, err_len) :
 				refuse(-EINVAL, err, err_len, "ELF without a PVH note (CONFIG_PVH) or a Multiboot header");
 		}
 	} else if (x86_multiboot_is(bytes, len)) {
@@ -151,7 +178,7 @@ static int identify(struct boot_image *img, char *err, size_t err_len)
 			what_else(bytes, len));
 	}
 	if (r == 0) {
-		img->memory_min = align_up(need, PAGE) + align_up(img->initrd_len, PAGE) +
+		img->memory_min = align_up(img->end, PAGE) + align_up(img->initrd_len, PAGE) +
 			(img->kind == BOOT_MULTIBOOT ? img->ninitrds * PAGE : 0);
 	}
 	return r;
@@ -163,7 +190,7 @@ int boot_open(struct boot_image *img, const char *kernel_path, const char *const
 	char text[256];
 	int r;
 
-	*img = (struct boot_image){.kernel = NULL};
+	*img = (struct boot_image){.kernel_fd = -1};
 	r = open_kernel(img, kernel_path, err, err_len);
 	if (r == 0) {
 		r = open_initrds(img, initrd_paths, ninitrds, err, err_len);
@@ -182,31 +209,13 @@ int boot_open(struct boot_image *img, const char *kernel_path, const char *const
 
 void boot_close(struct boot_image *img)
 {
-	if (img->kernel) {
-		munmap((void *)(uintptr_t)img->kernel, img->kernel_len);
+	if (img->kernel_path && img->kernel_fd >= 0) {
+		close(img->kernel_fd);
 	}
 	for (unsigned i = 0; i < img->ninitrds; i++) {
 		close(img->initrd[i].fd);
 	}
-	*img = (struct boot_image){.kernel = NULL};
-}
-
-void boot_describe(const struct boot_image *img, char *buf, size_t len)
-{
-	char version[64];
-
-	switch (img->kind) {
-	case BOOT_BZIMAGE:
-		x86_bzimage_version(img->kernel, img->kernel_len, version, sizeof(version));
-		snprintf(buf, len, "Linux bzImage %s", version);
-		break;
-	case BOOT_PVH:
-		snprintf(buf, len, "ELF with PVH entry");
-		break;
-	case BOOT_MULTIBOOT:
-		snprintf(buf, len, "Multiboot 1 ELF");
-		break;
-	}
+	*img = (struct boot_image){.kernel_fd = -1};
 }
 
 /*
@@ -215,19 +224,29 @@ void boot_describe(const struct boot_image *img, char *buf, size_t len)
 
 static int read_initrd(const struct boot_image *img, unsigned i, const struct gmem *mem, uint64_t gpa, char *err, size_t err_len)
 {
-	uint64_t len = img->initrd[i].len, done = 0;
+	uint64_t len = img->initrd[i].len;
 	uint8_t *dst = gmem_ptr(mem, gpa, len);
+	int r;
 
-	while (dst && done < len) {
-		ssize_t n = pread(img->initrd[i].fd, dst + done, len - done, (off_t)done);
-
-		if (n <= 0) {
-			return refuse(n < 0 ? -errno : -EIO, err, err_len, "initrd %s: %s", img->initrd[i].path,
-				n < 0 ? strerror(errno) : "became shorter while it was read");
-		}
-		done += (uint64_t)n;
+	if (!dst) {
+		return refuse(-EFAULT, err, err_len, "initrd %s: does not fit into guest memory", img->initrd[i].path);
 	}
-	return dst ? 0 : refuse(-EFAULT, err, err_len, "initrd %s: does not fit into guest memory", img->initrd[i].path);
+	r = read_file(img->initrd[i].fd, 0, dst, len);
+	return r < 0 ? refuse(r, err, err_len, "initrd %s: %s", img->initrd[i].path, read_error(r)) : 0;
+}
+
+/* Straight into guest memory, which is still zero where the file has nothing. */
+static int load_segments(const struct boot_image *img, const struct gmem *mem, char *err, size_t err_len)
+{
+	for (unsigned i = 0; i < img->nsegments; i++) {
+		uint8_t *dst = gmem_ptr(mem, img->segment[i].gpa, img->segment[i].memsz);
+		int r = dst ? read_file(img->kernel_fd, img->segment[i].offset, dst, img->segment[i].filesz) : -EFAULT;
+
+		if (r < 0) {
+			return refuse(r, err, err_len, "kernel %s: %s", img->kernel_path, dst ? read_error(r) : "does not fit into guest memory");
+		}
+	}
+	return 0;
 }
 
 /* All of them as one, at the top of low RAM. */
@@ -246,9 +265,9 @@ static int load_joined(const struct boot_image *img, const struct gmem *mem, uin
 }
 
 /* Each on a page of its own, after the kernel. */
-static int load_modules(const struct boot_image *img, const struct gmem *mem, uint64_t end, uint64_t *gpas, char *err, size_t err_len)
+static int load_modules(const struct boot_image *img, const struct gmem *mem, uint64_t *gpas, char *err, size_t err_len)
 {
-	uint64_t at = align_up(end, PAGE);
+	uint64_t at = align_up(img->end, PAGE);
 	int r = 0;
 
 	for (unsigned i = 0; r == 0 && i < img->ninitrds; i++) {
@@ -300,23 +319,16 @@ int boot_load(const struct boot_image *img, const struct gmem *mem, const char *
 	char *err, size_t err_len)
 {
 	uint64_t initrd_gpa = 0, module_gpa[BOOT_INITRDS_MAX];
-	struct x86_elf elf = {.end = 0};
-	int r = 0;
+	int r;
 
 	if (x86_memmap_low_ram(mem) < img->memory_min || gmem_write(mem, X86_CMDLINE_GPA, cmdline, strlen(cmdline) + 1) < 0) {
 		return refuse(-ENOMEM, err, err_len, "kernel %s: does not fit into guest memory", img->kernel_path);
 	}
-	/* Parsed again: the mapping is of a file that others can write. */
-	if (img->kind != BOOT_BZIMAGE) {
-		char text[256];
-
-		r = x86_elf_parse(&elf, img->kernel, img->kernel_len, text, sizeof(text));
-		if (r < 0) {
-			return refuse(r, err, err_len, "kernel %s: %s", img->kernel_path, text);
-		}
+	r = load_segments(img, mem, err, err_len);
+	if (r == 0) {
+		r = img->kind == BOOT_MULTIBOOT ? load_modules(img, mem, module_gpa, err, err_len) :
+			load_joined(img, mem, &initrd_gpa, err, err_len);
 	}
-	r = img->kind == BOOT_MULTIBOOT ? load_modules(img, mem, elf.end, module_gpa, err, err_len) :
-		load_joined(img, mem, &initrd_gpa, err, err_len);
 	if (r < 0) {
 		return r;
 	}
@@ -325,13 +337,13 @@ int boot_load(const struct boot_image *img, const struct gmem *mem, const char *
 	switch (img->kind) {
 	case BOOT_BZIMAGE:
 		put_page_tables(mem);
-		r = x86_bzimage_load(img, mem, rsdp_gpa, initrd_gpa, entry);
+		r = x86_bzimage_prepare(img, mem, rsdp_gpa, initrd_gpa, entry);
 		break;
 	case BOOT_PVH:
-		r = x86_pvh_load(img, &elf, mem, rsdp_gpa, initrd_gpa, entry);
+		r = x86_pvh_prepare(img, mem, rsdp_gpa, initrd_gpa, entry);
 		break;
 	case BOOT_MULTIBOOT:
-		r = x86_multiboot_load(img, &elf, mem, module_gpa, entry);
+		r = x86_multiboot_prepare(img, mem, module_gpa, entry);
 		break;
 	}
 	return r < 0 ? refuse(r, err, err_len, "kernel %s: does not fit into guest memory", img->kernel_path) : 0;

@@ -18,15 +18,25 @@
 #include "vmm/gmem.h"
 
 #define BOOT_INITRDS_MAX 16
+#define BOOT_SEGMENTS_MAX 32
+#define BOOT_HEAD_LEN 8192 /* bytes from a kernel's start that tell what it is (a Multiboot header may be that far in) */
 
 enum boot_kind { BOOT_BZIMAGE, BOOT_PVH, BOOT_MULTIBOOT };
 
-/* An opened, identified set of files. */
+/* An opened, identified set of files. They may change or shrink at any time: what was checked are copies, and what is loaded is read, not mapped. */
 struct boot_image {
 	enum boot_kind kind;
 	const char *kernel_path; /* borrowed */
-	const uint8_t *kernel; /* mapped read-only */
+	int kernel_fd;
 	uint64_t kernel_len;
+	uint8_t head[BOOT_HEAD_LEN]; /* the kernel's first bytes, zero after its end */
+	unsigned nsegments;
+	struct {
+		uint64_t offset, filesz; /* in the kernel file */
+		uint64_t gpa, memsz; /* between 1 MiB and the hole, apart from the others */
+	} segment[BOOT_SEGMENTS_MAX]; /* what boot_load reads; none is empty */
+	uint64_t entry; /* guest-physical */
+	uint64_t end; /* first guest-physical address after the last segment */
 	unsigned ninitrds;
 	struct {
 		const char *path; /* borrowed */
@@ -54,9 +64,6 @@ int boot_open(struct boot_image *img, const char *kernel_path, const char *const
 	char *err, size_t err_len);
 void boot_close(struct boot_image *img); /* accepts zeroed memory */
 
-/* What kind of kernel it is, for people: "Linux bzImage 6.1.0-56-amd64", "ELF with PVH entry", "Multiboot 1 ELF". */
-void boot_describe(const struct boot_image *img, char *buf, size_t len);
-
 /**
  * boot_load - put everything into guest memory
  * @mem: at least img->memory_min below X86_LOW_RAM_MAX; RAM at 0 and, with more than 3 GiB, at X86_HIGH_RAM_GPA
@@ -67,5 +74,8 @@ void boot_describe(const struct boot_image *img, char *buf, size_t len);
  */
 int boot_load(const struct boot_image *img, const struct gmem *mem, const char *cmdline, uint64_t rsdp_gpa,
 	struct boot_entry *entry, char *err, size_t err_len);
+
+/* Bytes of the kernel file, from the copy of its head where they are in it. For boot_open's part. Return: 0 or -errno; -EIO: it ends before. */
+int boot_read_kernel(const struct boot_image *img, uint64_t off, void *dst, uint64_t n);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -145,6 +146,7 @@ static void test_boot_refuses_broken_headers(void **state)
 		{bootimg_make_pvh, 16, 2, 3, "no executable for this machine"},
 		{bootimg_make_pvh, 18, 2, 183, "for another machine"},
 		{bootimg_make_pvh, 54, 2, 8, "size of program headers"},
+		{bootimg_make_pvh, 54, 2, 57, "size of program headers"},
 		{bootimg_make_pvh, 56, 2, 0, "program headers"},
 		{bootimg_make_pvh, 56, 2, 0xffff, "program headers"},
 		{bootimg_make_pvh, 32, 8, ~0ull, "program headers"},
@@ -302,6 +304,110 @@ static void test_boot_open_refuses_what_is_no_file(void **state)
 	rmdir(dir);
 }
 
+static int file_with(const void *bytes, size_t len, char path[32])
+{
+	int fd = memfd_create("boot_test", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, len), len);
+	snprintf(path, 32, "/proc/self/fd/%d", fd);
+	return fd;
+}
+
+/* Kernel and initrd, of which one becomes @to bytes long after boot_open: what boot_load says. */
+static int load_shrunk(size_t len, bool kernel, off_t to, char *err, size_t err_len)
+{
+	static const uint8_t initrd[5000];
+	char path[2][32];
+	const char *const initrds[1] = {path[1]};
+	const int fd[2] = {file_with(image, len, path[0]), file_with(initrd, sizeof(initrd), path[1])};
+	struct boot_image img;
+	struct boot_entry entry;
+	int r;
+
+	assert_int_equal(boot_open(&img, path[0], initrds, 1, err, err_len), 0);
+	assert_int_equal(ftruncate(kernel ? fd[0] : fd[1], to), 0);
+	r = boot_load(&img, &b.mem, "", 0xe0000, &entry, err, err_len);
+	boot_close(&img);
+	close(fd[0]);
+	close(fd[1]);
+	return r;
+}
+
+static void test_boot_file_that_shrinks_after_open(void **state)
+{
+	static size_t (*const make[])(uint8_t *buf) = {bootimg_make_pvh, bootimg_make_multiboot, bootimg_make_bzimage};
+	char err[256];
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		size_t len = make[i](image);
+
+		for (unsigned kernel = 0; kernel < 2; kernel++) {
+			const off_t to[] = {0, 1, kernel ? (off_t)len - 1 : 4999};
+
+			for (size_t k = 0; k < 3; k++) {
+				boots(len, false); /* makes b.mem */
+				assert_int_equal(load_shrunk(len, kernel, to[k], err, sizeof(err)), -EIO);
+				if (strncmp(err, kernel ? "kernel /proc/" : "initrd /proc/", 13) != 0 || !strstr(err, "became shorter")) {
+					fail_msg("kind %zu: \"%s\"", i, err);
+				}
+			}
+		}
+	}
+}
+
+/* What was checked is what is used: the file's content may have become anything. */
+static void test_boot_file_that_is_overwritten_after_open(void **state)
+{
+	static size_t (*const make[])(uint8_t *buf) = {bootimg_make_pvh, bootimg_make_multiboot, bootimg_make_bzimage};
+	static const uint64_t rip[] = {BOOTIMG_ELF_GPA, BOOTIMG_ELF_GPA, BOOTIMG_BZIMAGE_GPA + 0x200};
+	uint8_t other[BOOTIMG_MAX];
+	struct boot_image img;
+	char path[32], err[256];
+
+	(void)state;
+	memset(other, 0xff, sizeof(other));
+	for (size_t i = 0; i < 3; i++) {
+		size_t len = make[i](image);
+		int fd;
+
+		boots(len, false);
+		fd = file_with(image, len, path);
+		assert_int_equal(boot_open(&img, path, NULL, 0, err, sizeof(err)), 0);
+		assert_int_equal(pwrite(fd, other, sizeof(other), 0), sizeof(other));
+		assert_int_equal(boot_load(&img, &b.mem, "", 0xe0000, &b.entry, err, sizeof(err)), 0);
+		assert_int_equal(b.entry.rip, rip[i]);
+		assert_int_equal(word(rip[i]), 0xffffffff);
+		assert_int_equal(word(X86_ZERO_PAGE_GPA + 0x202), i == 2 ? 0x53726448 : 0);
+		boot_close(&img);
+		close(fd);
+	}
+}
+
+/* Program headers and notes behind the first 8 KiB, which are kept. */
+static void test_boot_headers_far_into_the_file(void **state)
+{
+	static uint8_t far[3 * BOOT_HEAD_LEN];
+	const uint64_t table = BOOT_HEAD_LEN - 100, notes = 2ull * BOOT_HEAD_LEN + 1;
+
+	(void)state;
+	bootimg_make_pvh(image);
+	memcpy(far, image, BOOTIMG_MAX);
+	memcpy(far + 32, &table, sizeof(table));
+	memcpy(far + table, image + BOOTIMG_ELF64_LOAD, 112);
+	memset(far + BOOTIMG_ELF64_LOAD, 0, 112);
+	memcpy(far + table + 56 + 8, &notes, sizeof(notes));
+	memcpy(far + notes, image + BOOTIMG_ELF64_NOTE_BYTES, 20);
+	memset(far + BOOTIMG_ELF64_NOTE_BYTES, 0, 20);
+	if (bootimg_boot(&b, far, sizeof(far), "", false) != 0) {
+		fail_msg("%s", b.err);
+	}
+	assert_int_equal(b.image.kind, BOOT_PVH);
+	assert_int_equal(b.entry.rip, BOOTIMG_ELF_GPA);
+	assert_int_equal(word(BOOTIMG_ELF_GPA), 0xf4f4f4f4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -314,6 +420,9 @@ int main(void)
 		cmocka_unit_test(test_boot_refuses_overlapping_segments),
 		cmocka_unit_test(test_boot_refuses_every_truncation),
 		cmocka_unit_test(test_boot_open_refuses_what_is_no_file),
+		cmocka_unit_test(test_boot_file_that_shrinks_after_open),
+		cmocka_unit_test(test_boot_file_that_is_overwritten_after_open),
+		cmocka_unit_test(test_boot_headers_far_into_the_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,7 +24,6 @@ enum {
 	HEADER_END = 0x201,
 	HEADER = 0x202,
 	VERSION = 0x206,
-	KERNEL_VERSION = 0x20e,
 	TYPE_OF_LOADER = 0x210,
 	LOADFLAGS = 0x211,
 	RAMDISK_IMAGE = 0x218,
@@ -76,9 +75,10 @@ bool x86_bzimage_is(const uint8_t *bytes, uint64_t len)
 	return len >= HEADER + 4 && get16(bytes, BOOT_FLAG) == 0xaa55 && get32(bytes, HEADER) == MAGIC_HDRS;
 }
 
-int x86_bzimage_check(const uint8_t *bytes, uint64_t len, uint64_t *memory_min, char *err, size_t err_len)
+int x86_bzimage_check(struct boot_image *img, char *err, size_t err_len)
 {
-	uint64_t payload, pref, init_size;
+	const uint8_t *bytes = img->head;
+	uint64_t len = img->kernel_len, payload, pref, init_size;
 
 	if (len < HEADER_MIN) {
 		snprintf(err, err_len, "truncated in the bzImage's setup header");
@@ -108,19 +108,14 @@ int x86_bzimage_check(const uint8_t *bytes, uint64_t len, uint64_t *memory_min, 
 			(unsigned long long)init_size);
 		return -EINVAL;
 	}
-	*memory_min = pref + init_size;
+	img->nsegments = 1;
+	img->segment[0].offset = payload;
+	img->segment[0].filesz = len - payload;
+	img->segment[0].gpa = pref;
+	img->segment[0].memsz = init_size;
+	img->entry = pref + ENTRY_64_OFFSET;
+	img->end = pref + init_size;
 	return 0;
-}
-
-void x86_bzimage_version(const uint8_t *bytes, uint64_t len, char *buf, size_t buf_len)
-{
-	uint64_t off = len >= HEADER_MIN ? get16(bytes, KERNEL_VERSION) + 0x200u : len;
-	size_t n = 0;
-
-	while (off < len && n + 1 < buf_len && bytes[off] > ' ' && bytes[off] < 0x7f) {
-		buf[n++] = (char)bytes[off++];
-	}
-	buf[n] = '\0';
 }
 
 /* A chain of one: random bytes for the kernel's own generator, which is then ready at once. */
@@ -153,15 +148,14 @@ static void put_e820(uint8_t *zero_page, const struct gmem *mem)
 	}
 }
 
-int x86_bzimage_load(const struct boot_image *img, const struct gmem *mem, uint64_t rsdp_gpa,
+int x86_bzimage_prepare(const struct boot_image *img, const struct gmem *mem, uint64_t rsdp_gpa,
 	uint64_t initrd_gpa, struct boot_entry *entry)
 {
-	const uint8_t *bytes = img->kernel;
-	uint64_t payload = payload_offset(bytes), load = get64(bytes, PREF_ADDRESS);
+	const uint8_t *bytes = img->head;
 	uint8_t *zp = gmem_ptr(mem, X86_ZERO_PAGE_GPA, ZP_SIZE);
 	size_t header_end = HEADER + bytes[HEADER_END];
 
-	if (!zp || gmem_write(mem, load, bytes + payload, img->kernel_len - payload) < 0) {
+	if (!zp) {
 		return -EFAULT;
 	}
 	memset(zp, 0, ZP_SIZE);
@@ -176,6 +170,6 @@ int x86_bzimage_load(const struct boot_image *img, const struct gmem *mem, uint6
 	put64(zp, ZP_ACPI_RSDP, rsdp_gpa);
 	put_e820(zp, mem);
 	*entry = (struct boot_entry){
-		.mode = BOOT_LONG_MODE, .rip = load + ENTRY_64_OFFSET, .rsp = X86_STACK_GPA, .rsi = X86_ZERO_PAGE_GPA};
+		.mode = BOOT_LONG_MODE, .rip = img->entry, .rsp = X86_STACK_GPA, .rsi = X86_ZERO_PAGE_GPA};
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #define PHDRS_MAX 256
 #define NOTES_MAX 256
+#define NOTES_LEN_MAX 16384u /* what comes later in a segment of notes is not looked at; Linux has 500 bytes */
 #define XEN_ELFNOTE_PHYS32_ENTRY 18
 
 /* A program header of either class. */
@@ -23,6 +24,8 @@ struct headers {
 	uint32_t phnum, phentsize;
 };
 
+#define UNREADABLE "cannot be read, or became shorter meanwhile"
+
 bool x86_elf_is(const uint8_t *bytes, uint64_t len)
 {
 	return len >= SELFMAG && memcmp(bytes, ELFMAG, SELFMAG) == 0;
@@ -33,8 +36,10 @@ static bool is_within(uint64_t off, uint64_t n, uint64_t len)
 	return off <= len && n <= len - off;
 }
 
-static const char *read_header(struct x86_elf *elf, struct headers *h, const uint8_t *bytes, uint64_t len)
+static const char *read_header(struct x86_elf *elf, struct headers *h, const struct boot_image *img)
 {
+	const uint8_t *bytes = img->head;
+	uint64_t len = img->kernel_len;
 	Elf32_Ehdr e32;
 	Elf64_Ehdr e64;
 
@@ -48,7 +53,7 @@ static const char *read_header(struct x86_elf *elf, struct headers *h, const uin
 	if (e32.e_ident[EI_CLASS] == ELFCLASS32 && e32.e_machine == EM_386) {
 		elf->entry = e32.e_entry;
 		*h = (struct headers){.phoff = e32.e_phoff, .phnum = e32.e_phnum, .phentsize = e32.e_phentsize};
-		return e32.e_phentsize >= sizeof(Elf32_Phdr) ? NULL : "broken ELF header: size of program headers";
+		return e32.e_phentsize == sizeof(Elf32_Phdr) ? NULL : "broken ELF header: size of program headers";
 	}
 	if (e32.e_ident[EI_CLASS] != ELFCLASS64 || e32.e_machine != EM_X86_64) {
 		return "ELF executable for another machine: want x86-64 or i386";
@@ -60,7 +65,7 @@ static const char *read_header(struct x86_elf *elf, struct headers *h, const uin
 	elf->is_64bit = true;
 	elf->entry = e64.e_entry;
 	*h = (struct headers){.phoff = e64.e_phoff, .phnum = e64.e_phnum, .phentsize = e64.e_phentsize};
-	return e64.e_phentsize >= sizeof(Elf64_Phdr) ? NULL : "broken ELF header: size of program headers";
+	return e64.e_phentsize == sizeof(Elf64_Phdr) ? NULL : "broken ELF header: size of program headers";
 }
 
 static struct phdr read_phdr(const struct x86_elf *elf, const uint8_t *p)
@@ -76,9 +81,9 @@ static struct phdr read_phdr(const struct x86_elf *elf, const uint8_t *p)
 	return (struct phdr){p32.p_type, p32.p_offset, p32.p_paddr, p32.p_filesz, p32.p_memsz};
 }
 
-static const char *add_segment(struct x86_elf *elf, const struct phdr *ph)
+static const char *add_segment(struct boot_image *img, const struct phdr *ph)
 {
-	unsigned n = elf->nsegments;
+	unsigned n = img->nsegments;
 
 	if (ph->memsz == 0) {
 		return NULL;
@@ -90,19 +95,19 @@ static const char *add_segment(struct x86_elf *elf, const struct phdr *ph)
 		return "segment outside the memory from 1 MiB to 3 GiB";
 	}
 	for (unsigned i = 0; i < n; i++) {
-		if (ph->paddr < elf->segment[i].gpa + elf->segment[i].memsz && elf->segment[i].gpa < ph->paddr + ph->memsz) {
+		if (ph->paddr < img->segment[i].gpa + img->segment[i].memsz && img->segment[i].gpa < ph->paddr + ph->memsz) {
 			return "overlapping segments";
 		}
 	}
-	if (n == X86_ELF_SEGMENTS_MAX) {
+	if (n == BOOT_SEGMENTS_MAX) {
 		return "too many segments";
 	}
-	elf->segment[n].offset = ph->offset;
-	elf->segment[n].filesz = ph->filesz;
-	elf->segment[n].gpa = ph->paddr;
-	elf->segment[n].memsz = ph->memsz;
-	elf->nsegments++;
-	elf->end = ph->paddr + ph->memsz > elf->end ? ph->paddr + ph->memsz : elf->end;
+	img->segment[n].offset = ph->offset;
+	img->segment[n].filesz = ph->filesz;
+	img->segment[n].gpa = ph->paddr;
+	img->segment[n].memsz = ph->memsz;
+	img->nsegments++;
+	img->end = ph->paddr + ph->memsz > img->end ? ph->paddr + ph->memsz : img->end;
 	return NULL;
 }
 
@@ -138,70 +143,69 @@ static void read_notes(struct x86_elf *elf, const uint8_t *p, uint64_t len)
 	}
 }
 
-static bool is_in_segment(const struct x86_elf *elf, uint64_t gpa)
+static bool is_in_segment(const struct boot_image *img, uint64_t gpa)
 {
-	for (unsigned i = 0; i < elf->nsegments; i++) {
-		if (gpa >= elf->segment[i].gpa && gpa - elf->segment[i].gpa < elf->segment[i].filesz) {
+	for (unsigned i = 0; i < img->nsegments; i++) {
+		if (gpa >= img->segment[i].gpa && gpa - img->segment[i].gpa < img->segment[i].filesz) {
 			return true;
 		}
 	}
 	return false;
 }
 
-static const char *parse(struct x86_elf *elf, const uint8_t *bytes, uint64_t len)
+static const char *parse(struct x86_elf *elf, struct boot_image *img)
 {
+	uint8_t table[PHDRS_MAX * sizeof(Elf64_Phdr)], notes[NOTES_LEN_MAX];
 	struct headers h;
-	const char *wrong = read_header(elf, &h, bytes, len);
+	const char *wrong = read_header(elf, &h, img);
 
 	if (wrong) {
 		return wrong;
 	}
-	if (h.phnum == 0 || h.phnum > PHDRS_MAX || !is_within(h.phoff, (uint64_t)h.phnum * h.phentsize, len)) {
+	if (h.phnum == 0 || h.phnum > PHDRS_MAX || !is_within(h.phoff, (uint64_t)h.phnum * h.phentsize, img->kernel_len)) {
 		return "truncated or broken: the program headers are not in the file";
 	}
+	if (boot_read_kernel(img, h.phoff, table, (uint64_t)h.phnum * h.phentsize) < 0) {
+		return UNREADABLE;
+	}
 	for (uint32_t i = 0; i < h.phnum; i++) {
-		struct phdr ph = read_phdr(elf, bytes + h.phoff + (uint64_t)i * h.phentsize);
+		struct phdr ph = read_phdr(elf, table + (size_t)i * h.phentsize);
 
-		if ((ph.type == PT_LOAD || ph.type == PT_NOTE) && !is_within(ph.offset, ph.filesz, len)) {
+		if ((ph.type == PT_LOAD || ph.type == PT_NOTE) && !is_within(ph.offset, ph.filesz, img->kernel_len)) {
 			return "truncated: a segment is not in the file";
 		}
-		if (ph.type == PT_NOTE) {
-			read_notes(elf, bytes + ph.offset, ph.filesz);
+		if (ph.type == PT_NOTE && !elf->pvh_entry) {
+			uint64_t len = ph.filesz < sizeof(notes) ? ph.filesz : sizeof(notes);
+
+			if (boot_read_kernel(img, ph.offset, notes, len) < 0) {
+				return UNREADABLE;
+			}
+			read_notes(elf, notes, len);
 		}
-		wrong = ph.type == PT_LOAD ? add_segment(elf, &ph) : NULL;
+		wrong = ph.type == PT_LOAD ? add_segment(img, &ph) : NULL;
 		if (wrong) {
 			return wrong;
 		}
 	}
-	if (elf->nsegments == 0) {
+	if (img->nsegments == 0) {
 		return "ELF executable without anything to load";
 	}
-	if (elf->pvh_entry && !is_in_segment(elf, elf->pvh_entry)) {
+	if (elf->pvh_entry && !is_in_segment(img, elf->pvh_entry)) {
 		return "PVH entry point outside the kernel";
 	}
+	img->entry = elf->pvh_entry ? elf->pvh_entry : elf->entry;
 	return NULL;
 }
 
-int x86_elf_parse(struct x86_elf *elf, const uint8_t *bytes, uint64_t len, char *err, size_t err_len)
+int x86_elf_parse(struct x86_elf *elf, struct boot_image *img, char *err, size_t err_len)
 {
 	const char *wrong;
 
-	*elf = (struct x86_elf){.nsegments = 0};
-	wrong = parse(elf, bytes, len);
+	*elf = (struct x86_elf){.entry = 0};
+	wrong = parse(elf, img);
 	if (wrong) {
 		snprintf(err, err_len, "%s", wrong);
 		return -EINVAL;
-	}
-	return 0;
-}
-
-int x86_elf_load(const struct x86_elf *elf, const uint8_t *bytes, const struct gmem *mem)
-{
-	for (unsigned i = 0; i < elf->nsegments; i++) {
-		if (!gmem_ptr(mem, elf->segment[i].gpa, elf->segment[i].memsz) ||
-			gmem_write(mem, elf->segment[i].gpa, bytes + elf->segment[i].offset, elf->segment[i].filesz) < 0) {
-			return -EFAULT;
-		}
 	}
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "boot/x86_multiboot.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -74,20 +75,20 @@ bool x86_multiboot_is(const uint8_t *bytes, uint64_t len)
 }
 
 /* A kernel that is entered in nothing is a triple fault that nobody understands. */
-static bool entry_is_loaded(const struct x86_elf *elf)
+static bool entry_is_loaded(const struct boot_image *img)
 {
-	for (unsigned i = 0; i < elf->nsegments; i++) {
-		if (elf->entry >= elf->segment[i].gpa && elf->entry - elf->segment[i].gpa < elf->segment[i].filesz) {
+	for (unsigned i = 0; i < img->nsegments; i++) {
+		if (img->entry >= img->segment[i].gpa && img->entry - img->segment[i].gpa < img->segment[i].filesz) {
 			return true;
 		}
 	}
 	return false;
 }
 
-int x86_multiboot_check(const uint8_t *bytes, uint64_t len, const struct x86_elf *elf, char *err, size_t err_len)
+int x86_multiboot_check(const struct boot_image *img, const struct x86_elf *elf, char *err, size_t err_len)
 {
 	bool found;
-	uint32_t flags = find_header(bytes, len, &found), known = HEADER_PAGE_ALIGN | HEADER_MEMORY_INFO;
+	uint32_t flags = find_header(img->head, img->kernel_len, &found), known = HEADER_PAGE_ALIGN | HEADER_MEMORY_INFO;
 
 	if (flags & HEADER_ADDRESSES) {
 		snprintf(err, err_len, "Multiboot image with an address header: want one that is loaded as ELF");
@@ -97,13 +98,15 @@ int x86_multiboot_check(const uint8_t *bytes, uint64_t len, const struct x86_elf
 		snprintf(err, err_len, "the Multiboot header asks for something unknown, flags 0x%x", flags);
 	} else if (elf->is_64bit) {
 		snprintf(err, err_len, "64-bit Multiboot kernel: the protocol starts in 32-bit mode, want a 32-bit ELF (objcopy -O elf32-i386)");
-	} else if (!entry_is_loaded(elf)) {
-		snprintf(err, err_len, "the entry point 0x%llx lies in no segment", (unsigned long long)elf->entry);
+	} else if (!entry_is_loaded(img)) {
+		snprintf(err, err_len, "the entry point 0x%llx lies in no segment", (unsigned long long)img->entry);
 	} else {
 		return 0;
 	}
 	return -EINVAL;
 }
+
+static_assert(SEARCH_LEN <= BOOT_HEAD_LEN, "the header is looked for in the copy of the kernel's head");
 
 static uint32_t gpa_of(size_t offset)
 {
@@ -130,8 +133,7 @@ static void put_modules(struct boot_data *data, const struct boot_image *img, co
 	}
 }
 
-int x86_multiboot_load(const struct boot_image *img, const struct x86_elf *elf, const struct gmem *mem,
-	const uint64_t *module_gpa, struct boot_entry *entry)
+int x86_multiboot_prepare(const struct boot_image *img, const struct gmem *mem, const uint64_t *module_gpa, struct boot_entry *entry)
 {
 	struct boot_data data = {.info = {.flags = INFO_MEMORY | INFO_CMDLINE | INFO_MEMMAP | INFO_LOADER_NAME}, .loader = "tinyvmm"};
 	struct x86_memmap map;
@@ -148,9 +150,9 @@ int x86_multiboot_load(const struct boot_image *img, const struct x86_elf *elf, 
 	data.info.mmap_length = map.n * (uint32_t)sizeof(data.memmap[0]);
 	data.info.boot_loader_name = gpa_of(offsetof(struct boot_data, loader));
 	put_modules(&data, img, module_gpa);
-	if (x86_elf_load(elf, img->kernel, mem) < 0 || gmem_write(mem, X86_BOOT_DATA_GPA, &data, sizeof(data)) < 0) {
+	if (gmem_write(mem, X86_BOOT_DATA_GPA, &data, sizeof(data)) < 0) {
 		return -EFAULT;
 	}
-	*entry = (struct boot_entry){.mode = BOOT_PROTECTED_MODE, .rip = elf->entry, .rax = BOOT_MAGIC, .rbx = X86_BOOT_DATA_GPA};
+	*entry = (struct boot_entry){.mode = BOOT_PROTECTED_MODE, .rip = img->entry, .rax = BOOT_MAGIC, .rbx = X86_BOOT_DATA_GPA};
 	return 0;
 }

@@ -31,8 +31,7 @@ struct boot_data {
 	struct memmap_entry memmap[X86_MEMMAP_MAX];
 };
 
-int x86_pvh_load(const struct boot_image *img, const struct x86_elf *elf, const struct gmem *mem, uint64_t rsdp_gpa,
-	uint64_t initrd_gpa, struct boot_entry *entry)
+int x86_pvh_prepare(const struct boot_image *img, const struct gmem *mem, uint64_t rsdp_gpa, uint64_t initrd_gpa, struct boot_entry *entry)
 {
 	struct boot_data data = {.info = {.magic = START_INFO_MAGIC, .version = 1}};
 	struct x86_memmap map;
@@ -51,9 +50,9 @@ int x86_pvh_load(const struct boot_image *img, const struct x86_elf *elf, const 
 		data.info.modlist_paddr = X86_START_INFO_GPA + offsetof(struct boot_data, module);
 		data.module = (struct modlist_entry){.paddr = initrd_gpa, .size = img->initrd_len};
 	}
-	if (x86_elf_load(elf, img->kernel, mem) < 0 || gmem_write(mem, X86_START_INFO_GPA, &data, sizeof(data)) < 0) {
+	if (gmem_write(mem, X86_START_INFO_GPA, &data, sizeof(data)) < 0) {
 		return -EFAULT;
 	}
-	*entry = (struct boot_entry){.mode = BOOT_PROTECTED_MODE, .rip = elf->pvh_entry, .rbx = X86_START_INFO_GPA};
+	*entry = (struct boot_entry){.mode = BOOT_PROTECTED_MODE, .rip = img->entry, .rbx = X86_START_INFO_GPA};
 	return 0;
 }
