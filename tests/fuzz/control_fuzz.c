@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * libFuzzer target: the control socket. The input is what one client sends, in pieces: a byte that says how long the piece is and what happens
- * after it, then its bytes. Some requests are answered at once, some later, some never. What must hold: the buffers stay within
+ * after it, then its bytes. Some requests are answered at once, some later, some never, some with a descriptor or with bytes in base64. What must hold: the buffers stay within
  * their bounds, a second client is served at any time, nothing is left when both are gone.
  */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -34,6 +35,14 @@ static void must(int is_so)
 	}
 }
 
+static int memory(json_int_t len)
+{
+	int fd = memfd_create("control_fuzz", MFD_CLOEXEC);
+
+	must(fd >= 0 && ftruncate(fd, (off_t)(len & 0x1ffff)) == 0);
+	return fd;
+}
+
 static void on_request(void *ctx, struct control_conn *conn, const char *verb, json_t *request)
 {
 	json_error_t err;
@@ -47,6 +56,10 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 	} else if (verb[0] == 's') {
 		conn->subscribed = true;
 		control_ok(conn, NULL);
+	} else if (verb[0] == 'f') {
+		control_ok_fd(conn, NULL, memory(0));
+	} else if (verb[0] == 'b') {
+		control_ok_base64(conn, json_pack("{s:i}", "n", 1), memory(json_integer_value(json_object_get(request, "n"))));
 	} else if (json_unpack_ex(request, &err, JSON_STRICT, "{s:s, s?I}", "do", &s, "n", &n) == 0) {
 		control_ok(conn, json_pack("{s:I}", "n", n));
 	} else {
