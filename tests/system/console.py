@@ -40,10 +40,11 @@ def finish():
     sys.exit(0)
 
 
-def tinyvmm(*args, timeout=60):
+def tinyvmm(*args, timeout=60, pass_fds=()):
     """Runs a verb. Returns (exit code, output of both kinds)."""
     global last
-    done = subprocess.run([TINYVMM, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False)
+    done = subprocess.run([TINYVMM, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False,
+                          pass_fds=pass_fds)
     last = done.stdout.decode(errors="replace")
     return done.returncode, last
 
