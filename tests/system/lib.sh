@@ -31,7 +31,7 @@ check() {
 }
 
 # Runs a guest with `tinyvmm.do=$1` and more arguments; its output is in $work/out, messages in $work/err, the exit code in $code.
-# Kernel and limits can be overridden by the arguments.
+# Limits can be overridden by the arguments, the kernel by $kernel.
 run_guest() {
 	local action=$1
 	shift
@@ -45,7 +45,7 @@ start_guest() {
 	local action=$1 until=$2
 	shift 2
 	: > "$work/out"
-	"$tinyvmm" run --kernel "$guest/vmlinux" --initrd "$guest/initramfs.cpio" --timeout 120s \
+	"$tinyvmm" run --kernel "${kernel:-$guest/vmlinux}" --initrd "$guest/initramfs.cpio" --timeout 120s \
 		--append "quiet tinyvmm.do=$action ${more:-}" "$@" > "$work/out" 2> "$work/err" < /dev/null &
 	pid=$!
 	wait_for "$work/out" "$until"
