@@ -170,7 +170,7 @@ check-unit: check-unit-build
 SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long,$(wildcard tests/system/*)))
 SEEN_TESTS := $(filter $(addprefix tests/system/,evdev gpu gpu_qemu hotplug input outputs typing wait_screen),$(SYSTEM_TESTS))
 check: check-unit-build
-	$(Q)tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu
+	$(Q)tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu && guest-images/keymap de
 	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm; failed=0; \
 	tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS) || failed=1; \
 	$(MAKE) -s check-seen > build/seen.log 2>&1 & seen=$$!; \

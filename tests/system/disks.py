@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""For tests of disks: files, a guest that writes and says what it was promised, and a block device of the host that fails on command."""
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import console as c  # noqa: E402
+
+CHUNK = 512 << 10  # bytes that one run of fio writes
+
+
+def sparse(name, megabytes):
+    path = os.path.join(c.WORK, name)
+    with open(path, "wb") as f:
+        f.truncate(megabytes << 20)
+    return path
+
+
+def fio(engine, depth, *more, size="12M", device="/dev/vdb", rw="randwrite"):
+    """A command line: blocks of random sizes in random places, each with a CRC of its own, read back and compared at the end."""
+    return (f"fio --name=verify --filename={device} --ioengine={engine} --iodepth={depth} --direct=1 --rw={rw} --bsrange=512-64k --size={size} "
+            f"--verify=crc32c --verify_fatal=1 --eta=never --output=/dev/null {' '.join(more)}")
+
+
+class Writer:
+    """
+    A job of the guest's shell that writes one piece of the disk after the other, up to the end of the disk. Once fsync has said that a piece is
+    safe, it says so on the console: what the host has read there is the record of all promises, which no end of guest or monitor can take back.
+    """
+
+    def __init__(self, vm, engine, depth, device="/dev/vdb"):
+        self.vm, self.engine, self.depth, self.device, self.promised, self.over = vm, engine, depth, device, 0, False
+        self.teach(vm)
+        vm.run("{ (i=0; while piece $i --do_verify=0 --end_fsync=1 2> /tmp/why; do echo promised-$i; i=$((i + 1)); done; echo no-more) & }")
+
+    def teach(self, vm):
+        vm.run("piece() { " + fio(self.engine, self.depth, '--offset=$(($1 * %d)) "${@:2}"' % CHUNK, size=str(CHUNK), device=self.device) + "; }")
+
+    def wait(self, pieces, timeout=120):
+        """Until so many more have been promised."""
+        want = self.promised + pieces
+        while self.promised < want and not self.over:
+            self.note(self.vm.wait(r"promised-\d+\n|no-more\n", timeout))
+        if self.promised < want:
+            raise c.Gone(f"no more than {self.promised} pieces: {self.vm.run('cat /tmp/why')[1]}")
+
+    def end(self, timeout=120):
+        """Until it has met an error, or the end of the disk."""
+        while not self.over:
+            self.note(self.vm.wait(r"promised-\d+\n|no-more\n", timeout))
+
+    def note(self, text):
+        for number in re.findall(r"promised-(\d+)\n", text):
+            self.promised = int(number) + 1
+        self.over = self.over or "no-more" in text
+
+    def missing(self, vm):
+        """@vm: the guest itself, or one that was started later on the same disk. Returns the pieces that are not what was promised."""
+        self.teach(vm)
+        status, said = vm.run(f"for i in $(seq 0 {self.promised - 1}); do piece $i --verify_only=1 || echo missing-$i; done", 240)
+        return re.findall(r"missing-\d+", said) if status == 0 else [f"status {status}"]
+
+
+def kill(vm):
+    """SIGKILL for the monitor. Returns what the guest had said before."""
+    os.kill(vm.pid(), signal.SIGKILL)
+    with contextlib.suppress(c.Gone):
+        vm.wait("this never comes", 30)
+    said, vm.text = vm.text, ""
+    return said
+
+
+class Pauses:
+    """While it lasts, the VM is paused and resumed again and again. @count: how often it was."""
+
+    def __init__(self, name):
+        self.name, self.count, self.wrong, self.over = name, 0, 0, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.over.wait(0.15):
+            good = self.ask("pause")
+            self.over.wait(0.1)
+            good = self.ask("resume") and good
+            self.count += good
+            self.wrong += not good
+
+    def ask(self, verb):
+        return subprocess.run([c.TINYVMM, verb, self.name], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              timeout=60, check=False).returncode == 0
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+
+def rebind(vm):
+    """The guest's driver lets go of vdb, with requests in flight if there are any, and takes it again. Returns whether it reads then."""
+    vm.run("dev=$(basename $(readlink -f /sys/block/vdb/device)); drv=/sys/bus/virtio/drivers/virtio_blk")
+    return vm.run("echo $dev > $drv/unbind; sleep 0.2; echo $dev > $drv/bind; for i in $(seq 50); do [ -b /dev/vdb ] && break; sleep 0.1; done; "
+                  "dd if=/dev/vdb of=/dev/null bs=1M count=4 status=none", 120)[0] == 0
+
+
+# x86-64: every call but io_uring_setup (425), which is not permitted.
+NO_URING = """
+import ctypes, os, struct, sys
+code = struct.pack("HBBI" * 4, 0x20, 0, 0, 0, 0x15, 0, 1, 425, 6, 0, 0, 0x50000 | 1, 6, 0, 0, 0x7fff0000)
+buf = ctypes.create_string_buffer(code)
+prog = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(buf)))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, prog):
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def without_io_uring(program):
+    """A command in front of which io_uring is forbidden: disks are served by threads then."""
+    return [sys.executable, "-c", NO_URING, program]
+
+
+def rings(pid):
+    """How many io_urings a process has open."""
+    folder = f"/proc/{pid}/fd"
+    return sum("io_uring" in os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder))
+
+
+def mapper_why_not():
+    """Why there is no device-mapper to be had here, or None. Loads its modules."""
+    if os.geteuid() != 0:
+        return "needs root for device-mapper"
+    for module in ("drivers/block/loop", "drivers/md/dm-mod", "drivers/md/dm-flakey"):
+        name = os.path.basename(module)
+        # In the host VM there is no /lib/modules for its kernel, which is the guest's.
+        subprocess.run(f"modprobe -q {name} || busybox insmod {c.GUEST}/modules/kernel/{module}.ko", shell=True, stderr=subprocess.DEVNULL, check=False)
+    try:
+        known = subprocess.run(["dmsetup", "targets"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+    except FileNotFoundError:
+        return "dmsetup is missing"
+    return None if re.search("^flakey", known, re.M) else f"no dm-flakey: {known.strip()}"
+
+
+class Mapper:
+    """A block device of this machine, in memory below, whose behaviour is changed while it is in use."""
+
+    def __init__(self, name, megabytes):
+        self.name, self.sectors = f"tinyvmm-test-{os.getpid()}-{name}", megabytes << 11
+        self.path = f"/dev/mapper/{self.name}"
+        self.loop = self.do("losetup", "-f", "--show", sparse(name, megabytes)).strip()
+        self.do("dmsetup", "create", self.name, text=self.linear())
+        if not os.path.exists(self.path):
+            self.do("dmsetup", "mknodes")
+
+    @staticmethod
+    def do(*command, text=""):
+        return subprocess.run(command, input=text, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60).stdout
+
+    def linear(self, start=0, end=None):
+        return f"{start} {(end or self.sectors) - start} linear {self.loop} {start}"
+
+    def become(self, *table):
+        """Another table from now on; what is under way ends by the old one. Nothing of the page cache is written out for it."""
+        self.stop()
+        self.do("dmsetup", "load", self.name, text="\n".join(table))
+        self.go()
+
+    def stop(self):
+        """From now on nothing is answered, until go()."""
+        self.do("dmsetup", "suspend", "--noflush", "--nolockfs", self.name)
+
+    def go(self):
+        self.do("dmsetup", "resume", self.name)
+
+    def whole(self):
+        self.become(self.linear())
+
+    def dead(self):
+        self.become(f"0 {self.sectors} error")
+
+    def bad(self, start, end):
+        """Sectors from @start to before @end cannot be read or written."""
+        self.become(self.linear(0, start), f"{start} {end - start} error", self.linear(end))
+
+    def refuses_writes(self):
+        self.become(f"0 {self.sectors} flakey {self.loop} 0 0 3600 1 error_writes")
+
+    def remove(self):
+        for command in (["dmsetup", "remove", "--retry", "--force", self.name], ["losetup", "-d", self.loop]):
+            subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+
+
+def power_failure(cache, files=12):
+    """
+    The host's power fails: what the device has got stays, what is in the host's page cache is lost. The guest's journal has to hold, and every file
+    that it has synced has to be there. Returns (files promised, files that are not there or not whole).
+    """
+    disk = Mapper("power", 64)
+    args = ("--disk", disk.path, "--set", f"disk.1.cache={cache}")
+    try:
+        vm = c.Guest("power", *args, bare=True)
+        vm.run("mke2fs -q -F -t ext4 -E lazy_itable_init=0,lazy_journal_init=0 /dev/vdb && mount /dev/vdb /mnt && sync")
+        # Some that nobody syncs, so that there is something to lose.
+        vm.run("{ (for i in $(seq 500); do dd if=/dev/urandom of=/mnt/loose$((i % 20)) bs=64k count=4 status=none; done) & }")
+        vm.run("{ (for i in $(seq 500); do dd if=/dev/urandom of=/mnt/f$i bs=4k count=$((i % 9 + 1)) conv=fsync status=none || break; "
+               "echo promised-$i-$(cksum < /mnt/f$i | tr ' ' -); done; echo no-more) & }")
+        said = vm.wait(rf"promised-{files}-.*\n", 180)
+        disk.dead()
+        # A guest whose flushes mean nothing notices nothing.
+        with contextlib.suppress(c.Gone):
+            said += vm.wait(r"no-more\n", 10)
+        said += kill(vm)
+        disk.whole()
+        promised = dict(re.findall(r"promised-(\d+)-(\d+-\d+)\n", said))
+        vm = c.Guest("power", *args, bare=True)
+        seen = vm.run("mount /dev/vdb /mnt && for f in /mnt/f*; do echo is-${f#/mnt/f}-$(cksum < $f | tr ' ' -); done", 120)[1]
+        is_there = dict(re.findall(r"is-(\d+)-(\d+-\d+)\n", seen))
+        lost = [n for n, sum_ in promised.items() if is_there.get(n) != sum_]
+        c.last = f"{promised}\n{seen}\n{lost}"
+        vm.end()
+        return len(promised), len(lost)
+    finally:
+        c.tinyvmm("stop", "--all", "--kill")
+        disk.remove()
