@@ -104,6 +104,17 @@ static void test_damage_full_list_melts_the_cheapest(void **state)
 		area += display_rect_area(&d.rect[i]);
 	}
 	assert_int_equal(area, DISPLAY_DAMAGE_MAX * 100 + 110);
+	/* The near one is in the list already, and the far one comes last. */
+	d.n = 0;
+	area = 0;
+	display_damage_add(&d, &(struct display_rect){11, 0, 10, 10});
+	for (uint32_t i = 0; i < DISPLAY_DAMAGE_MAX; i++) {
+		display_damage_add(&d, &(struct display_rect){100 * (i % 4), 100 * (i / 4), 10, 10});
+	}
+	for (unsigned i = 0; i < d.n; i++) {
+		area += display_rect_area(&d.rect[i]);
+	}
+	assert_int_equal(area, (DISPLAY_DAMAGE_MAX - 1) * 100 + 210);
 }
 
 /* Whatever is added stays covered, the list stays short, and says no more than the box around everything. */
