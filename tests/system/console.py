@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A Debian guest for tests: started with `tinyvmm run --detach`, driven by typing on its console socket. And TAP."""
+import atexit
 import os
 import re
 import shutil
@@ -39,9 +40,16 @@ def skip(name, why):
     print(f"ok {count} - {name} # SKIP {why}", flush=True)
 
 
-def finish():
-    tinyvmm("stop", "--all", "--kill")
+def leave_nothing():
+    """Also when a test stumbles: a VM that stays would take the next test's devices."""
+    subprocess.run([TINYVMM, "stop", "--all", "--kill"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60, check=False)
     shutil.rmtree(WORK, ignore_errors=True)
+
+
+atexit.register(leave_nothing)
+
+
+def finish():
     print(f"1..{count}")
     sys.exit(0)
 
@@ -103,7 +111,7 @@ class Guest:
             except TimeoutError:
                 data = b""
             last = self.text
-            if not data:
+            if not data or time.monotonic() > end:
                 raise Gone(f"{self.name}: no {pattern!r}")
             self.text = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", self.text + data.decode(errors="replace").replace("\r", ""))
 

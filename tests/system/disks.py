@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """For tests of disks: files, a guest that writes and says what it was promised, and a block device of the host that fails on command."""
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ def sparse(name, megabytes):
 def fio(engine, depth, *more, size="12M", device="/dev/vdb", rw="randwrite"):
     """A command line: blocks of random sizes in random places, each with a CRC of its own, read back and compared at the end."""
     return (f"fio --name=verify --filename={device} --ioengine={engine} --iodepth={depth} --direct=1 --rw={rw} --bsrange=512-64k --size={size} "
-            f"--verify=crc32c --verify_fatal=1 --eta=never --output=/dev/null {' '.join(more)}")
+            f"--verify=crc32c --verify_fatal=1 --allow_file_create=0 --eta=never --output=/dev/null {' '.join(more)}")
 
 
 class Writer:
@@ -103,11 +104,17 @@ class Pauses:
         self.thread.join()
 
 
-def rebind(vm):
-    """The guest's driver lets go of vdb, with requests in flight if there are any, and takes it again. Returns whether it reads then."""
-    vm.run("dev=$(basename $(readlink -f /sys/block/vdb/device)); drv=/sys/bus/virtio/drivers/virtio_blk")
-    return vm.run("echo $dev > $drv/unbind; sleep 0.2; echo $dev > $drv/bind; for i in $(seq 50); do [ -b /dev/vdb ] && break; sleep 0.1; done; "
-                  "dd if=/dev/vdb of=/dev/null bs=1M count=4 status=none", 120)[0] == 0
+def rebind(vm, writer=None):
+    """
+    The guest's driver lets go of vdb, with requests in flight if there are any, and takes it again. @writer: who writes it. Returns whether it
+    reads then.
+    """
+    said = vm.run("dev=$(basename $(readlink -f /sys/block/vdb/device)); drv=/sys/bus/virtio/drivers/virtio_blk")[1]
+    status, more = vm.run("echo $dev > $drv/unbind; sleep 0.2; echo $dev > $drv/bind; for i in $(seq 50); do [ -b /dev/vdb ] && break; sleep 0.1; done; "
+                          "dd if=/dev/vdb of=/dev/null bs=1M count=4 status=none", 120)
+    if writer:
+        writer.note(said + more)
+    return status == 0
 
 
 # x86-64: every call but io_uring_setup (425), which is not permitted.
@@ -193,6 +200,14 @@ class Mapper:
     def refuses_writes(self):
         self.become(f"0 {self.sectors} flakey {self.loop} 0 0 3600 1 error_writes")
 
+    def forget(self):
+        """While it is dead: what waits in the host's page cache is lost. The host says so once, to whoever syncs first, which must not be the next VM."""
+        fd = os.open(self.path, os.O_RDWR)
+        with contextlib.suppress(OSError):
+            os.fsync(fd)
+        fcntl.ioctl(fd, 0x1261)  # BLKFLSBUF
+        os.close(fd)
+
     def remove(self):
         for command in (["dmsetup", "remove", "--retry", "--force", self.name], ["losetup", "-d", self.loop]):
             subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
@@ -218,6 +233,7 @@ def power_failure(cache, files=12):
         with contextlib.suppress(c.Gone):
             said += vm.wait(r"no-more\n", 10)
         said += kill(vm)
+        disk.forget()
         disk.whole()
         promised = dict(re.findall(r"promised-(\d+)-(\d+-\d+)\n", said))
         vm = c.Guest("power", *args, bare=True)
