@@ -37,10 +37,15 @@ class Writer:
     def __init__(self, vm, engine, depth, device="/dev/vdb"):
         self.vm, self.engine, self.depth, self.device, self.promised, self.over = vm, engine, depth, device, 0, False
         self.teach(vm)
-        vm.run("{ (i=0; while piece $i --do_verify=0 --end_fsync=1 2> /tmp/why; do echo promised-$i; i=$((i + 1)); done; echo no-more) & }")
+        pieces = int(vm.run(f"cat /sys/block/{os.path.basename(device)}/size")[1]) * 512 // CHUNK
+        vm.run(f"rm -f /tmp/enough; {{ (i=0; while [ $i -lt {pieces} ] && [ ! -e /tmp/enough ] && piece $i --do_verify=0 --end_fsync=1 2> /tmp/why; do "
+               "echo promised-$i; i=$((i + 1)); done; echo no-more) & }")
 
     def teach(self, vm):
-        vm.run("piece() { " + fio(self.engine, self.depth, '--offset=$(($1 * %d)) "${@:2}"' % CHUNK, size=str(CHUNK), device=self.device) + "; }")
+        # By a node of its own: one in /dev comes and goes with the driver, and fio takes the place of one that is missing, or removes one that has just come.
+        node = "/tmp/" + os.path.basename(self.device)
+        vm.run(f"[ -b {node} ] || cp -a {self.device} {node}")
+        vm.run("piece() { " + fio(self.engine, self.depth, '--offset=$(($1 * %d)) "${@:2}"' % CHUNK, size=str(CHUNK), device=node) + "; }")
 
     def wait(self, pieces, timeout=120):
         """Until so many more have been promised."""
@@ -50,8 +55,10 @@ class Writer:
         if self.promised < want:
             raise c.Gone(f"no more than {self.promised} pieces: {self.vm.run('cat /tmp/why')[1]}")
 
-    def end(self, timeout=120):
-        """Until it has met an error, or the end of the disk."""
+    def end(self, timeout=120, enough=False):
+        """Until it has met an error, or the end of the disk. @enough: this piece is the last one."""
+        if enough:
+            self.note(self.vm.run("touch /tmp/enough")[1])
         while not self.over:
             self.note(self.vm.wait(r"promised-\d+\n|no-more\n", timeout))
 
