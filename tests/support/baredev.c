@@ -37,6 +37,7 @@ static void baredev_config_write(struct virtio_device *d, uint32_t off, const vo
 	struct baredev *b = (struct baredev *)d;
 
 	b->config_writes++;
+	b->config_writes_outside += off >= BAREDEV_CONFIG_LEN || len > BAREDEV_CONFIG_LEN - off;
 	b->config_off = off;
 	b->config_len = len;
 	memcpy(b->config, src, len);

@@ -21,6 +21,7 @@ struct baredev {
 	int activate_result; /* what activate returns */
 	unsigned activations, resets, kicks[BAREDEV_QUEUES];
 	unsigned config_writes;
+	unsigned config_writes_outside; /* of them; the core lets none through */
 	uint32_t config_off, config_len; /* the last one */
 	uint8_t config[8];
 };
