@@ -82,6 +82,11 @@ void virtio_mmio_plug(struct virtio_mmio *t, struct virtio_device *dev, const st
 	set_word(t, VIRTIO_MMIO_DEVICE_ID, dev->ops->device_id);
 }
 
+void virtio_mmio_stop(struct virtio_mmio *t)
+{
+	__atomic_store_n(&t->stopping, true, __ATOMIC_RELEASE);
+}
+
 void virtio_mmio_finish(struct virtio_mmio *t)
 {
 	if (t->dev) {
@@ -155,7 +160,8 @@ static void wait_for_reset(const struct status_write *w)
 	const struct timespec pause = {.tv_nsec = 500000};
 
 	for (unsigned i = 0; i < 2 * VIRTIO_MMIO_RESET_WAIT_MS; i++) {
-		if (__atomic_load_n(&dev->resets, __ATOMIC_ACQUIRE) != w->resets || loop_is_current(dev->loop)) {
+		if (__atomic_load_n(&dev->resets, __ATOMIC_ACQUIRE) != w->resets || loop_is_current(dev->loop) ||
+			__atomic_load_n(&w->t->stopping, __ATOMIC_ACQUIRE)) {
 			return;
 		}
 		nanosleep(&pause, NULL);

@@ -623,8 +623,8 @@ static void print_stats(const struct vm *vm, const json_t *stats)
 /*
  * Stopping, in order. Whoever wanted the end only stored a reason and woke the loop; everything is done here, on the main thread.
  *
- *   1. vCPUs leave KVM_RUN. One may be waiting for a device on this loop, or for room in the serial port's buffer: the port stops
- *      waiting, and the loop serves on until the last thread has said that it is gone. Then they are joined.
+ *   1. vCPUs leave KVM_RUN. One may be waiting for a device on this loop, for room in the serial port's buffer or for a reset that the host holds up: the port and
+ *      the bus stop waiting, and the loop serves on until the last thread has said that it is gone. Then they are joined.
  *   2. What the guest wrote last goes out, for as long as somebody reads it, but not for ever.
  *   3. What the display shows is kept, where something went wrong. Devices are reset, each on its loop, so none holds a chain or a timer. Then the display's thread ends: what was asked of it comes back first.
  *   4. The terminal gets its mode back, and everything is closed and unmapped in the reverse order of its making.
@@ -638,6 +638,7 @@ static void vm_stop(struct vm *vm)
 	if (vm->ports.serial) {
 		serial_stop(&vm->serial);
 	}
+	virtio_bus_stop(&vm->virtio);
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		vcpu_stop(&vm->vcpu[i]);
 	}

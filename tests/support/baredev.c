@@ -16,6 +16,11 @@ static void baredev_reset(struct virtio_device *d)
 	((struct baredev *)d)->resets++;
 }
 
+static bool baredev_is_busy(struct virtio_device *d)
+{
+	return ((struct baredev *)d)->busy;
+}
+
 static void baredev_kick(struct virtio_device *d, unsigned q)
 {
 	struct baredev *b = (struct baredev *)d;
@@ -52,6 +57,7 @@ static const struct virtio_device_ops baredev_ops = {
 	.queue_size = {BAREDEV_QUEUE_SIZE, BAREDEV_QUEUE_SIZE},
 	.activate = baredev_activate,
 	.reset = baredev_reset,
+	.is_busy = baredev_is_busy,
 	.kick = baredev_kick,
 	.config_write = baredev_config_write,
 };

@@ -18,6 +18,7 @@
 struct baredev {
 	struct virtio_device base;
 	bool echo; /* answers every chain at once: fills it on queue 0, reads it on queue 1 */
+	bool busy; /* what is_busy returns */
 	int activate_result; /* what activate returns */
 	unsigned activations, resets, kicks[BAREDEV_QUEUES];
 	unsigned config_writes;
