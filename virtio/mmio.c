@@ -118,7 +118,7 @@ void virtio_mmio_read(struct virtio_mmio *t, uint32_t off, void *dst, uint32_t l
 
 struct status_write {
 	struct virtio_mmio *t;
-	uint8_t status;
+	uint32_t status;
 	unsigned resets; /* done before this one */
 };
 
@@ -333,7 +333,7 @@ void virtio_mmio_write(struct virtio_mmio *t, uint32_t off, const void *src, uin
 	memcpy(&value, src, sizeof(value));
 	value = le32toh(value);
 	if (off == VIRTIO_MMIO_STATUS) {
-		struct status_write w = {.t = t, .status = (uint8_t)value};
+		struct status_write w = {.t = t, .status = value};
 
 		loop_call(t->dev->loop, write_status_on_loop, &w);
 		if (w.status == 0) {

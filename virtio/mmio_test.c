@@ -197,6 +197,29 @@ static void test_mmio_configuration_writes_inside_only(void **state)
 	assert_int_equal(bare.config_writes, 2);
 }
 
+/* The status register is 32 bits wide, its bits are 8: only a word of 0 is a reset, and none of FAILED. */
+static void test_mmio_status_is_a_whole_word(void **state)
+{
+	static const uint32_t words[] = {0x100, 0x10000, 0x80000000, 0xffffff00, 0x180, 0x10f};
+
+	(void)state;
+	tdrv_start(&d);
+	bare.resets = 0;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		tdrv_write(&d, VIRTIO_MMIO_STATUS, words[i]);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_STATUS), 15);
+	}
+	assert_int_equal(bare.resets, 0);
+	assert_true(virtio_device_is_running(&bare.base));
+	tdrv_kick(&d, 0);
+	assert_true(bare.kicks[0] > 0);
+	tdrv_write(&d, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(bare.resets, 1);
+	/* The way up is made of exact words too. */
+	tdrv_write(&d, VIRTIO_MMIO_STATUS, 0x101);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_STATUS), 0);
+}
+
 static void test_mmio_shared_memory_regions(void **state)
 {
 	(void)state;
@@ -459,6 +482,7 @@ int main(void)
 		WITH(test_mmio_queue_is_ready_only_when_it_can_work),
 		WITH(test_mmio_vring_bit_is_sticky),
 		WITH(test_mmio_configuration_writes_inside_only),
+		WITH(test_mmio_status_is_a_whole_word),
 		WITH(test_mmio_shared_memory_regions),
 		WITH(test_mmio_any_notify_serves_the_device),
 		WITH(test_mmio_vcpus_wait_for_the_loop),
