@@ -16,20 +16,27 @@
 #define PROBE_VALUE 0x2a
 #define PAGE 0x1000
 
-#define COUNT 0x200000u
+#define COUNT 0x40000u
 
 /*
- * Real mode, at address 0: counts down from COUNT, and writes the product of 6 and 7 to the port. A processor counts as fast for a guest as for
- * this program; where somebody emulates the guest's instructions it takes a thousand times longer, and that is no KVM to boot a kernel on.
+ * Real mode, at address 0: counts down from COUNT, and writes the product of 6 and 7 to the port, for ever. A processor counts as fast for a guest as
+ * for this program; where somebody emulates the guest's instructions it takes a thousand times longer, and that is no KVM to boot a kernel on.
  */
 static const uint8_t program[] = {
 	0x66, 0xb9, COUNT & 0xff, COUNT >> 8 & 0xff, COUNT >> 16 & 0xff, COUNT >> 24, /* mov ecx, COUNT */
 	0x66, 0x49, /* dec ecx */
 	0x75, 0xfc, /* jnz back */
 	0xb0, 6, 0xb3, 7, 0xf6, 0xe3, /* mov al, 6; mov bl, 7; mul bl */
-	0xe6, PROBE_PORT, 0xf4, /* out PROBE_PORT, al; hlt */
+	0xe6, PROBE_PORT, 0xeb, 0xec, /* out PROBE_PORT, al; jmp 0 */
 };
 #define SLOWER_MAX 50
+/*
+ * A count is a fraction of a millisecond, and on a busy machine any one may be interrupted for much longer: what counts is the fastest. One fast count of the guest
+ * is proof, so more than one is for those who look slow, and for them not without end.
+ */
+#define TRIES_MAX 16
+#define TRIES_MIN 3
+#define TRIES_NS (2 * CLOCK_NS_PER_S)
 
 static uint64_t count_here_ns(void)
 {
@@ -40,12 +47,54 @@ static uint64_t count_here_ns(void)
 	return clock_now_ns() - start + 1;
 }
 
+/* Return: 0 when the guest counted and multiplied, or -errno, with @why or without. */
+static int count_in_guest(int vcpu_fd, struct kvm_run *run, uint64_t *ns, char *why, size_t why_len)
+{
+	uint64_t start = clock_now_ns();
+	int r;
+
+	do {
+		r = ioctl(vcpu_fd, KVM_RUN, 0);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0) {
+		return -errno;
+	}
+	*ns = clock_now_ns() - start;
+	if (run->exit_reason != KVM_EXIT_IO || run->io.port != PROBE_PORT ||
+		((uint8_t *)run)[run->io.data_offset] != PROBE_VALUE) {
+		snprintf(why, why_len, "/dev/kvm opens, but a guest's first instructions do not run (exit reason %u): "
+			"the host's virtualisation is broken or incomplete", run->exit_reason);
+		return -EIO;
+	}
+	return 0;
+}
+
+int kvm_probe_speed(int vcpu_fd, struct kvm_run *run, char *why, size_t why_len)
+{
+	uint64_t start = clock_now_ns(), guest = UINT64_MAX, here = UINT64_MAX;
+
+	for (unsigned i = 0; i < TRIES_MAX && (i < TRIES_MIN || clock_now_ns() - start < TRIES_NS); i++) {
+		uint64_t ns = 0, own = count_here_ns();
+		int r = count_in_guest(vcpu_fd, run, &ns, why, why_len);
+
+		if (r < 0) {
+			return r;
+		}
+		guest = ns < guest ? ns : guest;
+		here = own < here ? own : here;
+		if (guest / here <= SLOWER_MAX) {
+			return 0;
+		}
+	}
+	snprintf(why, why_len, "/dev/kvm emulates guest code instead of running it (%llu times slower): too slow for a kernel",
+		(unsigned long long)(guest / here));
+	return -EIO;
+}
+
 static int run_program(int vcpu_fd, struct kvm_run *run, char *why, size_t why_len)
 {
 	struct kvm_sregs sregs;
 	struct kvm_regs regs = {.rip = 0, .rflags = 2};
-	uint64_t start, ns, here;
-	int r;
 
 	if (ioctl(vcpu_fd, KVM_GET_SREGS, &sregs) < 0) {
 		return -errno;
@@ -55,27 +104,7 @@ static int run_program(int vcpu_fd, struct kvm_run *run, char *why, size_t why_l
 	if (ioctl(vcpu_fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(vcpu_fd, KVM_SET_REGS, &regs) < 0) {
 		return -errno;
 	}
-	start = clock_now_ns();
-	do {
-		r = ioctl(vcpu_fd, KVM_RUN, 0);
-	} while (r < 0 && errno == EINTR);
-	if (r < 0) {
-		return -errno;
-	}
-	if (run->exit_reason != KVM_EXIT_IO || run->io.port != PROBE_PORT ||
-		((uint8_t *)run)[run->io.data_offset] != PROBE_VALUE) {
-		snprintf(why, why_len, "/dev/kvm opens, but a guest's first instructions do not run (exit reason %u): "
-			"the host's virtualisation is broken or incomplete", run->exit_reason);
-		return -EIO;
-	}
-	ns = clock_now_ns() - start;
-	here = count_here_ns();
-	if (ns / here > SLOWER_MAX) {
-		snprintf(why, why_len, "/dev/kvm emulates guest code instead of running it (%llu times slower): too slow for a kernel",
-			(unsigned long long)(ns / here));
-		return -EIO;
-	}
-	return 0;
+	return kvm_probe_speed(vcpu_fd, run, why, why_len);
 }
 
 static int probe_vm(struct kvm *kvm, uint8_t *page, char *why, size_t why_len)

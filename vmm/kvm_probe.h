@@ -14,4 +14,9 @@
  */
 int kvm_probe(char *why, size_t why_len);
 
+struct kvm_run;
+
+/* Its second half: whether the vCPU, whose guest counts for ever, is fast enough. Return: 0 or -errno, with @why unless a call failed. */
+int kvm_probe_speed(int vcpu_fd, struct kvm_run *run, char *why, size_t why_len);
+
 #endif
