@@ -132,6 +132,33 @@ static int probe_vm(struct kvm *kvm, uint8_t *page, char *why, size_t why_len)
 	return r;
 }
 
+/* What every VM uses. Return: 0, or -ENOSYS with @why. */
+static int check_extensions(const struct kvm *kvm, char *why, size_t why_len)
+{
+	static const struct {
+		int number;
+		const char *name;
+	} needed[] = {
+		{KVM_CAP_IRQCHIP, "IRQCHIP"}, {KVM_CAP_USER_MEMORY, "USER_MEMORY"}, {KVM_CAP_SET_TSS_ADDR, "SET_TSS_ADDR"}, {KVM_CAP_EXT_CPUID, "EXT_CPUID"},
+		{KVM_CAP_SET_IDENTITY_MAP_ADDR, "SET_IDENTITY_MAP_ADDR"}, {KVM_CAP_ADJUST_CLOCK, "ADJUST_CLOCK"}, {KVM_CAP_IRQFD, "IRQFD"}, {KVM_CAP_IOEVENTFD, "IOEVENTFD"},
+		{KVM_CAP_IOEVENTFD_ANY_LENGTH, "IOEVENTFD_ANY_LENGTH"}, {KVM_CAP_IMMEDIATE_EXIT, "IMMEDIATE_EXIT"},
+	};
+	char names[200] = "";
+
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+		if (ioctl(kvm->fd, KVM_CHECK_EXTENSION, needed[i].number) <= 0) {
+			size_t len = strlen(names);
+
+			snprintf(names + len, sizeof(names) - len, " %s", needed[i].name);
+		}
+	}
+	if (names[0]) {
+		snprintf(why, why_len, "/dev/kvm lacks what a VM needs (KVM_CAP:%s): a newer kernel", names);
+		return -ENOSYS;
+	}
+	return 0;
+}
+
 int kvm_probe(char *why, size_t why_len)
 {
 	struct kvm kvm;
@@ -147,6 +174,9 @@ int kvm_probe(char *why, size_t why_len)
 	r = page == MAP_FAILED ? -errno : kvm_create_vm(&kvm, false);
 	if (r == 0) {
 		r = probe_vm(&kvm, page, why, why_len);
+	}
+	if (r == 0) {
+		r = check_extensions(&kvm, why, why_len);
 	}
 	if (page != MAP_FAILED) {
 		munmap(page, PAGE);

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 /**
- * kvm_probe - make a VM with one page of memory and let it count and write a port
+ * kvm_probe - make a VM with one page of memory and let it count and write a port; see that the extensions every VM uses are there
  * @why: on failure one line that says what is wrong and what to do
  * Return: 0 or -errno. Takes a few milliseconds where KVM works, seconds where it does not. Thread: main.
  */
