@@ -7,19 +7,18 @@
 #include <glob.h>
 #include <liburing.h>
 #include <limits.h>
-#include <linux/kvm.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "vmm/keymap.h"
+#include "vmm/kvm_probe.h"
 #include "vmm/png_file.h"
 
 #define MEMORY_MIN_MIB 1024
@@ -94,25 +93,20 @@ void doctor_hugepages(const char *root, struct doctor_finding *f)
 void doctor_kvm_options(const char *root, struct doctor_finding *f)
 {
 	char path[PATH_MAX], nested[8] = "N";
-	int fd, cpus;
+	struct kvm_probe_options o;
 
 	snprintf(path, sizeof(path), "%s/dev/kvm", root);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	cpus = fd < 0 ? -1 : ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
-	if (cpus <= 0) {
+	if (kvm_probe_options(path, &o) < 0) {
 		say(f, DOCTOR_WARN, "not known, because /dev/kvm does not tell");
-	} else if (ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) <= 0) {
-		say(f, DOCTOR_WARN, "up to %d CPUs; no TSC deadline timer, so a guest's timers cost more: a newer kernel, or what runs this host must offer it", cpus);
-	} else if (ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_PIT2) <= 0) {
-		say(f, DOCTOR_WARN, "up to %d CPUs; no PIT, so Multiboot kernels do not boot: a kernel with CONFIG_KVM_I8254", cpus);
+	} else if (!o.tsc_deadline) {
+		say(f, DOCTOR_WARN, "up to %u CPUs; no TSC deadline timer, so a guest's timers cost more: a newer kernel, or what runs this host must offer it", o.cpus);
+	} else if (!o.pit) {
+		say(f, DOCTOR_WARN, "up to %u CPUs; no PIT, so Multiboot kernels do not boot: a kernel with CONFIG_KVM_I8254", o.cpus);
 	} else {
 		if (!first_line(root, "/sys/module/kvm_intel/parameters/nested", nested, sizeof(nested))) {
 			first_line(root, "/sys/module/kvm_amd/parameters/nested", nested, sizeof(nested));
 		}
-		say(f, DOCTOR_OK, "up to %d CPUs, TSC deadline timer, PIT; KVM inside guests: %s", cpus, nested[0] == 'Y' || nested[0] == '1' ? "yes" : "no");
-	}
-	if (fd >= 0) {
-		close(fd);
+		say(f, DOCTOR_OK, "up to %u CPUs, TSC deadline timer, PIT; KVM inside guests: %s", o.cpus, nested[0] == 'Y' || nested[0] == '1' ? "yes" : "no");
 	}
 }
 

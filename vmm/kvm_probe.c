@@ -2,6 +2,7 @@
 #include "vmm/kvm_probe.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdio.h>
 #include <string.h>
@@ -185,5 +186,24 @@ int kvm_probe(char *why, size_t why_len)
 	if (r < 0 && why[0] == '\0') {
 		snprintf(why, why_len, "/dev/kvm opens, but a VM cannot be made: %s", strerror(-r));
 	}
+	return r;
+}
+
+int kvm_probe_options(const char *path, struct kvm_probe_options *o)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC), r = fd < 0 ? -errno : 0, cpus;
+
+	if (fd < 0) {
+		return r;
+	}
+	cpus = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+	if (cpus <= 0) {
+		r = -ENOTTY;
+	} else {
+		*o = (struct kvm_probe_options){.cpus = (unsigned)cpus,
+			.tsc_deadline = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
+			.pit = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_PIT2) > 0};
+	}
+	close(fd);
 	return r;
 }

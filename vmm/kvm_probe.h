@@ -5,6 +5,7 @@
 #ifndef VMM_KVM_PROBE_H
 #define VMM_KVM_PROBE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /**
@@ -13,6 +14,15 @@
  * Return: 0 or -errno. Takes a few milliseconds where KVM works, seconds where it does not. Thread: main.
  */
 int kvm_probe(char *why, size_t why_len);
+
+/* What it offers beyond that. */
+struct kvm_probe_options {
+	unsigned cpus; /* of one VM */
+	bool tsc_deadline, pit;
+};
+
+/* @path: /dev/kvm. Return: 0, or -errno when it cannot be opened or does not tell. */
+int kvm_probe_options(const char *path, struct kvm_probe_options *o);
 
 struct kvm_run;
 
