@@ -22,9 +22,11 @@ static uint8_t image[BOOTIMG_MAX];
 
 static uint32_t word(uint64_t gpa)
 {
+	const void *at = gmem_ptr(&b.mem, gpa, sizeof(uint32_t));
 	uint32_t value;
 
-	assert_int_equal(gmem_read(&b.mem, gpa, &value, sizeof(value)), 0);
+	assert_non_null(at);
+	memcpy(&value, at, sizeof(value));
 	return value;
 }
 
@@ -115,6 +117,33 @@ static void test_boot_multiboot(void **state)
 	assert_int_equal(word(word(modules)), 0x00111111);
 	assert_int_equal(word(word(modules + 16)), 0x22222222);
 	assert_memory_equal(gmem_ptr(&b.mem, word(modules + 8), 10), "/proc/self", 10);
+}
+
+/* Linked for one address, loaded at another: the entry point may be named either way. */
+static void test_boot_multiboot_with_virtual_addresses(void **state)
+{
+	uint32_t base, entry;
+	size_t len;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		base = i / 2 ? 0x1000 : 0xc0000000;
+		len = bootimg_make_multiboot(image);
+		memcpy(image + BOOTIMG_ELF32_LOAD + 8, &base, sizeof(base)); /* p_vaddr */
+		entry = (i % 2 ? base : BOOTIMG_ELF_GPA) + 16;
+		memcpy(image + 24, &entry, sizeof(entry)); /* e_entry */
+		boots(len, false);
+		assert_int_equal(b.entry.rip, BOOTIMG_ELF_GPA + 16);
+		assert_int_equal(*(uint8_t *)gmem_ptr(&b.mem, BOOTIMG_ELF_GPA + 16, 1), 0xf4);
+	}
+	/* In the segment's memory, but not in what the file has of it; and behind it. */
+	for (entry = base + 64; entry <= base + 4096; entry += 4096 - 64) {
+		len = bootimg_make_multiboot(image);
+		memcpy(image + BOOTIMG_ELF32_LOAD + 8, &base, sizeof(base));
+		memcpy(image + 24, &entry, sizeof(entry));
+		assert_true(bootimg_boot(&b, image, len, "", false) < 0);
+		assert_non_null(strstr(b.err, "lies in no segment"));
+	}
 }
 
 static void test_boot_without_initrds(void **state)
@@ -414,6 +443,7 @@ int main(void)
 		cmocka_unit_test(test_boot_pvh),
 		cmocka_unit_test(test_boot_bzimage),
 		cmocka_unit_test(test_boot_multiboot),
+		cmocka_unit_test(test_boot_multiboot_with_virtual_addresses),
 		cmocka_unit_test(test_boot_without_initrds),
 		cmocka_unit_test(test_boot_refuses_broken_headers),
 		cmocka_unit_test(test_boot_refuses_multiboot_requests_it_cannot_fulfil),

@@ -16,7 +16,7 @@
 /* A program header of either class. */
 struct phdr {
 	uint32_t type;
-	uint64_t offset, paddr, filesz, memsz;
+	uint64_t offset, vaddr, paddr, filesz, memsz;
 };
 
 struct headers {
@@ -75,10 +75,10 @@ static struct phdr read_phdr(const struct x86_elf *elf, const uint8_t *p)
 
 	if (elf->is_64bit) {
 		memcpy(&p64, p, sizeof(p64));
-		return (struct phdr){p64.p_type, p64.p_offset, p64.p_paddr, p64.p_filesz, p64.p_memsz};
+		return (struct phdr){p64.p_type, p64.p_offset, p64.p_vaddr, p64.p_paddr, p64.p_filesz, p64.p_memsz};
 	}
 	memcpy(&p32, p, sizeof(p32));
-	return (struct phdr){p32.p_type, p32.p_offset, p32.p_paddr, p32.p_filesz, p32.p_memsz};
+	return (struct phdr){p32.p_type, p32.p_offset, p32.p_vaddr, p32.p_paddr, p32.p_filesz, p32.p_memsz};
 }
 
 static const char *add_segment(struct boot_image *img, const struct phdr *ph)
@@ -153,11 +153,20 @@ static bool is_in_segment(const struct boot_image *img, uint64_t gpa)
 	return false;
 }
 
+/* Kernels that map themselves elsewhere name a virtual address, or a physical one that is in no segment's virtual range: as other loaders have it. */
+static uint64_t physical_entry(const struct phdr *ph, uint64_t entry, uint64_t before)
+{
+	bool is_here = ph->type == PT_LOAD && entry >= ph->vaddr && entry - ph->vaddr < ph->memsz;
+
+	return is_here && before == entry ? entry - ph->vaddr + ph->paddr : before;
+}
+
 static const char *parse(struct x86_elf *elf, struct boot_image *img)
 {
 	uint8_t table[PHDRS_MAX * sizeof(Elf64_Phdr)], notes[NOTES_LEN_MAX];
 	struct headers h;
 	const char *wrong = read_header(elf, &h, img);
+	uint64_t entry = elf->entry;
 
 	if (wrong) {
 		return wrong;
@@ -182,6 +191,7 @@ static const char *parse(struct x86_elf *elf, struct boot_image *img)
 			}
 			read_notes(elf, notes, len);
 		}
+		entry = physical_entry(&ph, elf->entry, entry);
 		wrong = ph.type == PT_LOAD ? add_segment(img, &ph) : NULL;
 		if (wrong) {
 			return wrong;
@@ -193,6 +203,7 @@ static const char *parse(struct x86_elf *elf, struct boot_image *img)
 	if (elf->pvh_entry && !is_in_segment(img, elf->pvh_entry)) {
 		return "PVH entry point outside the kernel";
 	}
+	elf->entry = entry;
 	img->entry = elf->pvh_entry ? elf->pvh_entry : elf->entry;
 	return NULL;
 }

@@ -13,7 +13,7 @@
 
 struct x86_elf {
 	bool is_64bit;
-	uint64_t entry; /* of the ELF header */
+	uint64_t entry; /* of the ELF header, as a physical address */
 	uint64_t pvh_entry; /* of the PVH note; 0: there is none */
 };
 

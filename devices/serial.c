@@ -70,7 +70,7 @@ static uint32_t rx_held(const struct serial *s)
 
 static bool tx_is_empty(const struct serial *s)
 {
-	return s->stopping || SERIAL_TX_MAX - tx_held(s) >= SERIAL_FIFO;
+	return SERIAL_TX_MAX - tx_held(s) >= SERIAL_FIFO;
 }
 
 static uint8_t lsr(const struct serial *s)
@@ -126,7 +126,7 @@ static void update_irq(struct serial *s)
 	bool pending = iir(s) != IIR_NONE;
 
 	if (pending && !s->pending) {
-		s->irq(s->irq_ctx);
+		s->irq(s->ctx);
 	}
 	s->pending = pending;
 }
@@ -227,7 +227,8 @@ static uint8_t read_reg(struct serial *s, uint32_t off)
 	}
 }
 
-static void write_thr(struct serial *s, uint8_t c)
+/* Return: false when there is no room. */
+static bool write_thr(struct serial *s, uint8_t c)
 {
 	s->lsr_polls = 0;
 	if (s->mcr & MCR_LOOP) {
@@ -235,19 +236,18 @@ static void write_thr(struct serial *s, uint8_t c)
 			rx_push(s, c);
 		}
 		s->thr_pending = true;
-		return;
-	}
-	while (tx_held(s) == SERIAL_TX_MAX && !s->stopping) {
-		pthread_cond_wait(&s->room, &s->lock);
+		return true;
 	}
 	if (tx_held(s) == SERIAL_TX_MAX) {
-		return;
+		s->refused = true;
+		return false;
 	}
 	s->tx[s->tx_head++ % SERIAL_TX_MAX] = c;
 	s->thr_pending = tx_is_empty(s);
 	if (!s->awake || tx_held(s) == SERIAL_TX_MAX / 2) {
 		wake_loop(s);
 	}
+	return true;
 }
 
 static void write_ier(struct serial *s, uint8_t v)
@@ -284,17 +284,17 @@ static void write_fcr(struct serial *s, uint8_t v)
 	/* What was transmitted is on the line already: FCR_CLEAR_TX has nothing to clear. */
 }
 
-static void write_reg(struct serial *s, uint32_t off, uint8_t v)
+/* Return: false when there is no room; that is only so at offset 0. */
+static bool write_reg(struct serial *s, uint32_t off, uint8_t v)
 {
 	bool dlab = s->lcr & LCR_DLAB;
 
 	switch (off) {
 	case RBR_THR:
-		if (dlab) {
-			s->dll = v;
-		} else {
-			write_thr(s, v);
+		if (!dlab) {
+			return write_thr(s, v);
 		}
+		s->dll = v;
 		break;
 	case IER:
 		if (dlab) {
@@ -318,6 +318,7 @@ static void write_reg(struct serial *s, uint32_t off, uint8_t v)
 	default:
 		break; /* LSR and MSR are read-only */
 	}
+	return true;
 }
 
 uint32_t serial_in(struct serial *s, uint32_t off, uint32_t len)
@@ -333,28 +334,24 @@ uint32_t serial_in(struct serial *s, uint32_t off, uint32_t len)
 	return v;
 }
 
-void serial_out(struct serial *s, uint32_t off, uint32_t val, uint32_t len)
+bool serial_out(struct serial *s, uint32_t off, uint32_t val, uint32_t len)
 {
+	bool done = true;
+
 	pthread_mutex_lock(&s->lock);
-	for (uint32_t i = 0; i < len && i < 4; i++) {
-		write_reg(s, off + i, (uint8_t)(val >> 8 * i));
+	/* Only the first of several bytes can be refused. */
+	for (uint32_t i = 0; i < len && i < 4 && done; i++) {
+		done = write_reg(s, off + i, (uint8_t)(val >> 8 * i));
 	}
 	update_irq(s);
 	pthread_mutex_unlock(&s->lock);
+	return done;
 }
 
-void serial_stop(struct serial *s)
-{
-	pthread_mutex_lock(&s->lock);
-	s->stopping = true;
-	pthread_cond_broadcast(&s->room);
-	pthread_mutex_unlock(&s->lock);
-}
-
-/* Takes @n passed-on bytes away; whoever waited for the room goes on. */
+/* Takes @n passed-on bytes away; whoever was refused tries again. */
 static void tx_done(struct serial *s, uint32_t n)
 {
-	bool was_empty;
+	bool was_empty, refused;
 
 	pthread_mutex_lock(&s->lock);
 	was_empty = tx_is_empty(s);
@@ -363,8 +360,12 @@ static void tx_done(struct serial *s, uint32_t n)
 		s->thr_pending = true;
 		update_irq(s);
 	}
-	pthread_cond_broadcast(&s->room);
+	refused = s->refused;
+	s->refused = false;
 	pthread_mutex_unlock(&s->lock);
+	if (refused) {
+		s->room(s->ctx);
+	}
 }
 
 /* Return: false when the stream did not take everything. */
@@ -475,11 +476,11 @@ static const struct stream_ops serial_stream_ops = {
 	.send_break = on_break,
 };
 
-int serial_init(struct serial *s, struct loop *loop, void (*irq)(void *ctx), void *ctx)
+int serial_init(struct serial *s, struct loop *loop, void (*irq)(void *ctx), void (*room)(void *ctx), void *ctx)
 {
 	int r;
 
-	*s = (struct serial){.irq = irq, .irq_ctx = ctx, .dll = 1};
+	*s = (struct serial){.irq = irq, .room = room, .ctx = ctx, .dll = 1};
 	stream_init(&s->stream, "serial", &serial_stream_ops);
 	s->stream.open = true;
 	loop_timer_init(&s->drain, loop, on_drain);
@@ -497,7 +498,6 @@ int serial_init(struct serial *s, struct loop *loop, void (*irq)(void *ctx), voi
 		return r;
 	}
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->room, NULL);
 	return 0;
 }
 
@@ -509,7 +509,6 @@ void serial_finish(struct serial *s)
 	loop_timer_stop(&s->drain);
 	loop_remove(&s->wake);
 	close(s->wake.fd);
-	pthread_cond_destroy(&s->room);
 	pthread_mutex_destroy(&s->lock);
 	*s = (struct serial){.wake.fd = -1};
 }

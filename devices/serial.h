@@ -9,9 +9,9 @@
  *
  * Flow control is lossless both ways. When whatever shows the output is stuck, the transmit buffer
  * fills up and the transmitter reports "not empty", so a driver that works with interrupts or polls
- * waits by itself; a guest that writes all the same is held in serial_out until there is room.
- * serial_stop ends that wait, so a stuck terminal cannot keep the monitor from stopping. Input is
- * taken only while the guest listens (receive interrupt enabled, or polling the line status), so
+ * waits by itself; what a guest writes all the same is refused, and its vCPU held out of the guest
+ * until @room says that there is some. Nobody waits in here, so a stuck terminal cannot keep the
+ * monitor from pausing or stopping a vCPU. Input is taken only while the guest listens (receive interrupt enabled, or polling the line status), so
  * bytes that come before a driver is ready are not lost in its initialisation.
  */
 #ifndef DEVICES_SERIAL_H
@@ -33,11 +33,11 @@ struct serial {
 	struct loop_source wake; /* vCPU -> loop */
 	struct loop_timer drain; /* runs while output goes on, so not every byte wakes the loop */
 	void (*irq)(void *ctx);
-	void *irq_ctx;
+	void (*room)(void *ctx);
+	void *ctx;
 
 	pthread_mutex_t lock; /* guards everything below */
-	pthread_cond_t room;  /* transmit buffer has room again, or stopping */
-	bool stopping;
+	bool refused;      /* serial_out found no room since @room was called */
 	bool awake;        /* the loop comes back to the transmit buffer by itself */
 	bool input_wanted; /* the loop was refused input: wake it when there is room */
 	bool pending;      /* the interrupt line, as last reported */
@@ -55,20 +55,17 @@ struct serial {
  * serial_init - a port in reset state
  * @irq: raises one edge on the port's interrupt; called on any thread with the port's lock held, so
  *       it must not block and must not call back (writing an irqfd is right)
+ * @room: there is room again, after serial_out found none; called on the loop
  *
  * Return: 0 or -errno (logged). Thread: loop, or before vCPUs run.
  */
-int serial_init(struct serial *s, struct loop *loop, void (*irq)(void *ctx), void *ctx);
+int serial_init(struct serial *s, struct loop *loop, void (*irq)(void *ctx), void (*room)(void *ctx), void *ctx);
 void serial_finish(struct serial *s); /* accepts zeroed memory; no vCPU runs any more */
 
 /* Port accesses; @off < SERIAL_PORTS, @len 1, 2 or 4 bytes, wider ones act as neighbouring byte
- * accesses. serial_out may wait for room, see above. Thread: vCPU. */
+ * accesses. serial_out returns false when there is no room and nothing was done. Thread: vCPU. */
 uint32_t serial_in(struct serial *s, uint32_t off, uint32_t len);
-void serial_out(struct serial *s, uint32_t off, uint32_t val, uint32_t len);
-
-/* From here on serial_out never waits; what finds no room is dropped. Call it before joining vCPUs.
- * Thread: any. */
-void serial_stop(struct serial *s);
+bool serial_out(struct serial *s, uint32_t off, uint32_t val, uint32_t len);
 
 /* Passes on what the guest has written, as far as the sinks have room. Thread: loop. */
 void serial_flush(struct serial *s);

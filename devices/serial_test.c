@@ -16,7 +16,7 @@ enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR, FCR = IIR };
 
 static struct loop loop;
 static struct serial s;
-static unsigned irqs;
+static unsigned irqs, rooms;
 
 struct sink {
 	struct stream_sink base;
@@ -31,6 +31,12 @@ static void count_irq(void *ctx)
 {
 	(void)ctx;
 	__atomic_add_fetch(&irqs, 1, __ATOMIC_RELAXED);
+}
+
+static void count_room(void *ctx)
+{
+	(void)ctx;
+	__atomic_add_fetch(&rooms, 1, __ATOMIC_RELEASE);
 }
 
 static size_t sink_room(struct stream_sink *k)
@@ -60,10 +66,10 @@ static const struct stream_sink_ops sink_ops = {
 static int setup(void **state)
 {
 	(void)state;
-	irqs = 0;
+	irqs = rooms = 0;
 	sink = (struct sink){.room = sizeof(sink.buf)};
 	assert_int_equal(loop_init(&loop), 0);
-	assert_int_equal(serial_init(&s, &loop, count_irq, NULL), 0);
+	assert_int_equal(serial_init(&s, &loop, count_irq, count_room, NULL), 0);
 	stream_attach(&s.stream, &sink.base, &sink_ops);
 	return 0;
 }
@@ -325,7 +331,18 @@ static void *write_much(void *arg)
 {
 	(void)arg;
 	for (unsigned i = 0; i < 3 * SERIAL_TX_MAX; i++) {
-		out(DATA, (uint8_t)(i % 251));
+		unsigned before;
+
+		/* As a vCPU does: offered again when there is room. */
+		do {
+			before = __atomic_load_n(&rooms, __ATOMIC_ACQUIRE);
+			if (serial_out(&s, DATA, i % 251, 1)) {
+				break;
+			}
+			while (before == __atomic_load_n(&rooms, __ATOMIC_ACQUIRE)) {
+				usleep(100);
+			}
+		} while (true);
 	}
 	__atomic_store_n(&writer_done, true, __ATOMIC_RELEASE);
 	return NULL;
@@ -360,22 +377,36 @@ static void test_serial_writer_waits_for_room_and_loses_nothing(void **state)
 	}
 }
 
-static void test_serial_stop_ends_the_wait(void **state)
+static void test_serial_refuses_what_finds_no_room(void **state)
 {
-	pthread_t writer;
+	unsigned n = 0;
 
 	(void)state;
 	sink.room = 0;
-	writer_done = false;
-	pthread_create(&writer, NULL, write_much, NULL);
-	serve(5);
-	assert_false(is_writer_done());
-	serial_stop(&s);
-	pthread_join(writer, NULL);
-	assert_true(is_writer_done());
+	while (serial_out(&s, DATA, 'x', 1)) {
+		n++;
+	}
+	assert_int_equal(n, SERIAL_TX_MAX);
+	/* Of several bytes the others wait too: nothing is done. */
+	assert_false(serial_out(&s, DATA, 0x00000f78, 4));
+	assert_int_equal(in(IER), 0);
+	/* Everything else goes on. */
+	assert_true(serial_out(&s, SCR, 0xa5, 1));
+	assert_int_equal(in(SCR), 0xa5);
+	serve(3);
+	assert_int_equal(rooms, 0);
+
+	sink.room = 1;
+	stream_sink_ready(&sink.base);
+	assert_int_equal(rooms, 1);
+	assert_true(serial_out(&s, DATA, 'y', 1));
 	sink.room = sizeof(sink.buf);
-	serial_flush(&s);
-	assert_int_equal(sink.len, SERIAL_TX_MAX);
+	stream_sink_ready(&sink.base);
+	serve(3);
+	/* Nobody was refused since. */
+	assert_int_equal(rooms, 1);
+	assert_int_equal(sink.len, SERIAL_TX_MAX + 1);
+	assert_int_equal(sink.buf[SERIAL_TX_MAX], 'y');
 }
 
 static void test_serial_wide_accesses_are_neighbouring_bytes(void **state)
@@ -407,7 +438,7 @@ int main(void)
 		T(test_serial_break_is_a_flagged_zero),
 		T(test_serial_stuck_output_stops_the_transmitter_not_the_guest),
 		T(test_serial_writer_waits_for_room_and_loses_nothing),
-		T(test_serial_stop_ends_the_wait),
+		T(test_serial_refuses_what_finds_no_room),
 		T(test_serial_wide_accesses_are_neighbouring_bytes),
 	};
 

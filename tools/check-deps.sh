@@ -26,7 +26,7 @@ rule_services() {
 	grep -nE '#include "' "$1"/vmm/{gmem,loop,log,clock}.[ch] | grep -vE '"vmm/(gmem|loop|log|clock)\.h"'
 }
 rule_kvm_h() {
-	grep -rnE '^#include <linux/kvm\.h>' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -vE '/vmm/(kvm|kvm_probe|kvm_stats|vcpu|x86_vcpu|x86_vcpu_test)\.c:'
+	grep -rnE '^#include <linux/kvm\.h>' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -vE '/vmm/(kvm|kvm_probe|kvm_stats|vcpu|x86_vcpu)(_test)?\.c:'
 }
 rule_toml() {
 	grep -rn 'toml++' --include=*.[ch] --include=*.cc "$1"/{vmm,virtio,devices,display,boot} | grep '#include' | grep -v '/vmm/toml\.cc:'

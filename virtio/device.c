@@ -221,7 +221,7 @@ static const struct transition {
 	{S_FEATURES_OK, S_DRIVER_OK, start},
 };
 
-void virtio_device_write_status(struct virtio_device *d, uint8_t status)
+void virtio_device_write_status(struct virtio_device *d, uint32_t status)
 {
 	uint8_t now = (uint8_t)reg_load(d, VIRTIO_MMIO_STATUS);
 
@@ -233,6 +233,11 @@ void virtio_device_write_status(struct virtio_device *d, uint8_t status)
 		reset(d);
 		return;
 	}
+	/* The register is wider than the field (virtio v1.3, 4.2.2 "MMIO Device Register Layout"), and only 0 is a reset. */
+	if (status > UINT8_MAX) {
+		log_guest(&d->log_limit, d->ops->name, "status 0x%x ignored: there are no such bits", status);
+		return;
+	}
 	if (status & VIRTIO_STATUS_FAILED) {
 		stop_queues(d);
 		d->failed = true;
@@ -240,7 +245,7 @@ void virtio_device_write_status(struct virtio_device *d, uint8_t status)
 		return;
 	}
 	/* NEEDS_RESET is the device's bit; a driver that writes back what it read means no harm. */
-	if ((status & ~VIRTIO_STATUS_NEEDS_RESET) == (now & ~VIRTIO_STATUS_NEEDS_RESET)) {
+	if ((status | VIRTIO_STATUS_NEEDS_RESET) == (now | VIRTIO_STATUS_NEEDS_RESET)) {
 		return;
 	}
 	for (size_t i = 0; i < sizeof(transitions) / sizeof(transitions[0]); i++) {

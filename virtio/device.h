@@ -147,8 +147,8 @@ void virtio_device_fail(struct virtio_device *d, const char *why);
  * For transports.
  */
 
-/* The driver wrote the status register. Illegal transitions are reported and ignored. Calls activate and reset. Thread: loop. */
-void virtio_device_write_status(struct virtio_device *d, uint8_t status);
+/* The driver wrote the status register. Illegal transitions, bits that do not exist among them, are reported and ignored. Calls activate and reset. Thread: loop. */
+void virtio_device_write_status(struct virtio_device *d, uint32_t status);
 /* A kick arrived: serves every running queue (one notification descriptor serves the whole device). Thread: loop. */
 void virtio_device_kick(struct virtio_device *d);
 

@@ -82,6 +82,11 @@ void virtio_mmio_plug(struct virtio_mmio *t, struct virtio_device *dev, const st
 	set_word(t, VIRTIO_MMIO_DEVICE_ID, dev->ops->device_id);
 }
 
+void virtio_mmio_stop(struct virtio_mmio *t)
+{
+	__atomic_store_n(&t->stopping, true, __ATOMIC_RELEASE);
+}
+
 void virtio_mmio_finish(struct virtio_mmio *t)
 {
 	if (t->dev) {
@@ -113,7 +118,7 @@ void virtio_mmio_read(struct virtio_mmio *t, uint32_t off, void *dst, uint32_t l
 
 struct status_write {
 	struct virtio_mmio *t;
-	uint8_t status;
+	uint32_t status;
 	unsigned resets; /* done before this one */
 };
 
@@ -155,7 +160,8 @@ static void wait_for_reset(const struct status_write *w)
 	const struct timespec pause = {.tv_nsec = 500000};
 
 	for (unsigned i = 0; i < 2 * VIRTIO_MMIO_RESET_WAIT_MS; i++) {
-		if (__atomic_load_n(&dev->resets, __ATOMIC_ACQUIRE) != w->resets || loop_is_current(dev->loop)) {
+		if (__atomic_load_n(&dev->resets, __ATOMIC_ACQUIRE) != w->resets || loop_is_current(dev->loop) ||
+			__atomic_load_n(&w->t->stopping, __ATOMIC_ACQUIRE)) {
 			return;
 		}
 		nanosleep(&pause, NULL);
@@ -327,7 +333,7 @@ void virtio_mmio_write(struct virtio_mmio *t, uint32_t off, const void *src, uin
 	memcpy(&value, src, sizeof(value));
 	value = le32toh(value);
 	if (off == VIRTIO_MMIO_STATUS) {
-		struct status_write w = {.t = t, .status = (uint8_t)value};
+		struct status_write w = {.t = t, .status = value};
 
 		loop_call(t->dev->loop, write_status_on_loop, &w);
 		if (w.status == 0) {

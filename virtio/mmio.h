@@ -62,7 +62,7 @@ enum virtio_mmio_reg {
 #define VIRTIO_MMIO_INT_CONFIG 2u
 
 /* How long the vCPU that resets a device waits for the host to finish what it does for it (slow disks). Afterwards it goes on, and status tells: virtio v1.3, 2.4
- * "Device Reset" has the driver read it until it is 0. */
+ * "Device Reset" has the driver read it until it is 0. virtio_mmio_stop ends the wait. */
 #define VIRTIO_MMIO_RESET_WAIT_MS 5000
 
 /* The window as bytes; registers are little-endian 32-bit words in it. Fields that two threads write are stored atomically. */
@@ -81,6 +81,7 @@ struct virtio_mmio {
 	uint64_t driver_features; /* as written, before FEATURES_OK */
 	struct virtq_config queue[VIRTIO_QUEUES_MAX]; /* as written */
 	bool ready[VIRTIO_QUEUES_MAX];
+	bool stopping; /* virtio_mmio_stop was called (atomic) */
 	struct log_limit log_limit;
 };
 
@@ -99,6 +100,8 @@ void virtio_mmio_init(struct virtio_mmio *t, struct virtio_regs *regs);
  * Thread: the device's loop, or before the guest runs.
  */
 void virtio_mmio_plug(struct virtio_mmio *t, struct virtio_device *dev, const struct virtio_irq *irq);
+/* The guest is not going to run any more: a vCPU that waits for a reset goes on at once, and none waits again. Thread: any. */
+void virtio_mmio_stop(struct virtio_mmio *t);
 void virtio_mmio_finish(struct virtio_mmio *t); /* accepts zeroed memory; the device must have been reset */
 
 /* An access that exited. @off < VIRTIO_MMIO_WINDOW, @len 1..8; anything past the window's end reads as zero and writes nothing. */

@@ -2,12 +2,14 @@
 /* The registers as a driver meets them. What broken drivers do to them is the hostile table's. */
 #include "virtio/mmio.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "tests/support/baredev.h"
@@ -195,6 +197,29 @@ static void test_mmio_configuration_writes_inside_only(void **state)
 	assert_int_equal(bare.config_writes, 2);
 }
 
+/* The status register is 32 bits wide, its bits are 8: only a word of 0 is a reset, and none of FAILED. */
+static void test_mmio_status_is_a_whole_word(void **state)
+{
+	static const uint32_t words[] = {0x100, 0x10000, 0x80000000, 0xffffff00, 0x180, 0x10f};
+
+	(void)state;
+	tdrv_start(&d);
+	bare.resets = 0;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		tdrv_write(&d, VIRTIO_MMIO_STATUS, words[i]);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_STATUS), 15);
+	}
+	assert_int_equal(bare.resets, 0);
+	assert_true(virtio_device_is_running(&bare.base));
+	tdrv_kick(&d, 0);
+	assert_true(bare.kicks[0] > 0);
+	tdrv_write(&d, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(bare.resets, 1);
+	/* The way up is made of exact words too. */
+	tdrv_write(&d, VIRTIO_MMIO_STATUS, 0x101);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_STATUS), 0);
+}
+
 static void test_mmio_shared_memory_regions(void **state)
 {
 	(void)state;
@@ -255,6 +280,74 @@ static void test_mmio_vcpus_wait_for_the_loop(void **state)
 		assert_int_equal(wrong[i], 0);
 	}
 	assert_int_equal(bare.resets, 4 * 150);
+}
+
+/* A driver that resets the device while the host still works for it. */
+static void *resetting_vcpu(void *arg)
+{
+	const uint32_t zero = 0;
+
+	(void)arg;
+	virtio_mmio_write(&d.mmio, VIRTIO_MMIO_STATUS, &zero, sizeof(zero));
+	return NULL;
+}
+
+static unsigned waits_reported;
+
+static void count_waits(enum log_level level, const char *line)
+{
+	(void)level;
+	waits_reported += strstr(line, "its reset waits") != NULL;
+}
+
+static void begin_held_up_reset(pthread_t *vcpu)
+{
+	tdrv_start(&d);
+	bare.busy = true;
+	bare.resets = 0;
+	waits_reported = 0;
+	log_set_hook(count_waits);
+	assert_int_equal(pthread_create(vcpu, NULL, resetting_vcpu, NULL), 0);
+	while (bare.resets == 0) {
+		loop_run_once(&d.loop, 10);
+	}
+	assert_true(bare.base.resetting);
+	/* It waits: the loop has answered. */
+	usleep(20000);
+	assert_int_equal(pthread_tryjoin_np(*vcpu, NULL), EBUSY);
+}
+
+static void end_held_up_reset(pthread_t vcpu)
+{
+	pthread_join(vcpu, NULL);
+	/* Not because it has waited long enough. */
+	assert_int_equal(waits_reported, 0);
+}
+
+static void test_mmio_reset_waits_for_the_host(void **state)
+{
+	pthread_t vcpu;
+
+	(void)state;
+	begin_held_up_reset(&vcpu);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_STATUS), 15);
+	bare.busy = false;
+	virtio_device_reset_done(&bare.base);
+	end_held_up_reset(vcpu);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_STATUS), 0);
+}
+
+static void test_mmio_stop_ends_the_wait_for_a_reset(void **state)
+{
+	pthread_t vcpu;
+
+	(void)state;
+	begin_held_up_reset(&vcpu);
+	virtio_mmio_stop(&d.mmio);
+	end_held_up_reset(vcpu);
+	assert_true(bare.base.resetting);
+	bare.busy = false;
+	virtio_device_reset_done(&bare.base);
 }
 
 /*
@@ -389,9 +482,12 @@ int main(void)
 		WITH(test_mmio_queue_is_ready_only_when_it_can_work),
 		WITH(test_mmio_vring_bit_is_sticky),
 		WITH(test_mmio_configuration_writes_inside_only),
+		WITH(test_mmio_status_is_a_whole_word),
 		WITH(test_mmio_shared_memory_regions),
 		WITH(test_mmio_any_notify_serves_the_device),
 		WITH(test_mmio_vcpus_wait_for_the_loop),
+		WITH(test_mmio_reset_waits_for_the_host),
+		WITH(test_mmio_stop_ends_the_wait_for_a_reset),
 		EMPTY(test_mmio_empty_window_says_that_nothing_is_there),
 		EMPTY(test_mmio_empty_window_swallows_writes),
 		EMPTY(test_mmio_device_that_comes_is_like_any_other),

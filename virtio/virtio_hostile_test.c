@@ -33,6 +33,7 @@ static void works(struct tdrv *d, unsigned q, bool writable)
 	assert_int_equal(head, want);
 	assert_int_equal(len, writable ? 64 : 0);
 	assert_true(d->used_irqs > irqs);
+	assert_int_equal(bare.config_writes_outside, 0);
 }
 
 static void works_in(struct tdrv *d)

@@ -541,6 +541,10 @@ static void set_item(struct load *l, const char *set, const struct config_list_t
 		t = item_target(l->cfg, list, (unsigned)first);
 		set_initial(&t);
 	}
+	if (all && *count == 0) {
+		set_mistake(l, set, "there is no [[%s]] that it could be set for", list->table);
+		return;
+	}
 	if (first >= *count && !all) {
 		set_mistake(l, set, "there is no [[%s]] number %lu: they count from 0", list->table, first);
 		return;
@@ -595,6 +599,14 @@ static void apply_set(struct load *l, const char *set)
 		set_key(l, set, &t, name, text);
 	}
 	free(from_file);
+}
+
+/* --ephemeral: true of no disks as well. */
+static void make_ephemeral(struct load *l)
+{
+	if (l->cfg->ndisks > 0) {
+		apply_set(l, "disk.*.ephemeral=true");
+	}
 }
 
 /* The directory of vm.toml, or the stem of another file, made into a legal name. */
@@ -907,11 +919,16 @@ int config_load(struct config *cfg, const struct config_input *in, FILE *report)
 
 		path = src.path;
 		load_text(&l, &src, in->text, in->text_len);
+	} else if (in->path && !*in->path) {
+		whole_mistake(&l, "tinyvmm", "the configuration file's name is empty");
 	} else if (in->path) {
 		load_file(&l, in->path, NULL, (struct toml_pos){1, 1});
 	}
 	for (unsigned i = 0; i < in->nsets; i++) {
 		apply_set(&l, in->sets[i]);
+	}
+	if (in->ephemeral) {
+		make_ephemeral(&l);
 	}
 	report_findings(&l);
 	/* Only a configuration without mistakes is looked at as a whole: otherwise one mistake would be told twice. */

@@ -155,6 +155,7 @@ struct config_input {
 	size_t text_len;
 	const char *const *sets; /* "key=value" of --set and of the run options, in order */
 	unsigned nsets;
+	bool ephemeral; /* all disks are, those of sets too */
 };
 
 /**

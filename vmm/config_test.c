@@ -454,6 +454,50 @@ static void test_config_load_disks_in_their_order(void **state)
 	config_finish(&cfg);
 }
 
+/* What would be set nowhere is a mistake, but --ephemeral is a promise about whatever disks there are. */
+static void test_config_load_all_of_none(void **state)
+{
+	static const char *const sets[][2] = {{"disk.*.path=x", "[[disk]]"}, {"input.*.name=x", "[[input]]"}};
+	static const char text[] = "[boot]\nkernel = 'k'\n";
+	struct config_input in = {.path = "vm.toml", .text = text, .text_len = sizeof(text) - 1, .ephemeral = true};
+	const char *add = "disk.+.path=y";
+	char want[200], *report;
+	struct config cfg;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(load(&cfg, text, &sets[i][0], 1, &report), 1);
+		snprintf(want, sizeof(want), "--set %s: error: there is no %s that it could be set for\n", sets[i][0], sets[i][1]);
+		assert_string_equal(report, want);
+		free(report);
+		config_finish(&cfg);
+	}
+	assert_int_equal(config_load(&cfg, &in, stderr), 0);
+	assert_int_equal(cfg.ndisks, 0);
+	config_finish(&cfg);
+	in.sets = &add;
+	in.nsets = 1;
+	assert_int_equal(config_load(&cfg, &in, stderr), 0);
+	assert_true(cfg.disk[0].ephemeral);
+	config_finish(&cfg);
+}
+
+static void test_config_load_file_without_a_name(void **state)
+{
+	struct config_input in = {.path = ""};
+	struct config cfg;
+	char *report;
+	size_t len;
+	FILE *f = open_memstream(&report, &len);
+
+	(void)state;
+	assert_int_equal(config_load(&cfg, &in, f), 1);
+	fclose(f);
+	assert_string_equal(report, "tinyvmm: error: the configuration file's name is empty\n");
+	free(report);
+	config_finish(&cfg);
+}
+
 static void test_config_load_input_devices(void **state)
 {
 	const char *sets[] = {"input.+.type=mouse", "input.0.name=first"};
@@ -705,6 +749,8 @@ int main(void)
 		cmocka_unit_test(test_config_load_messages_are_one_printable_line),
 		cmocka_unit_test(test_config_load_expands_paths),
 		cmocka_unit_test(test_config_load_disks_in_their_order),
+		cmocka_unit_test(test_config_load_all_of_none),
+		cmocka_unit_test(test_config_load_file_without_a_name),
 		cmocka_unit_test(test_config_load_input_devices),
 		cmocka_unit_test(test_config_load_evdev),
 		cmocka_unit_test(test_config_load_evdev_mistakes),

@@ -3,83 +3,45 @@
 
 #include <jansson.h>
 #include <string.h>
-#include <sys/sysinfo.h>
-#include <unistd.h>
 
+#include "vmm/doctor_host.h"
 #include "vmm/kvm_probe.h"
 
-enum level { LEVEL_OK, LEVEL_WARN, LEVEL_FAIL };
-
-struct finding {
-	enum level level;
-	char text[512];
-};
-
-static void check_kvm(struct finding *f)
+static void check_kvm(const char *root, struct doctor_finding *f)
 {
 	char why[400];
 
+	(void)root;
 	if (kvm_probe(why, sizeof(why)) < 0) {
-		f->level = LEVEL_FAIL;
+		f->level = DOCTOR_FAIL;
 		snprintf(f->text, sizeof(f->text), "%s", why);
 	} else {
 		snprintf(f->text, sizeof(f->text), "/dev/kvm runs guest code");
 	}
 }
 
-static bool read_first_line(const char *path, char *buf, size_t len)
-{
-	FILE *file = fopen(path, "re");
-	bool ok = file && fgets(buf, (int)len, file);
-
-	if (file) {
-		fclose(file);
-	}
-	if (ok) {
-		buf[strcspn(buf, "\n")] = '\0';
-	}
-	return ok;
-}
-
-static void check_thp(struct finding *f)
-{
-	static const char path[] = "/sys/kernel/mm/transparent_hugepage/enabled";
-	char line[128] = "";
-
-	if (!read_first_line(path, line, sizeof(line)) || strstr(line, "[never]")) {
-		f->level = LEVEL_WARN;
-		snprintf(f->text, sizeof(f->text), "no transparent huge pages, guests take more page faults: echo madvise > %s", path);
-	} else {
-		snprintf(f->text, sizeof(f->text), "transparent huge pages: %s", line);
-	}
-}
-
-static void check_memory(struct finding *f)
-{
-	struct sysinfo si;
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned long mib = 0;
-
-	if (sysinfo(&si) == 0) {
-		mib = (unsigned long)((unsigned long long)si.totalram * si.mem_unit >> 20);
-	}
-	snprintf(f->text, sizeof(f->text), "%ld CPUs, %lu MiB of memory", cpus, mib);
-	if (mib < 1024) {
-		f->level = LEVEL_WARN;
-	}
-}
-
+/* In the order of how many VMs need it. */
 static const struct check {
 	const char *name;
 	unsigned need;
-	void (*fn)(struct finding *f);
+	void (*fn)(const char *root, struct doctor_finding *f);
 } checks[] = {
 	{"kvm", DOCTOR_NEED_KVM, check_kvm},
-	{"hugepages", 0, check_thp},
-	{"host", 0, check_memory},
+	{"kvm-options", 0, doctor_kvm_options},
+	{"memfd", 0, doctor_memfd},
+	{"run-folder", 0, doctor_run_folder},
+	{"hugepages", 0, doctor_hugepages},
+	{"host", 0, doctor_memory},
+	{"io_uring", 0, doctor_io_uring},
+	{"libpng", 0, doctor_libpng},
+	{"libxkbcommon", 0, doctor_xkbcommon},
+	{"evdev", 0, doctor_evdev},
+	{"uinput", 0, doctor_uinput},
+	{"render-node", 0, doctor_render},
+	{"udmabuf", 0, doctor_udmabuf},
 };
 
-static void print(const char *name, const struct finding *f, bool json, FILE *out)
+static void print(const char *name, const struct doctor_finding *f, bool json, FILE *out)
 {
 	static const char *const word[] = {"ok", "warn", "FAIL"};
 	json_t *object;
@@ -99,14 +61,14 @@ int doctor_run(unsigned need, bool json, FILE *out)
 	int fails = 0;
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
-		struct finding f = {.level = LEVEL_OK};
+		struct doctor_finding f = {.level = DOCTOR_OK};
 
 		if (need != DOCTOR_NEED_ALL && !(checks[i].need & need)) {
 			continue;
 		}
-		checks[i].fn(&f);
+		checks[i].fn("", &f);
 		print(checks[i].name, &f, json, out);
-		fails += f.level == LEVEL_FAIL;
+		fails += f.level == DOCTOR_FAIL;
 	}
 	return fails;
 }

@@ -25,17 +25,6 @@ void *gmem_ptr(const struct gmem *mem, uint64_t gpa, uint64_t len)
 	return NULL;
 }
 
-int gmem_read(const struct gmem *mem, uint64_t gpa, void *dst, size_t len)
-{
-	const void *src = gmem_ptr(mem, gpa, len);
-
-	if (!src) {
-		return -EFAULT;
-	}
-	memcpy(dst, src, len);
-	return 0;
-}
-
 int gmem_write(const struct gmem *mem, uint64_t gpa, const void *src, size_t len)
 {
 	void *dst = gmem_ptr(mem, gpa, len);
@@ -45,27 +34,6 @@ int gmem_write(const struct gmem *mem, uint64_t gpa, const void *src, size_t len
 	}
 	memcpy(dst, src, len);
 	return 0;
-}
-
-int gmem_zero(const struct gmem *mem, uint64_t gpa, uint64_t len)
-{
-	void *dst = gmem_ptr(mem, gpa, len);
-
-	if (!dst) {
-		return -EFAULT;
-	}
-	memset(dst, 0, len);
-	return 0;
-}
-
-uint64_t gmem_size(const struct gmem *mem)
-{
-	uint64_t size = 0;
-
-	for (unsigned i = 0; i < mem->nregions; i++) {
-		size += mem->region[i].len;
-	}
-	return size;
 }
 
 uint64_t gmem_end(const struct gmem *mem)

@@ -43,12 +43,9 @@ void gmem_add(struct gmem *mem, uint64_t gpa, void *hva, uint64_t len);
 void *gmem_ptr(const struct gmem *mem, uint64_t gpa, uint64_t len);
 
 /* Copies; -EFAULT when the range is not wholly inside one region (then nothing was copied). */
-int gmem_read(const struct gmem *mem, uint64_t gpa, void *dst, size_t len);
 int gmem_write(const struct gmem *mem, uint64_t gpa, const void *src, size_t len);
-int gmem_zero(const struct gmem *mem, uint64_t gpa, uint64_t len);
 
-/* Sum of all regions in bytes, and the first address after the last one. */
-uint64_t gmem_size(const struct gmem *mem);
+/* The first address after the last region. */
 uint64_t gmem_end(const struct gmem *mem);
 
 #endif

@@ -73,31 +73,21 @@ static void test_gmem_nothing_long_is_somewhere_too(void **state)
 static void test_gmem_copies_all_or_nothing(void **state)
 {
 	struct gmem mem = make();
-	char buf[8] = "before";
 
 	(void)state;
 	memset(low, 'l', sizeof(low));
 	assert_int_equal(gmem_write(&mem, 0x1ffc, "12345", 5), -EFAULT);
 	assert_int_equal(low[4092], 'l');
 	assert_int_equal(gmem_write(&mem, 0x1ffc, "1234", 4), 0);
-	assert_int_equal(gmem_read(&mem, 0x1ffd, buf, 4), -EFAULT);
-	assert_string_equal(buf, "before");
-	assert_int_equal(gmem_read(&mem, 0x1ffc, buf, 4), 0);
-	assert_memory_equal(buf, "1234re", 6);
-	assert_int_equal(gmem_zero(&mem, 0x1000, 4097), -EFAULT);
-	assert_int_equal(low[0], 'l');
-	assert_int_equal(gmem_zero(&mem, 0x1001, 4094), 0);
-	assert_int_equal(low[0], 'l');
-	assert_int_equal(low[1], 0);
-	assert_int_equal(low[4095], '4');
+	assert_int_equal(low[4091], 'l');
+	assert_memory_equal(low + 4092, "1234", 4);
 }
 
-static void test_gmem_size_and_end(void **state)
+static void test_gmem_end(void **state)
 {
 	struct gmem mem = make();
 
 	(void)state;
-	assert_int_equal(gmem_size(&mem), 4096 + 8192);
 	assert_int_equal(gmem_end(&mem), 0x100002000);
 }
 
@@ -109,7 +99,7 @@ int main(void)
 		cmocka_unit_test(test_gmem_region_at_the_end_of_the_address_space),
 		cmocka_unit_test(test_gmem_nothing_long_is_somewhere_too),
 		cmocka_unit_test(test_gmem_copies_all_or_nothing),
-		cmocka_unit_test(test_gmem_size_and_end),
+		cmocka_unit_test(test_gmem_end),
 	};
 
 	return cmocka_run_group_tests_name("gmem", tests, NULL, NULL);

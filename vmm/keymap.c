@@ -14,7 +14,6 @@
 
 #include "vmm/log.h"
 
-#define LIBRARY "libxkbcommon.so.0"
 /* Between the codes of evdev and those of xkb. */
 #define CODE_OFFSET 8
 #define DEFAULT_LOCALE "en_US.UTF-8"
@@ -78,13 +77,13 @@ static bool find(void *handle, const char *name, void *place)
 static int open_library(char *err, size_t err_len)
 {
 	static bool is_open;
-	void *handle = is_open ? NULL : dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	void *handle = is_open ? NULL : dlopen(KEYMAP_LIBRARY, RTLD_NOW | RTLD_LOCAL);
 
 	if (is_open) {
 		return 0;
 	}
 	if (!handle) {
-		return refuse(-ELIBACC, err, err_len, "keyboard layouts need libxkbcommon (%s): apt-get install libxkbcommon0", dlerror());
+		return refuse(-ELIBACC, err, err_len, "keyboard layouts need libxkbcommon (%s): apt-get install " KEYMAP_PACKAGE, dlerror());
 	}
 #define FIND(name) find(handle, "xkb_" #name, &lib.name)
 	is_open = FIND(context_new) && FIND(context_unref) && FIND(context_set_log_fn) && FIND(context_set_log_level) &&
@@ -94,7 +93,7 @@ static int open_library(char *err, size_t err_len)
 		FIND(compose_state_unref) && FIND(compose_state_reset) && FIND(compose_state_feed) && FIND(compose_state_get_status) &&
 		FIND(compose_state_get_utf8);
 #undef FIND
-	return is_open ? 0 : refuse(-ELIBACC, err, err_len, "%s is too old: %s", LIBRARY, dlerror());
+	return is_open ? 0 : refuse(-ELIBACC, err, err_len, "%s is too old: %s", KEYMAP_LIBRARY, dlerror());
 }
 
 static void __attribute__((format(printf, 3, 0))) on_log(struct xkb_context *context, enum xkb_log_level level, const char *fmt, va_list args)

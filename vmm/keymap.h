@@ -14,6 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Loaded when it is wanted. */
+#define KEYMAP_LIBRARY "libxkbcommon.so.0"
+#define KEYMAP_PACKAGE "libxkbcommon0"
+
 struct keymap;
 
 /**

@@ -29,11 +29,6 @@ void log_set_level(enum log_level level)
 	log_level = level;
 }
 
-enum log_level log_get_level(void)
-{
-	return log_level;
-}
-
 void log_set_brackets(void (*before)(void), void (*after)(void))
 {
 	log_before = before;

@@ -16,7 +16,6 @@ enum log_level { LOG_ERR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Messages above @level are dropped. Initially LOG_WARN. */
 void log_set_level(enum log_level level);
-enum log_level log_get_level(void);
 
 /* Two functions a terminal owner installs so that a message on a raw terminal does not smear: they run
  * before and after each line is written. NULL removes them. */

@@ -206,7 +206,6 @@ static const struct option_info {
 struct parse {
 	struct options *o;
 	FILE *err;
-	bool ephemeral; /* for all disks, also those that options after it add */
 	bool done; /* --help or --version: the rest does not matter */
 	char *initrds; /* TOML array under construction, without the closing bracket */
 };
@@ -443,7 +442,7 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 	case OPT_KEY:
 		return add_key(o, opt->key, value);
 	case OPT_EPHEMERAL:
-		p->ephemeral = true;
+		p->o->ephemeral = true;
 		return 0;
 	case OPT_TIMEOUT:
 		return set_time(p, opt, value, false, &o->timeout_ns);
@@ -757,9 +756,6 @@ int options_parse(struct options *o, int argc, char *const *argv, FILE *err)
 		r = asprintf(&set, "boot.initrd=%s]", p.initrds) < 0 ? -ENOMEM : add_set(o, set);
 	}
 	free(p.initrds);
-	if (r == 0 && p.ephemeral) {
-		r = add_set(o, strdup("disk.*.ephemeral=true"));
-	}
 	if (r == 0 && !o->verb) {
 		return wrong(&p, "no verb; see tinyvmm --help");
 	}

@@ -52,6 +52,7 @@ struct options {
 	bool table; /* help */
 	unsigned need; /* DOCTOR_NEED_*, 0: everything */
 	bool detach, paused, expect, stats; /* run */
+	bool ephemeral; /* run, check: all disks, also those that options after it add */
 	const char *artifacts; /* run, test: folder for logs and results; NULL: the usual one */
 	const char *junit; /* test */
 	bool tap, skip_no_kvm;

@@ -24,11 +24,6 @@ static uint32_t held(const struct outfd *o)
 	return o->head - o->tail;
 }
 
-bool outfd_is_empty(const struct outfd *o)
-{
-	return held(o) == 0;
-}
-
 size_t outfd_room(const struct outfd *o)
 {
 	return o->dead ? SIZE_MAX : OUTFD_MAX - held(o);

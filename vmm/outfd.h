@@ -60,7 +60,6 @@ void outfd_init_own(struct outfd *o, struct loop *loop, int fd, const char *name
 void outfd_finish(struct outfd *o); /* accepts zeroed memory; what is held is dropped */
 
 size_t outfd_room(const struct outfd *o); /* SIZE_MAX when dead */
-bool outfd_is_empty(const struct outfd *o);
 /* @len at most outfd_room(). Writes what can be written at once and holds the rest. */
 void outfd_write(struct outfd *o, const uint8_t *buf, size_t len);
 /* Writes until nothing is held, the deadline has passed or it died; on_room runs in between. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "vmm/evdev_find.h"
 #include "vmm/log.h"
 #include "vmm/screen.h"
+#include "vmm/stream_file.h"
 
 #define MIB ((uint64_t)0x100000)
 
@@ -137,6 +139,18 @@ static int check_screen(const struct config *cfg, FILE *report)
 	return 0;
 }
 
+/* A log can be written, where the device is there at all. */
+static int check_log(const struct config *cfg, const char *key, int type, const char *path, FILE *report)
+{
+	char err[PATH_MAX + 400];
+
+	if (type == CONSOLE_NONE || !path || stream_file_check(path, err, sizeof(err)) == 0) {
+		return 0;
+	}
+	mistake(cfg, key, report, "%s: %s", key, err);
+	return 1;
+}
+
 int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 {
 	const char *const *initrds = (const char *const *)cfg->boot.initrd.item;
@@ -157,6 +171,8 @@ int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 		mistakes++;
 		mistake(cfg, "boot.cmdline", report, "boot.cmdline is longer than %d bytes together with what boot.auto_cmdline adds", X86_CMDLINE_MAX);
 	}
+	mistakes += check_log(cfg, "console.log", (int)cfg->console.type, cfg->console.path, report);
+	mistakes += check_log(cfg, "serial.log", (int)cfg->serial.type, cfg->serial.path, report);
 	return mistakes + check_disks(cfg, report) + check_evdevs(cfg, report) + check_screen(cfg, report);
 }
 

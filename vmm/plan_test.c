@@ -105,12 +105,61 @@ static void test_plan_readers_may_share_a_file(void **state)
 	assert_string_equal(said, "");
 }
 
+/* Return: mistakes with @log as both logs, and what was said about them. */
+static int plan_log(const char *log, bool is_there, char said[1024])
+{
+	struct config cfg;
+	struct plan made = {.cfg = NULL};
+	char text[1024];
+	struct config_input in = {.path = "-", .text = text};
+	FILE *report = fmemopen(said, 1024, "w");
+	int r;
+
+	assert_non_null(report);
+	in.text_len = (size_t)snprintf(text, sizeof(text), "[boot]\nkernel = '%s'\n[console]\nlog = '%s'\ntype = '%s'\n[serial]\nlog = '%s'\ntype = '%s'\n", kernel,
+		log, is_there ? "file" : "none", log, is_there ? "file" : "off");
+	if (config_load(&cfg, &in, report) > 0) {
+		fclose(report);
+		fail_msg("%s", said);
+	}
+	r = plan_make(&made, &cfg, report);
+	plan_finish(&made);
+	config_finish(&cfg);
+	fclose(report);
+	return r;
+}
+
+static void test_plan_logs_can_be_written(void **state)
+{
+	char said[1024] = "", path[80];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/no/console.log", dir);
+	assert_int_equal(plan_log(path, true, said), 2);
+	assert_non_null(strstr(said, "<stdin>:4:7: error: console.log: "));
+	assert_non_null(strstr(said, "/no: No such file or directory\n<stdin>:7:7: error: serial.log: "));
+	snprintf(path, sizeof(path), "%s/first/log", dir);
+	assert_int_equal(plan_log(path, true, said), 2);
+	assert_non_null(strstr(said, "Not a directory"));
+	assert_int_equal(plan_log(dir, true, said), 2);
+	assert_non_null(strstr(said, ": Is a directory\n"));
+	/* What is not opened is not looked at. */
+	assert_int_equal(plan_log(dir, false, said), 0);
+
+	assert_int_equal(plan_log(first, true, said), 0);
+	assert_int_equal(plan_log("/dev/null", true, said), 0);
+	snprintf(path, sizeof(path), "%s/new.log", dir);
+	assert_int_equal(plan_log(path, true, said), 0);
+	assert_int_equal(access(path, F_OK), -1); /* nothing was made */
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plan_two_files_are_two_disks),
 		cmocka_unit_test(test_plan_one_file_is_not_two_disks_by_any_name),
 		cmocka_unit_test(test_plan_readers_may_share_a_file),
+		cmocka_unit_test(test_plan_logs_can_be_written),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -7,17 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The version whose header this was compiled with: others have another name. */
-#define LIBRARY "libpng16.so.16"
-
 /* A function of the library. Return: NULL with @err when there is none. */
 static void *function(const char *name, char *err, size_t err_len)
 {
 	/* It stays: the process ends soon, or wants it again. */
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL), *symbol = library ? dlsym(library, name) : NULL;
+	void *library = dlopen(PNG_FILE_LIBRARY, RTLD_NOW | RTLD_LOCAL), *symbol = library ? dlsym(library, name) : NULL;
 
 	if (!symbol) {
-		snprintf(err, err_len, LIBRARY " cannot be loaded: apt-get install libpng16-16");
+		snprintf(err, err_len, PNG_FILE_LIBRARY " cannot be loaded: apt-get install " PNG_FILE_PACKAGE);
 	}
 	return symbol;
 }

@@ -11,6 +11,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* Loaded when it is wanted. The version whose header this was compiled with: others have another name. */
+#define PNG_FILE_LIBRARY "libpng16.so.16"
+#define PNG_FILE_PACKAGE "libpng16-16"
+
 /**
  * png_file_write - a picture into an open file
  * @rgb: rows from the top without gaps, three bytes a pixel

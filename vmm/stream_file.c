@@ -4,7 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,6 +49,53 @@ static void on_room(struct outfd *o)
 }
 
 static const struct stream_sink_ops file_ops = {.room = file_room, .write = file_write};
+
+/* The folder that @path lies in. */
+static int check_folder(const char *path, char *err, size_t err_len)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[PATH_MAX] = ".";
+	struct stat st;
+	int r = 0;
+
+	if (slash) {
+		snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	}
+	if (stat(folder, &st) < 0) {
+		r = -errno;
+	} else if (!S_ISDIR(st.st_mode)) {
+		r = -ENOTDIR;
+	} else if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0) {
+		r = -errno;
+	}
+	if (r < 0) {
+		snprintf(err, err_len, "%s: no file can be made in %s: %s", path, folder, strerror(-r));
+	}
+	return r;
+}
+
+int stream_file_check(const char *path, char *err, size_t err_len)
+{
+	struct stat st;
+	int r = 0;
+
+	if (stat(path, &st) < 0) {
+		if (errno == ENOENT) {
+			return check_folder(path, err, err_len);
+		}
+		r = -errno;
+	} else if (S_ISDIR(st.st_mode)) {
+		r = -EISDIR;
+	} else if (S_ISSOCK(st.st_mode)) {
+		r = -ENXIO;
+	} else if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0) {
+		r = -errno;
+	}
+	if (r < 0) {
+		snprintf(err, err_len, "%s: %s", path, strerror(-r));
+	}
+	return r;
+}
 
 int stream_file_open(
 	struct stream_file *f, struct loop *loop, struct stream *s, const char *path, bool keep,

@@ -32,6 +32,13 @@ struct stream_file {
 int stream_file_open(
 	struct stream_file *f, struct loop *loop, struct stream *s, const char *path, bool keep,
 	uint64_t limit);
+/**
+ * stream_file_check - whether stream_file_open will find a place for it, as far as can be known without touching anything
+ *
+ * Whether a FIFO has a reader is not looked at: looking would be its first writer.
+ * Return: 0, or -errno with @err.
+ */
+int stream_file_check(const char *path, char *err, size_t err_len);
 /* Waits at most @timeout_ms for a reader. Accepts zeroed memory. */
 void stream_file_close(struct stream_file *f, unsigned timeout_ms);
 

@@ -117,6 +117,33 @@ static void test_stream_file_failures_name_the_path(void **state)
 	assert_non_null(strstr(logged, "nobody reads this FIFO"));
 }
 
+/* What can be known beforehand is what opening says then. */
+static void test_stream_file_check_foretells_the_opening(void **state)
+{
+	char folder[] = "/tmp/stream-file-XXXXXX", other[64], err[400];
+	struct stat st;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(other, sizeof(other), "%s/log", folder);
+	assert_int_equal(stream_file_check(other, err, sizeof(err)), 0);
+	assert_int_equal(stat(other, &st), -1);
+	assert_int_equal(stream_file_check(folder, err, sizeof(err)), -EISDIR);
+	assert_int_equal(stream_file_open(&f, &loop, &s, folder, false, UINT64_MAX), -EISDIR);
+	assert_int_equal(stream_file_check("/proc/nothing/log", err, sizeof(err)), -ENOENT);
+	assert_int_equal(stream_file_check("/proc/version/log", err, sizeof(err)), -ENOTDIR);
+	assert_int_equal(mkfifo(other, 0600), 0);
+	assert_int_equal(stream_file_check(other, err, sizeof(err)), 0);
+	unlink(other);
+	if (geteuid() != 0) {
+		assert_int_equal(chmod(folder, 0500), 0);
+		assert_int_equal(stream_file_check(other, err, sizeof(err)), -EACCES);
+	}
+	rmdir(folder);
+	assert_int_equal(stream_file_check("a-new-file-here", err, sizeof(err)), 0);
+	logged[0] = '\0';
+}
+
 static void test_stream_file_fifo_reader_that_stops_holds_the_guest_up(void **state)
 {
 	static uint8_t big[200000], buf[65536];
@@ -155,6 +182,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_stream_file_is_emptied_or_kept),
 		T(test_stream_file_failures_name_the_path),
+		T(test_stream_file_check_foretells_the_opening),
 		T(test_stream_file_fifo_reader_that_stops_holds_the_guest_up),
 		T(test_stream_file_full_disk_ends_the_file_not_the_guest),
 	};

@@ -447,7 +447,7 @@ static void test_terminal_flush_of_a_stuck_output_ends(void **state)
 	stream_write(&serial.stream, big, sizeof(big));
 	terminal_flush(&t, 50);
 	assert_true(clock_now_ns() - start < 2 * CLOCK_NS_PER_S);
-	assert_false(outfd_is_empty(&t.out));
+	assert_true(outfd_room(&t.out) < OUTFD_MAX);
 }
 
 static void test_terminal_dead_reader_ends_the_showing(void **state)

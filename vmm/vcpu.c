@@ -82,21 +82,33 @@ static void set_count(uint64_t *count, uint64_t value)
 	__atomic_store_n(count, value, __ATOMIC_RELAXED);
 }
 
-static void do_port(struct vcpu *vcpu)
+/* Goes on with an access from its first value that is not done. */
+static void continue_port(struct vcpu *vcpu)
 {
 	const struct vcpu_bus *bus = vcpu->bus;
 	struct kvm_run *run = vcpu->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
-	uint64_t *count = run->io.direction == KVM_EXIT_IO_OUT ? &vcpu->counts.port_out : &vcpu->counts.port_in;
 
-	set_count(count, *count + 1);
-	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
-		if (run->io.direction == KVM_EXIT_IO_OUT) {
-			bus->port_out(bus->ctx, run->io.port, data, run->io.size);
-		} else {
-			bus->port_in(bus->ctx, run->io.port, data, run->io.size);
+	for (; vcpu->port_done < run->io.count; vcpu->port_done++) {
+		uint8_t *value = data + (size_t)vcpu->port_done * run->io.size;
+
+		if (run->io.direction != KVM_EXIT_IO_OUT) {
+			bus->port_in(bus->ctx, run->io.port, value, run->io.size);
+		} else if (!bus->port_out(bus->ctx, run->io.port, value, run->io.size)) {
+			vcpu->held = true;
+			return;
 		}
 	}
+	vcpu->held = false;
+}
+
+static void do_port(struct vcpu *vcpu)
+{
+	uint64_t *count = vcpu->run->io.direction == KVM_EXIT_IO_OUT ? &vcpu->counts.port_out : &vcpu->counts.port_in;
+
+	set_count(count, *count + 1);
+	vcpu->port_done = 0;
+	continue_port(vcpu);
 }
 
 static void do_mmio(struct vcpu *vcpu)
@@ -193,6 +205,39 @@ static void wait_outside(struct vcpu *vcpu, bool only_paused)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
+static void do_dump(struct vcpu *vcpu)
+{
+	if (__atomic_exchange_n(&vcpu->dump, false, __ATOMIC_ACQUIRE)) {
+		x86_vcpu_dump(vcpu);
+	}
+}
+
+/* Waits out of the guest until the device behind a port may have room, or somebody wants something. */
+static void wait_for_room(struct vcpu *vcpu)
+{
+	bool again = false;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, VCPU_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	while (!is_stopped(vcpu) && !is_paused(vcpu)) {
+		int sig;
+
+		again = __atomic_exchange_n(&vcpu->retry, false, __ATOMIC_ACQ_REL);
+		if (again) {
+			break;
+		}
+		do_dump(vcpu);
+		open_stats(vcpu);
+		sigwait(&set, &sig);
+	}
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	if (again) {
+		continue_port(vcpu);
+	}
+}
+
 /* True while the vCPU can go on. */
 static bool do_exit(struct vcpu *vcpu)
 {
@@ -225,6 +270,10 @@ static void run_guest(struct vcpu *vcpu)
 			__atomic_store_n(&vcpu->parked, false, __ATOMIC_SEQ_CST);
 			continue;
 		}
+		if (vcpu->held) {
+			wait_for_room(vcpu);
+			continue;
+		}
 		r = ioctl(vcpu->fd, KVM_RUN, 0);
 		err = errno;
 		set_count(&vcpu->counts.runs, vcpu->counts.runs + 1);
@@ -243,9 +292,7 @@ static void run_guest(struct vcpu *vcpu)
 			continue;
 		}
 		__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
-		if (__atomic_exchange_n(&vcpu->dump, false, __ATOMIC_ACQUIRE)) {
-			x86_vcpu_dump(vcpu);
-		}
+		do_dump(vcpu);
 		open_stats(vcpu);
 	}
 }
@@ -332,6 +379,12 @@ bool vcpu_is_parked(const struct vcpu *vcpu)
 void vcpu_resume(struct vcpu *vcpu)
 {
 	__atomic_store_n(&vcpu->pause, false, __ATOMIC_RELEASE);
+	kick(vcpu);
+}
+
+void vcpu_retry(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->retry, true, __ATOMIC_RELEASE);
 	kick(vcpu);
 }
 

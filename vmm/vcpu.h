@@ -31,7 +31,8 @@ enum vcpu_fault {
 /* What a vCPU's exits lead to. Called on vCPU threads, several at once. @len is 1, 2, 4 or 8. */
 struct vcpu_bus {
 	void (*port_in)(void *ctx, uint16_t port, void *dst, uint32_t len);
-	void (*port_out)(void *ctx, uint16_t port, const void *src, uint32_t len);
+	/* False: whoever has this port has no room for it now. The vCPU stays out of the guest, hears requests, and offers the same again after vcpu_retry. */
+	bool (*port_out)(void *ctx, uint16_t port, const void *src, uint32_t len);
 	void (*mmio_read)(void *ctx, uint64_t gpa, void *dst, uint32_t len);
 	void (*mmio_write)(void *ctx, uint64_t gpa, const void *src, uint32_t len);
 	/* The guest cannot go on; @text says what and where. The vCPU waits for vcpu_stop afterwards. */
@@ -65,7 +66,9 @@ struct vcpu {
 	bool started;
 	/* Requests to the thread, set from any other one, looked at when KVM_RUN returns early. */
 	bool parked; /* out of the guest because of vcpu_pause (atomic) */
-	bool stop, pause, dump, open_stats;
+	bool stop, pause, dump, open_stats, retry;
+	bool held; /* port_out had no room: the last exit is not finished */
+	uint32_t port_done; /* values of it that are, where a string instruction writes several */
 	int stats_fd; /* atomic; 0 until it was asked for, then a descriptor or -errno */
 	struct vcpu_counts counts; /* vcpu_get_counts reads them */
 };
@@ -104,6 +107,9 @@ int vcpu_stats_fd(const struct vcpu *vcpu);
 
 /* Thread: any. */
 struct vcpu_counts vcpu_get_counts(const struct vcpu *vcpu);
+
+/* A device has room again, or may have: what port_out refused is offered again. Thread: any. */
+void vcpu_retry(struct vcpu *vcpu);
 
 /* Asks the thread to log its registers. Thread: any. */
 void vcpu_dump(struct vcpu *vcpu);

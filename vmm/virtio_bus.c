@@ -145,6 +145,13 @@ void virtio_bus_describe(const struct virtio_bus *bus, struct x86_acpi_config *a
 	}
 }
 
+void virtio_bus_stop(struct virtio_bus *bus)
+{
+	for (unsigned i = 0; i < bus->nslots; i++) {
+		virtio_mmio_stop(&bus->slot[i].transport);
+	}
+}
+
 static void reset_slot(void *arg)
 {
 	struct virtio_slot *slot = arg;

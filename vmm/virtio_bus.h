@@ -62,6 +62,8 @@ int virtio_bus_plug(struct virtio_bus *bus, unsigned place, struct virtio_device
 /* What the guest is told about the devices. */
 void virtio_bus_describe(const struct virtio_bus *bus, struct x86_acpi_config *acpi);
 
+/* The guest is not going to run any more: no vCPU waits for a device's reset. Thread: any. */
+void virtio_bus_stop(struct virtio_bus *bus);
 /* Resets every device. No vCPU runs any more; the devices' loops still do. */
 void virtio_bus_reset(struct virtio_bus *bus);
 void virtio_bus_finish(struct virtio_bus *bus); /* accepts zeroed memory */

@@ -109,11 +109,11 @@ static void on_port_in(void *ctx, uint16_t port, void *dst, uint32_t len)
 	x86_ports_in(&vm->ports, port, dst, len);
 }
 
-static void on_port_out(void *ctx, uint16_t port, const void *src, uint32_t len)
+static bool on_port_out(void *ctx, uint16_t port, const void *src, uint32_t len)
 {
 	const struct vm *vm = ctx;
 
-	x86_ports_out(&vm->ports, port, src, len);
+	return x86_ports_out(&vm->ports, port, src, len);
 }
 
 static void on_mmio_read(void *ctx, uint64_t gpa, void *dst, uint32_t len)
@@ -169,6 +169,16 @@ static void on_serial_irq(void *ctx)
 	const struct vm *vm = ctx;
 
 	eventfd_write(vm->serial_irq_fd, 1);
+}
+
+/* On the main loop. */
+static void on_serial_room(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		vcpu_retry(&vm->vcpu[i]);
+	}
 }
 
 static void on_ged_line(void *ctx, bool high)
@@ -402,7 +412,7 @@ static int setup_serial(struct vm *vm)
 	if (vm->serial_irq_fd < 0) {
 		return vm->serial_irq_fd;
 	}
-	r = serial_init(&vm->serial, &vm->loop, on_serial_irq, vm);
+	r = serial_init(&vm->serial, &vm->loop, on_serial_irq, on_serial_room, vm);
 	if (r < 0) {
 		return r;
 	}
@@ -623,8 +633,7 @@ static void print_stats(const struct vm *vm, const json_t *stats)
 /*
  * Stopping, in order. Whoever wanted the end only stored a reason and woke the loop; everything is done here, on the main thread.
  *
- *   1. vCPUs leave KVM_RUN. One may be waiting for a device on this loop, or for room in the serial port's buffer: the port stops
- *      waiting, and the loop serves on until the last thread has said that it is gone. Then they are joined.
+ *   1. vCPUs leave KVM_RUN. One may be waiting for a device on this loop, or for a reset that the host holds up: the bus stops waiting, and the loop serves on until the last thread has said that it is gone. Then they are joined.
  *   2. What the guest wrote last goes out, for as long as somebody reads it, but not for ever.
  *   3. What the display shows is kept, where something went wrong. Devices are reset, each on its loop, so none holds a chain or a timer. Then the display's thread ends: what was asked of it comes back first.
  *   4. The terminal gets its mode back, and everything is closed and unmapped in the reverse order of its making.
@@ -635,9 +644,7 @@ static void vm_stop(struct vm *vm)
 {
 	json_t *stats;
 
-	if (vm->ports.serial) {
-		serial_stop(&vm->serial);
-	}
+	virtio_bus_stop(&vm->virtio);
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		vcpu_stop(&vm->vcpu[i]);
 	}

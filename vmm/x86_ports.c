@@ -32,14 +32,15 @@ void x86_ports_in(const struct x86_ports *p, uint16_t port, void *dst, uint32_t 
 	memcpy(dst, &value, len);
 }
 
-void x86_ports_out(const struct x86_ports *p, uint16_t port, const void *src, uint32_t len)
+bool x86_ports_out(const struct x86_ports *p, uint16_t port, const void *src, uint32_t len)
 {
 	uint32_t value = 0;
 
 	memcpy(&value, src, len);
 	if (p->serial && is_within(port, X86_PORT_SERIAL, SERIAL_PORTS)) {
-		serial_out(p->serial, port - X86_PORT_SERIAL, value, len);
-	} else if (p->exit_port && is_within(port, X86_PORT_EXIT, EXIT_PORT_PORTS)) {
+		return serial_out(p->serial, port - X86_PORT_SERIAL, value, len);
+	}
+	if (p->exit_port && is_within(port, X86_PORT_EXIT, EXIT_PORT_PORTS)) {
 		exit_port_out(p->exit_port, port - X86_PORT_EXIT, value, len);
 	} else if (p->pvpanic && is_within(port, X86_PORT_PVPANIC, PVPANIC_PORTS)) {
 		pvpanic_out(p->pvpanic, port - X86_PORT_PVPANIC, value, len);
@@ -51,4 +52,5 @@ void x86_ports_out(const struct x86_ports *p, uint16_t port, const void *src, ui
 		(port == X86_PORT_I8042 && (value & 0xff) == X86_I8042_RESET)) {
 		p->reset(p->ctx);
 	}
+	return true;
 }

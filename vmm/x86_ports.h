@@ -8,6 +8,7 @@
 #ifndef VMM_X86_PORTS_H
 #define VMM_X86_PORTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "devices/exit_port.h"
@@ -26,8 +27,8 @@ struct x86_ports {
 	void *ctx;
 };
 
-/* @len is 1, 2 or 4. */
+/* @len is 1, 2 or 4. x86_ports_out returns false when the port has no room and nothing was done (serial_out). */
 void x86_ports_in(const struct x86_ports *p, uint16_t port, void *dst, uint32_t len);
-void x86_ports_out(const struct x86_ports *p, uint16_t port, const void *src, uint32_t len);
+bool x86_ports_out(const struct x86_ports *p, uint16_t port, const void *src, uint32_t len);
 
 #endif

@@ -12,15 +12,25 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
+static bool get(const struct bootimg *b, uint64_t gpa, void *dst, size_t len)
+{
+	const void *at = gmem_ptr(&b->mem, gpa, len);
+
+	if (at) {
+		memcpy(dst, at, len);
+	}
+	return at != NULL;
+}
+
 static bool is_told_the_truth(const struct bootimg *b)
 {
 	uint32_t info[13], module[4];
 
-	if (gmem_read(&b->mem, b->entry.rbx, info, sizeof(info)) < 0 || !gmem_ptr(&b->mem, info[12], info[11])) {
+	if (!get(b, b->entry.rbx, info, sizeof(info)) || !gmem_ptr(&b->mem, info[12], info[11])) {
 		return false;
 	}
 	for (uint32_t i = 0; i < info[5]; i++) {
-		if (gmem_read(&b->mem, info[6] + 16ull * i, module, sizeof(module)) < 0 || module[1] < module[0] ||
+		if (!get(b, info[6] + 16ull * i, module, sizeof(module)) || module[1] < module[0] ||
 			!gmem_ptr(&b->mem, module[0], module[1] - module[0]) || !gmem_ptr(&b->mem, module[2], 1)) {
 			return false;
 		}

@@ -16,6 +16,11 @@ static void baredev_reset(struct virtio_device *d)
 	((struct baredev *)d)->resets++;
 }
 
+static bool baredev_is_busy(struct virtio_device *d)
+{
+	return ((struct baredev *)d)->busy;
+}
+
 static void baredev_kick(struct virtio_device *d, unsigned q)
 {
 	struct baredev *b = (struct baredev *)d;
@@ -37,6 +42,7 @@ static void baredev_config_write(struct virtio_device *d, uint32_t off, const vo
 	struct baredev *b = (struct baredev *)d;
 
 	b->config_writes++;
+	b->config_writes_outside += off >= BAREDEV_CONFIG_LEN || len > BAREDEV_CONFIG_LEN - off;
 	b->config_off = off;
 	b->config_len = len;
 	memcpy(b->config, src, len);
@@ -51,6 +57,7 @@ static const struct virtio_device_ops baredev_ops = {
 	.queue_size = {BAREDEV_QUEUE_SIZE, BAREDEV_QUEUE_SIZE},
 	.activate = baredev_activate,
 	.reset = baredev_reset,
+	.is_busy = baredev_is_busy,
 	.kick = baredev_kick,
 	.config_write = baredev_config_write,
 };

@@ -46,7 +46,7 @@ size_t bootimg_make_multiboot(uint8_t *buf)
 	const Elf32_Ehdr header = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, EV_CURRENT}, .e_type = ET_EXEC,
 		.e_machine = EM_386, .e_version = EV_CURRENT, .e_entry = BOOTIMG_ELF_GPA, .e_phoff = sizeof(Elf32_Ehdr),
 		.e_ehsize = sizeof(Elf32_Ehdr), .e_phentsize = sizeof(Elf32_Phdr), .e_phnum = 1};
-	const Elf32_Phdr segment = {.p_type = PT_LOAD, .p_offset = 512, .p_paddr = BOOTIMG_ELF_GPA, .p_filesz = CODE_LEN, .p_memsz = PAGE};
+	const Elf32_Phdr segment = {.p_type = PT_LOAD, .p_offset = 512, .p_vaddr = BOOTIMG_ELF_GPA, .p_paddr = BOOTIMG_ELF_GPA, .p_filesz = CODE_LEN, .p_memsz = PAGE};
 	const uint32_t multiboot[3] = {0x1badb002, 3, 0u - 0x1badb002u - 3u};
 
 	memset(buf, 0, BOOTIMG_MAX);

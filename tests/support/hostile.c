@@ -119,6 +119,9 @@ static void head_far_outside_the_table(void)
 
 static void next_outside_the_table(void)
 {
+	/* Behind the table lies the available ring. Read as a descriptor, there is nothing else wrong with it. */
+	assert_int_equal(queue()->avail, queue()->desc + 16 * queue()->size);
+	*(uint16_t *)tdrv_ptr(&d, queue()->avail + 12, 2) = dir();
 	desc(0, buffer(), 64, dir() | TDRV_NEXT, queue()->size);
 	offer(0);
 	expect_broken();
@@ -273,6 +276,7 @@ static void indirect_next_outside_the_table(void)
 	uint64_t table = indirect(2, 32, 0);
 
 	tdrv_desc(&d, table, 0, buffer(), 64, dir() | TDRV_NEXT, 2);
+	tdrv_desc(&d, table, 2, buffer(), 64, dir(), 0); /* as good as the others, but not in it */
 	expect_broken();
 }
 
@@ -334,16 +338,58 @@ static void same_head_in_every_entry_is_answered(void)
 	assert_false(needs_reset());
 }
 
+/* One in @n, otherwise false. */
+static bool chance(unsigned n)
+{
+	return (unsigned)rand() % n == 0;
+}
+
+/* A descriptor that may pass: a place near memory or anywhere, few flags, a next one near the table. @empty: of no length. */
+static void noisy_descriptor(uint64_t table, unsigned i, bool empty)
+{
+	uint64_t anywhere = (uint64_t)rand() << 33 ^ (uint64_t)rand();
+	uint64_t addr = chance(8) ? anywhere : TDRV_RAM_GPA + (uint64_t)rand() % (TDRV_RAM_LEN + 64);
+	uint32_t len = empty || chance(3) ? 0 : chance(8) ? (uint32_t)rand() << 1 : (uint32_t)rand() % 4096;
+	uint16_t flags = chance(4) ? 0 : TDRV_NEXT;
+
+	flags |= chance(8) ? dir() ^ TDRV_WRITE : dir();
+	if (chance(8)) {
+		addr = tdrv_alloc(&d, 16 * 8, 16);
+		len = 16 * 8;
+		flags = TDRV_INDIRECT;
+	}
+	tdrv_desc(&d, table, i, addr, len, flags, (uint16_t)((unsigned)rand() % (queue()->size + 2u)));
+}
+
+/* Bytes of no meaning, and then ones that mean something, so that chains are walked. */
 static void rings_full_of_noise(void)
 {
 	srand(1);
-	for (unsigned round = 0; round < 200; round++) {
+	for (unsigned round = 0; round < 2000; round++) {
 		uint8_t *bytes;
+		uint64_t tables;
+		bool empty;
 
 		tdrv_start(&d);
 		bytes = tdrv_ptr(&d, TDRV_RAM_GPA, TDRV_RAM_LEN);
 		for (unsigned i = 0; i < 4096; i++) {
 			bytes[i] = (uint8_t)(rand() >> 7);
+		}
+		if (round % 10 == 0) {
+			look();
+			continue;
+		}
+		tables = d.brk = TDRV_RAM_GPA + 0x8000;
+		empty = chance(4);
+		for (unsigned i = 0; i < queue()->size; i++) {
+			noisy_descriptor(queue()->desc, i, empty);
+		}
+		for (uint64_t end = d.brk; tables < end; tables += 16) {
+			noisy_descriptor(tables, 0, empty);
+		}
+		tdrv_set_avail_idx(&d, target->queue, 0);
+		for (unsigned n = 1 + (unsigned)rand() % queue()->size; n > 0; n--) {
+			offer((uint16_t)((unsigned)rand() % (queue()->size + (chance(8) ? 1u : 0u))));
 		}
 		look();
 	}
@@ -649,7 +695,6 @@ static const struct {
 	ROW(available_index_jumps),
 	ROW(available_index_goes_back),
 	ROW(same_head_in_every_entry_is_answered),
-	ROW(rings_full_of_noise),
 	ROW(queue_sizes_that_do_not_work),
 	ROW(ready_before_anything),
 	ROW(ready_before_features_ok),
@@ -668,6 +713,7 @@ static const struct {
 	ROW(reset_with_chains_offered),
 	ROW(every_register_at_every_width),
 	ROW(configuration_past_its_end),
+	ROW(rings_full_of_noise), /* last: what has a name is found by name */
 #undef ROW
 };
 #define NROWS (sizeof(rows) / sizeof(rows[0]))
