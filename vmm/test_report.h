@@ -16,6 +16,8 @@ struct test_case {
 	const char *file;
 	char name[128]; /* unique in a run, and a file name */
 	enum test_state state;
+	bool serial; /* nobody has configured the serial port */
+	uint64_t memory; /* what its VM may take, bytes; 0: not known yet */
 	int pid, pid_fd;
 	uint64_t started_ns, took_ns;
 	int code; /* exit code of the run */

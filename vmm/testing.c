@@ -18,6 +18,7 @@
 
 #include "vmm/clock.h"
 #include "vmm/config.h"
+#include "vmm/host_limits.h"
 #include "vmm/kvm.h"
 #include "vmm/log.h"
 #include "vmm/result.h"
@@ -30,6 +31,8 @@
 #define INTERRUPT_MS 5000
 #define SETS_MAX 100
 #define ARGS_MAX (2 * SETS_MAX + 24)
+/* What a VM takes beside its guest's memory; generous. */
+#define VM_BYTES (16ull << 20)
 
 /* What one case leaves in its folder. */
 static const char *const case_files[] = {"messages", "console.log", "serial.log", "tinyvmm.log", "result.json", "screen.png", "screen-diff.png"};
@@ -43,6 +46,7 @@ struct tests {
 	int signal_fd;
 	int interrupted; /* the signal; 0: none */
 	uint64_t started_ns;
+	uint64_t memory; /* bytes for all that run at once */
 };
 
 /* tests/login.toml -> login; a vm.toml is called after its folder. A second one of a name gets a number. */
@@ -80,8 +84,8 @@ static void fail_case(struct test_case *c, const char *reason, const char *text)
 	snprintf(c->text, sizeof(c->text), "%s", text);
 }
 
-/* The mistakes `check` would report, the first of them as the case's text. Return: whether it can run; *serial: nobody has configured it. */
-static bool check_case(const struct tests *t, struct test_case *c, bool *serial)
+/* The mistakes `check` would report, the first of them as the case's text; and what it needs. */
+static void check_case(const struct tests *t, struct test_case *c)
 {
 	struct config_input in = {.path = c->file, .sets = (const char *const *)t->o->sets, .nsets = t->o->nsets};
 	struct config cfg;
@@ -92,7 +96,8 @@ static bool check_case(const struct tests *t, struct test_case *c, bool *serial)
 
 	if (f) {
 		fclose(f);
-		*serial = mistakes == 0 && strcmp(config_where(&cfg, "serial.type"), "default") == 0;
+		c->serial = mistakes == 0 && strcmp(config_where(&cfg, "serial.type"), "default") == 0;
+		c->memory = VM_BYTES + cfg.machine.memory + (cfg.gpu.mode != GPU_OFF ? cfg.gpu.max_host_memory : 0);
 		config_finish(&cfg);
 	}
 	if (mistakes) {
@@ -103,7 +108,6 @@ static bool check_case(const struct tests *t, struct test_case *c, bool *serial)
 		fail_case(c, "config", report ? report : "out of memory");
 	}
 	free(report);
-	return mistakes == 0;
 }
 
 /* Return: 0 or an errno. */
@@ -146,13 +150,12 @@ static void start_case(struct tests *t, struct test_case *c)
 		"--set", "machine.stop_grace=0s"};
 	char artifacts[PATH_MAX + 160], log_path[PATH_MAX + 200], timeout[32];
 	unsigned n = 10;
-	bool serial;
 	int r;
 
 	c->started_ns = clock_now_ns();
 	/* What an earlier run has left says nothing about this one. */
 	remove_files(t, c);
-	if (!check_case(t, c, &serial)) {
+	if (c->state == TEST_FAILED) {
 		return;
 	}
 	snprintf(artifacts, sizeof(artifacts), "%s/%s", t->dir, c->name);
@@ -163,7 +166,7 @@ static void start_case(struct tests *t, struct test_case *c)
 	snprintf(log_path, sizeof(log_path), "%s/messages", artifacts);
 	argv[n++] = "--artifacts";
 	argv[n++] = artifacts;
-	if (serial) {
+	if (c->serial) {
 		argv[n++] = "--set";
 		argv[n++] = "serial.type=socket";
 	}
@@ -326,25 +329,44 @@ static void wait_for_case(struct tests *t)
 /* A machine may have more than can be waited for. */
 static unsigned processors(void)
 {
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = host_limits_processors("");
 
-	return n < 1 ? 1 : n > OPTIONS_JOBS_MAX ? OPTIONS_JOBS_MAX : (unsigned)n;
+	return n > OPTIONS_JOBS_MAX ? OPTIONS_JOBS_MAX : n;
+}
+
+bool testing_fits(const struct test_case *cases, unsigned n, uint64_t needed, uint64_t memory)
+{
+	bool alone = true;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (cases[i].state == TEST_RUNNING) {
+			alone = false;
+			needed += cases[i].memory;
+		}
+	}
+	return alone || needed <= memory;
 }
 
 static void run_all(struct tests *t)
 {
 	unsigned jobs = t->o->jobs ? t->o->jobs : processors(), next = 0;
 
+	t->memory = host_limits_memory("");
 	while (t->running || (next < t->n && !t->interrupted)) {
-		if (next < t->n && t->running < jobs && !t->interrupted) {
-			struct test_case *c = &t->cases[next++];
+		struct test_case *c = next < t->n && t->running < jobs && !t->interrupted ? &t->cases[next] : NULL;
 
-			start_case(t, c);
-			if (c->state == TEST_FAILED) {
-				end_case(t, c);
-			}
-		} else {
+		if (c && c->memory == 0) {
+			check_case(t, c);
+		}
+		/* Who says how many are to run is believed. */
+		if (!c || (!t->o->jobs && !testing_fits(t->cases, t->n, c->memory, t->memory))) {
 			wait_for_case(t);
+			continue;
+		}
+		next++;
+		start_case(t, c);
+		if (c->state == TEST_FAILED) {
+			end_case(t, c);
 		}
 	}
 	for (; next < t->n; next++) {
