@@ -129,7 +129,48 @@ static int has_caps(void *ctx, const char *device, bool *on)
 	return failed(s, code);
 }
 
-static const struct input_play_ops play_ops = {.send = send_events, .sleep = sleep_for, .wait = wait_for_text, .has_caps = has_caps};
+/* As gpu_cmd.c tells the guest: side by side, from the left. What the guest shows counts before what it was asked for. */
+static void add_output(const json_t *one, uint32_t box[2])
+{
+	int enabled = 0, width = 0, height = 0, shown_width = 0, shown_height = 0;
+
+	json_unpack((json_t *)(uintptr_t)one, "{s:b, s:i, s:i, s:i, s:i}", "enabled", &enabled, "width", &width, "height", &height, "shown_width", &shown_width,
+		"shown_height", &shown_height);
+	width = shown_width > 0 ? shown_width : width;
+	height = shown_height > 0 ? shown_height : height;
+	if (enabled && width > 0 && height > 0) {
+		box[0] += (uint32_t)width;
+		box[1] = (uint32_t)height > box[1] ? (uint32_t)height : box[1];
+	}
+}
+
+static int find_box(void *ctx, uint32_t box[2])
+{
+	struct session *s = ctx;
+	json_t *answer = client_ask(&s->link, json_pack("{s:s}", "do", "display"), CLIENT_PATIENCE_MS);
+	const json_t *outputs = json_object_get(answer, "outputs");
+	const char *error = "";
+	int code;
+
+	box[0] = box[1] = 0;
+	json_unpack(answer, "{s:{s:s}}", "error", "code", &error);
+	code = strcmp(error, "no-display") == 0 ? EXIT_OK : client_judge(answer, s->name);
+	for (size_t i = 0; i < json_array_size(outputs); i++) {
+		add_output(json_array_get(outputs, i), box);
+	}
+	json_decref(answer);
+	return failed(s, code);
+}
+
+static int take_shot(void *ctx, const char *path)
+{
+	struct session *s = ctx;
+
+	return failed(s, client_write_picture(&s->link, s->name, 0, true, path));
+}
+
+static const struct input_play_ops play_ops = {
+	.send = send_events, .sleep = sleep_for, .wait = wait_for_text, .has_caps = has_caps, .box = find_box, .shot = take_shot};
 
 /*
  * The commands.
@@ -165,7 +206,7 @@ static void mistake(const struct input_command *c, bool is_script, const char *t
 }
 
 /* Every mistake is said. Return: an exit code. */
-static int check(struct input_play *p, const struct input_script *script, bool is_script)
+static int check(const struct session *s, struct input_play *p, const struct input_script *script, bool is_script)
 {
 	int code = EXIT_OK;
 
@@ -173,6 +214,10 @@ static int check(struct input_play *p, const struct input_script *script, bool i
 		const struct input_command *c = &script->command[i];
 		int r = c->mistake ? -EINVAL : input_play_check(p, c);
 
+		/* The VM did not answer: said already. */
+		if (s->code != EXIT_OK) {
+			return s->code;
+		}
 		if (r < 0) {
 			mistake(c, is_script, c->mistake ? c->mistake : p->err);
 			code = r == -ELIBACC ? EXIT_HOST : EXIT_USAGE;
@@ -202,13 +247,18 @@ static int check_wanted(const struct session *s, const struct input_play *p)
 static int play(struct session *s, const struct options *o, const struct input_script *script, bool is_script)
 {
 	struct input_play p = {.device = s->device, .ndevices = s->ndevices, .wanted = o->device, .layout = o->layout, .ops = &play_ops, .ctx = s};
-	int code = check(&p, script, is_script);
+	int code = check(s, &p, script, is_script);
 
 	if (code == EXIT_OK && o->device) {
 		code = check_wanted(s, &p);
 	}
 	for (size_t i = 0; code == EXIT_OK && i < script->n; i++) {
-		input_play_run(&p, &script->command[i]);
+		const struct input_command *c = &script->command[i];
+
+		if (input_play_run(&p, c) < 0 && s->code == EXIT_OK) {
+			mistake(c, is_script, p.err);
+			s->code = EXIT_FAILED;
+		}
 		code = s->code;
 	}
 	input_play_finish(&p);

@@ -28,4 +28,7 @@ json_t *client_ask(struct client_link *l, json_t *request, int timeout_ms);
 /* Return: the exit code an answer comes to; a refusal is said. @answer NULL: there was none. */
 int client_judge(const json_t *answer, const char *name);
 
+/* What scanout @scanout shows, to a PNG file; "-": standard output. Return: an exit code, with the reason said. */
+int client_write_picture(struct client_link *l, const char *name, unsigned scanout, bool cursor, const char *path);
+
 #endif

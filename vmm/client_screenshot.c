@@ -73,24 +73,31 @@ static int take_picture(struct client_link *l, const char *name, unsigned scanou
 	return r;
 }
 
+int client_write_picture(struct client_link *l, const char *name, unsigned scanout, bool cursor, const char *path)
+{
+	struct picture p;
+	int code = take_picture(l, name, scanout, cursor, false, &p);
+
+	if (code == EXIT_OK) {
+		code = screen_write_png(&p.pixels, path) ? EXIT_OK : EXIT_FAILED;
+		unmap_picture(&p);
+	}
+	return code;
+}
+
 int client_screenshot(const struct options *o)
 {
 	const char *name = o->files[0];
 	char own_path[CONFIG_NAME_MAX + 16];
 	struct client_link l;
-	struct picture p;
 	struct rundir rd;
 	int code = client_link_open(&l, name, &rd);
 
 	if (code != EXIT_OK) {
 		return code;
 	}
-	code = take_picture(&l, name, o->scanout, !o->no_cursor, false, &p);
-	if (code == EXIT_OK) {
-		snprintf(own_path, sizeof(own_path), "%s.png", name);
-		code = screen_write_png(&p.pixels, o->nfiles > 1 ? o->files[1] : own_path) ? EXIT_OK : EXIT_FAILED;
-		unmap_picture(&p);
-	}
+	snprintf(own_path, sizeof(own_path), "%s.png", name);
+	code = client_write_picture(&l, name, o->scanout, !o->no_cursor, o->nfiles > 1 ? o->files[1] : own_path);
 	client_link_close(&l, &rd);
 	return code;
 }

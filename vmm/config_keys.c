@@ -253,7 +253,7 @@ static const char *describe(const struct toml_node *value, char *buf, size_t len
 		snprintf(buf, len, "%s", toml_boolean(value) ? "true" : "false");
 		break;
 	case TOML_TABLE:
-		snprintf(buf, len, "a table");
+		snprintf(buf, len, toml_count(value) > 0 ? "a table" : "an empty table");
 		break;
 	case TOML_ARRAY:
 		snprintf(buf, len, "an array");

@@ -327,24 +327,34 @@ static int do_key(struct input_play *p, const struct input_command *c)
  * Pointers.
  */
 
-/* What a number is on an axis of a tablet or touch screen. */
-static int to_axis(struct input_play *p, const struct input_command *c, const struct input_number *number, int32_t *axis)
+/* What a number is on an axis of a tablet or touch screen. @pixels: how many there are in that direction. */
+static int to_axis(struct input_play *p, const struct input_command *c, const struct input_number *number, uint32_t pixels, int32_t *axis)
 {
-	if (!number->has_dot) {
-		return refuse(p, c, "there is no display whose pixels could be counted: give 0.0 to 1.0, with a dot");
+	if (number->has_dot) {
+		if (number->value < 0 || number->value > 1) {
+			return refuse(p, c, "a place is from 0.0 to 1.0");
+		}
+		*axis = (int32_t)(number->value * INPUT_TABLET_MAX + 0.5);
+		return 0;
 	}
-	if (number->value < 0 || number->value > 1) {
-		return refuse(p, c, "a place is from 0.0 to 1.0");
+	if (number->value < 0 || number->value >= pixels) {
+		return refuse(p, c, "pixel %.0f is not on the display, whose pixels are 0 to %u; for a part of the whole, 0.0 to 1.0, write a dot", number->value, pixels - 1);
 	}
-	*axis = (int32_t)(number->value * INPUT_TABLET_MAX + 0.5);
+	/* Its middle: guests round in one way or the other. */
+	*axis = (int32_t)((number->value + 0.5) * (INPUT_TABLET_MAX + 1) / pixels);
 	return 0;
 }
 
 static int to_place(struct input_play *p, const struct input_command *c, const struct input_number *number, int32_t place[2])
 {
-	int r = to_axis(p, c, &number[0], &place[0]);
+	uint32_t box[2] = {0};
+	int r = number[0].has_dot && number[1].has_dot ? 0 : p->ops->box(p->ctx, box);
 
-	return r < 0 ? r : to_axis(p, c, &number[1], &place[1]);
+	for (unsigned i = 0; r == 0 && i < 2; i++) {
+		r = !number[i].has_dot && !box[i] ? refuse(p, c, "there is no display whose pixels could be counted: give 0.0 to 1.0, with a dot")
+						  : to_axis(p, c, &number[i], box[i], &place[i]);
+	}
+	return r;
 }
 
 static int put_place(struct input_play *p, const int32_t place[2])
@@ -489,6 +499,19 @@ static int do_touch(struct input_play *p, const struct input_command *c)
 	return r < 0 ? r : rest(p, PRESS_NS);
 }
 
+static int do_shot(struct input_play *p, const struct input_command *c)
+{
+	uint32_t box[2] = {0};
+
+	if (!p->is_dry) {
+		return p->ops->shot(p->ctx, c->text);
+	}
+	if (p->ops->box(p->ctx, box) == 0 && box[0] == 0) {
+		return refuse(p, c, "the VM has no display: its vm.toml needs [gpu] with mode = \"2d\"");
+	}
+	return 0;
+}
+
 /*
  * Both ways.
  */
@@ -514,6 +537,8 @@ static int perform(struct input_play *p, const struct input_command *c)
 		return pass(p, c->time_ns);
 	case INPUT_WAIT:
 		return p->is_dry ? 0 : p->ops->wait(p->ctx, c->text, c->time_ns);
+	case INPUT_SHOT:
+		return do_shot(p, c);
 	}
 	return -EINVAL;
 }

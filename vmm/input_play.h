@@ -4,9 +4,9 @@
  * events.
  *
  *   every command: input_play_check    -> what is wrong with it, before anything is sent
- *   every command: input_play_run      -> ops->send, ops->sleep, ops->wait
+ *   every command: input_play_run      -> ops->send, ops->sleep, ops->wait, ops->shot
  *
- * Both do the same but for the sending, so what was checked is what is sent.
+ * Both do the same but for the sending, so what was checked is what is sent. Pixels are counted each time: a guest may change its outputs in between.
  *
  * Thread: the main thread.
  */
@@ -31,6 +31,9 @@ struct input_play_ops {
 	int (*sleep)(void *ctx, uint64_t ns);
 	int (*wait)(void *ctx, const char *regex, uint64_t timeout_ns);
 	int (*has_caps)(void *ctx, const char *device, bool *on); /* whether its light for Caps Lock is on */
+	/* How many pixels a pointer's whole range is: the box around the outputs, side by side as the guest is told. 0 and 0: there is no display. */
+	int (*box)(void *ctx, uint32_t box[2]);
+	int (*shot)(void *ctx, const char *path);
 };
 
 struct typing;
@@ -59,7 +62,10 @@ struct input_play {
  * Return: 0, or with p->err -EINVAL when it is wrong for this VM, -ELIBACC when this host lacks something, -ENOMEM.
  */
 int input_play_check(struct input_play *p, const struct input_command *c);
-/* Does a command that was checked. Return: 0 or what a function of ops returned. */
+/*
+ * Does a command that was checked. Return: 0, what a function of ops returned, or -EINVAL with p->err: since it was checked the outputs have become smaller, or
+ * are gone.
+ */
 int input_play_run(struct input_play *p, const struct input_command *c);
 void input_play_finish(struct input_play *p); /* accepts zeroed memory */
 

@@ -26,6 +26,7 @@ static unsigned caps_late, behind;
 static bool keeps_pace; /* the pauses between commands have a test of their own */
 static unsigned asked, sends, largest;
 static int fail_send; /* the send that fails, from 1 */
+static uint32_t box[2]; /* the display */
 
 static void __attribute__((format(printf, 1, 2))) say(const char *fmt, ...)
 {
@@ -74,6 +75,21 @@ static int on_wait(void *ctx, const char *regex, uint64_t timeout_ns)
 	return 0;
 }
 
+static int on_box(void *ctx, uint32_t size[2])
+{
+	(void)ctx;
+	size[0] = box[0];
+	size[1] = box[1];
+	return 0;
+}
+
+static int on_shot(void *ctx, const char *path)
+{
+	(void)ctx;
+	say(" !%s", path);
+	return 0;
+}
+
 static int on_caps(void *ctx, const char *device, bool *on)
 {
 	(void)ctx;
@@ -85,7 +101,7 @@ static int on_caps(void *ctx, const char *device, bool *on)
 	return 0;
 }
 
-static const struct input_play_ops ops = {.send = on_send, .sleep = on_sleep, .wait = on_wait, .has_caps = on_caps};
+static const struct input_play_ops ops = {.send = on_send, .sleep = on_sleep, .wait = on_wait, .has_caps = on_caps, .box = on_box, .shot = on_shot};
 
 static int setup(void **state)
 {
@@ -98,6 +114,7 @@ static int setup(void **state)
 	caps_late = behind = 0;
 	asked = sends = largest = 0;
 	fail_send = 0;
+	box[0] = box[1] = 0;
 	return 0;
 }
 
@@ -309,6 +326,55 @@ static void test_input_play_pointer_on_a_tablet(void **state)
 	assert_refused("drag 0.0 0.0 -0.1 0.0", "drag: a place is from 0.0 to 1.0");
 }
 
+static void test_input_play_pixels_are_hit_in_their_middle(void **state)
+{
+	(void)state;
+	box[0] = 1280;
+	box[1] = 800;
+	assert_played("move 0 0", "t:a0=12a1=20;");
+	assert_played("move 1279 799", "t:a0=32755a1=32747;");
+	assert_played("click 640 0.5", "t:a0=16396a1=16384;k272+; ~40 t:k272-; ~40");
+	assert_refused("move 1280 0", "move: pixel 1280 is not on the display, whose pixels are 0 to 1279; for a part of the whole, 0.0 to 1.0, write a dot");
+	assert_refused("move 0 800", "pixel 800 is not on the display, whose pixels are 0 to 799");
+	assert_refused("move -1 0", "pixel -1 is not on the display");
+	/* As libinput and others do it: the axis' range is what maximum - minimum + 1 is. */
+	box[0] = 8192;
+	for (uint32_t x = 0; x < box[0]; x++) {
+		struct input_number number[2] = {{.value = x}, {.has_dot = true}};
+		struct input_command c = {.verb = INPUT_MOVE, .nnumbers = 2};
+		unsigned axis;
+
+		memcpy(c.number, number, sizeof(number));
+		play.nsent = 0;
+		said_len = 0;
+		assert_int_equal(input_play_run(&play, &c), 0);
+		assert_int_equal(sscanf(said, "t:a0=%u", &axis), 1);
+		assert_int_equal((uint64_t)axis * box[0] / (INPUT_TABLET_MAX + 1), x);
+	}
+}
+
+static void test_input_play_display_that_shrank_is_an_error(void **state)
+{
+	const struct input_command *c;
+
+	(void)state;
+	box[0] = box[1] = 100;
+	c = command("move 99 99");
+	assert_int_equal(input_play_check(&play, c), 0);
+	box[0] = 50;
+	assert_int_equal(input_play_run(&play, c), -EINVAL);
+	assert_string_equal(play.err, "move: pixel 99 is not on the display, whose pixels are 0 to 49; for a part of the whole, 0.0 to 1.0, write a dot");
+	assert_int_equal(said_len, 0);
+}
+
+static void test_input_play_shot(void **state)
+{
+	(void)state;
+	assert_refused("shot a.png", "shot: the VM has no display: its vm.toml needs [gpu] with mode = \"2d\"");
+	box[0] = box[1] = 100;
+	assert_played("shot my screen.png", " !my screen.png");
+}
+
 static void test_input_play_pointer_on_a_mouse(void **state)
 {
 	(void)state;
@@ -411,6 +477,9 @@ int main(void)
 		T(test_input_play_chords),
 		T(test_input_play_wrong_chords),
 		T(test_input_play_pointer_on_a_tablet),
+		T(test_input_play_pixels_are_hit_in_their_middle),
+		T(test_input_play_display_that_shrank_is_an_error),
+		T(test_input_play_shot),
 		T(test_input_play_pointer_on_a_mouse),
 		T(test_input_play_wheels_turn_notch_by_notch),
 		T(test_input_play_touch),

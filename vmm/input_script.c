@@ -32,6 +32,7 @@ static const struct {
 	[INPUT_TOUCH] = {"touch", "X Y", "tap there", 2, 2, false},
 	[INPUT_SLEEP] = {"sleep", "TIME", "do nothing for 200ms, 5s ...", 0, 0, false},
 	[INPUT_WAIT] = {"wait", "text=REGEX [TIME]", "until a console says so, no longer than TIME", 0, 0, false},
+	[INPUT_SHOT] = {"shot", "FILE", "write what the screen shows to a PNG file", 0, 0, false},
 };
 
 static const struct {
@@ -173,6 +174,16 @@ static int parse_key(struct input_command *c, const char *text)
 	return c->text ? 0 : -ENOMEM;
 }
 
+/* The rest of the line is the name, blanks in it included. */
+static int parse_shot(struct input_command *c, const char *text)
+{
+	if (!*text) {
+		return wrong(c, "shot: expected %s", verbs[INPUT_SHOT].args);
+	}
+	c->text = strdup(text);
+	return c->text ? 0 : -ENOMEM;
+}
+
 static int parse_sleep(struct input_command *c, const char *text)
 {
 	if (!clock_parse(text, &c->time_ns)) {
@@ -265,6 +276,8 @@ static int parse_command(struct input_command *c, char *line, size_t len)
 				return parse_sleep(c, trim(rest));
 			case INPUT_WAIT:
 				return parse_wait(c, trim(rest));
+			case INPUT_SHOT:
+				return parse_shot(c, trim(rest));
 			default:
 				return parse_words(c, rest);
 			}

@@ -18,18 +18,18 @@
 
 #define INPUT_SCRIPT_MAX (1u << 20) /* bytes */
 
-enum input_verb { INPUT_TYPE, INPUT_KEY, INPUT_MOVE, INPUT_CLICK, INPUT_DRAG, INPUT_SCROLL, INPUT_TOUCH, INPUT_SLEEP, INPUT_WAIT };
+enum input_verb { INPUT_TYPE, INPUT_KEY, INPUT_MOVE, INPUT_CLICK, INPUT_DRAG, INPUT_SCROLL, INPUT_TOUCH, INPUT_SLEEP, INPUT_WAIT, INPUT_SHOT };
 
 struct input_number {
 	double value;
-	bool has_dot; /* a part of the whole from 0 to 1, where it is a place */
+	bool has_dot; /* where it is a place: a part of the whole from 0 to 1; without a dot pixels */
 };
 
 struct input_command {
 	enum input_verb verb;
 	unsigned line; /* from 1 */
 	char *mistake; /* what is wrong with it; then nothing else is valid. NULL: nothing */
-	char *text; /* type: valid UTF-8; key: the chords with blanks between them; wait: a regular expression that compiles; NULL for the others */
+	char *text; /* type: valid UTF-8; key: the chords with blanks between them; wait: a regular expression that compiles; shot: a path; NULL for the others */
 	struct input_number number[4];
 	unsigned nnumbers; /* click: 0 or 2 */
 	uint16_t button; /* click, drag: BTN_... */

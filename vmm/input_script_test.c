@@ -70,6 +70,7 @@ static void test_input_script_numbers_and_buttons(void **state)
 	c = good("scroll 0 -1.5", INPUT_SCROLL);
 	assert_true(c->number[1].value == -1.5);
 	assert_int_equal(good("touch 0.0 0.25", INPUT_TOUCH)->nnumbers, 2);
+	assert_string_equal(good("shot  my screen.png ", INPUT_SHOT)->text, "my screen.png");
 	assert_string_equal(good("key  ctrl+alt+t   enter ", INPUT_KEY)->text, "ctrl+alt+t   enter");
 }
 
@@ -105,6 +106,8 @@ static void test_input_script_says_what_is_wrong(void **state)
 		{"type a\xff", "type: byte 2 of the text is no UTF-8"},
 		{"type \xc3", "type: byte 1 of the text is no UTF-8"},
 		{"key", "key: expected CHORD..."},
+		{"shot", "shot: expected FILE"},
+		{"shot  ", "shot: expected FILE"},
 		{"key  ", "key: expected CHORD..."},
 		{"move", "move: expected X Y"},
 		{"move 1", "move: expected X Y"},

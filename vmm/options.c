@@ -113,7 +113,7 @@ static const struct verb_info {
 		"tinyvmm wait --for text=login: --timeout 60s web", 1, 1, "VM"},
 	{VERB_INPUT, "input", "[OPTIONS] VM CMD...", "press keys and buttons in a VM, type text, move the pointer",
 		"CMD is one of these; - reads them from standard input, one a line. Options come\n"
-		"before it. X and Y are places from 0.0 to 1.0, with a dot. Every mistake is\n"
+		"before it. X and Y are pixels or, with a dot, 0.0 to 1.0. Every mistake is\n"
 		"found before anything is sent; done when the guest's driver has it all.\n"
 		"\n"
 		"Exit code: 0, 1 the VM refused, 2 a mistake, or a character the layout cannot\n"

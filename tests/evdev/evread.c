@@ -254,6 +254,7 @@ static void compare(const char *path, unsigned n, enum frames_mode mode, uint64_
 	frames_init(&f, &caps, mode, seed, r.fd);
 	say_ready();
 	for (unsigned i = 0; i < n && frames_next(&f) > 0; i++) {
+		int64_t began_ms;
 		unsigned got;
 
 		if (window && window + frames_size(&f) > FRAMES_WINDOW) {
@@ -262,9 +263,10 @@ static void compare(const char *path, unsigned n, enum frames_mode mode, uint64_
 			window = 0;
 		}
 		window += frames_size(&f);
+		began_ms = now_ms();
 		got = next_frame(&r, frame, FRAME_MAX, STUCK_MS);
 		if (!is_same(frame, got, f.ev, f.n)) {
-			printf("frame %u differs\n", i);
+			printf("frame %u differs, after %lld ms\n", i, (long long)(now_ms() - began_ms));
 			print_frame("expected", f.ev, f.n);
 			print_frame("got     ", frame, got);
 			wrong++;

@@ -106,6 +106,7 @@ def feed(source, reader, n, mode, seed):
         source.say("+")
     found = fields(line)
     if found["wrong"]:
+        console.last += line + "\n"
         # The reader has given up; the source waits for it, and passes over what is too much.
         source.say("\n".join("+" * n))
     found["sent"] = int(source.answer("sent")[1])
@@ -215,6 +216,9 @@ class GuestReader:
         got = self.guest.wait(rf"^({pattern}).*\n", 90)
         lines = got.splitlines()
         console.last = "\n".join(lines)
+        if lines[-1].startswith("result"):
+            # It ends now; what the shell says about that is nothing for the next command to read.
+            self.guest.result(30)
         return lines[-1]
 
     def rest(self):
