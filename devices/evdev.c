@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "devices/key_name.h"
+#include "vmm/clock.h"
 #include "vmm/log.h"
 
 #define READ_EVENTS 64
@@ -17,6 +18,8 @@
 #define READS_PER_TURN 8
 /* More than the kernel keeps for anyone. */
 #define DRAIN_READS 256
+/* A stamp that is older is none of ours. */
+#define LATE_US_MAX 60000000
 
 static bool get_bit(const uint8_t *bits, unsigned i)
 {
@@ -323,6 +326,18 @@ static void send_frame(struct evdev *e)
 	}
 }
 
+/* @time: the kernel's, of the frame's end. Stamps of another clock are passed over: a kernel without EVIOCSCLOCKID, somebody else's descriptor. */
+static void count_delay(struct evdev *e, const struct timeval *time)
+{
+	struct input_counters *c = &e->in->counters;
+	int64_t us = (int64_t)(clock_now_ns() / 1000) - ((int64_t)time->tv_sec * 1000000 + time->tv_usec);
+
+	if (us >= 0 && us < LATE_US_MAX) {
+		c->late_us += (uint64_t)us;
+		c->late_max_us = (uint64_t)us > c->late_max_us ? (uint64_t)us : c->late_max_us;
+	}
+}
+
 /* Return: whether the frame was a chord's last key: it is nobody's then. */
 static bool is_chord(struct evdev *e)
 {
@@ -338,7 +353,7 @@ static bool is_chord(struct evdev *e)
 }
 
 /* The frame is whole. Return: false when the device does not answer any more. */
-static bool end_frame(struct evdev *e)
+static bool end_frame(struct evdev *e, const struct timeval *time)
 {
 	bool is_there = true;
 
@@ -355,6 +370,7 @@ static bool end_frame(struct evdev *e)
 		}
 		if (!is_chord(e) && e->is_forwarding) {
 			send_frame(e);
+			count_delay(e, time);
 		}
 	}
 	e->n = 0;
@@ -375,7 +391,7 @@ static bool take_event(struct evdev *e, const struct input_event *ev)
 	if (e->n < INPUT_FRAME_MAX) {
 		e->frame[e->n++] = (struct input_ev){.type = ev->type, .code = ev->code, .value = ev->value};
 	}
-	return ev->type != EV_SYN || ev->code != SYN_REPORT || end_frame(e);
+	return ev->type != EV_SYN || ev->code != SYN_REPORT || end_frame(e, &ev->time);
 }
 
 /* Return: false when it is time to stop; *@is_there says whether the device still is. */
@@ -449,6 +465,7 @@ int evdev_attach(struct evdev *e, int fd)
 	e->was_chord = false;
 	e->was_release = false;
 	e->n = 0;
+	evdev_host_set_clock(fd);
 	r = e->host->describe(fd, &desc);
 	if (r < 0) {
 		log_errno(LOG_ERR, r, "%s: the host's device", e->options.name);

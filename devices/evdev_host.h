@@ -33,7 +33,9 @@ struct evdev_host_ops {
 };
 extern const struct evdev_host_ops evdev_host_ops;
 
-/* Time stamps of its events as clock_now_ns() has them. */
+/*
+ * Time stamps of its events as clock_now_ns() has them. Before its state is read: what the kernel keeps for this descriptor is lost, and that is said by SYN_DROPPED.
+ */
 void evdev_host_set_clock(int fd);
 
 /* What a host device must be like; NULL and 0 do not matter. Strings are shell patterns, fnmatch(3). */

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "tests/support/testdrv.h"
+#include "vmm/clock.h"
 #include "vmm/log.h"
 
 #define SYN {EV_SYN, SYN_REPORT, 0}
@@ -249,6 +250,8 @@ static void expect_events(const struct input_ev *want, unsigned n)
 	} while (0)
 #define EXPECT_NOTHING() expect_events(NULL, 0)
 
+static int64_t stamp_us; /* the kernel's, of what is sent */
+
 /* The device sends, and its kernel follows. */
 static void send_events(const struct input_ev *ev, unsigned n)
 {
@@ -258,6 +261,8 @@ static void send_events(const struct input_ev *ev, unsigned n)
 		wire[i].type = ev[i].type;
 		wire[i].code = ev[i].code;
 		wire[i].value = ev[i].value;
+		wire[i].time.tv_sec = (time_t)(stamp_us / 1000000);
+		wire[i].time.tv_usec = (suseconds_t)(stamp_us % 1000000);
 		input_state_apply(&host.state, &ev[i]);
 	}
 	assert_int_equal(write(device, wire, n * sizeof(wire[0])), n * sizeof(wire[0]));
@@ -285,6 +290,32 @@ static void test_evdev_frames_reach_the_guest_as_they_are(void **state)
 	assert_string_equal(evdev_state_name(e), "forwarding");
 	SEND({EV_KEY, KEY_A, 1}, {EV_KEY, KEY_B, 1}, SYN, {EV_KEY, KEY_A, 0}, SYN, {EV_KEY, KEY_B, 0}, SYN);
 	EXPECT({EV_KEY, KEY_A, 1}, {EV_KEY, KEY_B, 1}, SYN, {EV_KEY, KEY_A, 0}, SYN, {EV_KEY, KEY_B, 0}, SYN);
+}
+
+static void test_evdev_delay_is_counted_from_the_kernels_stamp(void **state)
+{
+	const struct input_counters *c;
+	int64_t now_us;
+
+	(void)state;
+	start("");
+	c = &in->counters;
+	now_us = (int64_t)(clock_now_ns() / 1000);
+	stamp_us = now_us - 20000000;
+	SEND({EV_KEY, KEY_A, 1}, SYN);
+	stamp_us = now_us - 10000000;
+	SEND({EV_KEY, KEY_A, 0}, SYN);
+	assert_in_range(c->late_max_us, 20000000, 25000000);
+	assert_in_range(c->late_us, c->late_max_us + 10000000, c->late_max_us + 15000000);
+	now_us = (int64_t)c->late_us;
+	/* The wall clock, as a descriptor has it that nobody asked for another; and none at all. */
+	stamp_us = 1700000000000000;
+	SEND({EV_KEY, KEY_A, 1}, SYN);
+	stamp_us = (int64_t)(clock_now_ns() / 1000) - 3600000000;
+	SEND({EV_KEY, KEY_A, 0}, SYN);
+	assert_int_equal(c->late_us, now_us);
+	assert_int_equal(c->frames_in, 4);
+	stamp_us = 0;
 }
 
 static void test_evdev_a_frame_may_come_in_pieces(void **state)
@@ -644,6 +675,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	static const struct CMUnitTest tests[] = {
 		T(test_evdev_frames_reach_the_guest_as_they_are),
+		T(test_evdev_delay_is_counted_from_the_kernels_stamp),
 		T(test_evdev_a_frame_may_come_in_pieces),
 		T(test_evdev_a_guest_without_a_driver_leaves_the_device_to_the_host),
 		T(test_evdev_a_broken_driver_gets_no_second_key),

@@ -41,6 +41,8 @@ struct input_counters {
 	uint64_t resyncs; /* differences sent, the source's own (SYN_DROPPED) included */
 	uint64_t refused; /* events the description does not have, repeats the guest makes itself */
 	uint64_t lights; /* that changed */
+	/* Frames of a host's device: microseconds from the kernel's time stamp to when it had been sent, all together and the longest. */
+	uint64_t late_us, late_max_us;
 };
 
 struct input;

@@ -250,10 +250,10 @@ json_t *vm_input_stats(const struct vm *vm)
 		const struct input_counters *c = &vm->input[i].dev.counters;
 
 		json_object_set_new(all, vm->input[i].name,
-			json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "frames_in", (json_int_t)c->frames_in, "events_in", (json_int_t)c->events_in,
+			json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "frames_in", (json_int_t)c->frames_in, "events_in", (json_int_t)c->events_in,
 				"frames_out", (json_int_t)c->frames_out, "events_out", (json_int_t)c->events_out, "coalesced", (json_int_t)c->coalesced,
 				"dropped", (json_int_t)c->dropped, "resyncs", (json_int_t)c->resyncs, "refused", (json_int_t)c->refused, "lights",
-				(json_int_t)c->lights));
+				(json_int_t)c->lights, "late_us", (json_int_t)c->late_us, "late_max_us", (json_int_t)c->late_max_us));
 	}
 	return all;
 }
