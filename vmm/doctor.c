@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/doctor.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <string.h>
 #include <sys/sysinfo.h>
@@ -54,6 +55,20 @@ static void check_thp(struct finding *f)
 	}
 }
 
+static void check_udmabuf(struct finding *f)
+{
+	static const char path[] = "/dev/udmabuf";
+
+	if (access(path, R_OK | W_OK) == 0) {
+		snprintf(f->text, sizeof(f->text), "%s: pictures in guest memory (gpu.blob) are shown without a copy", path);
+		return;
+	}
+	f->level = errno == EACCES ? LEVEL_WARN : LEVEL_OK;
+	snprintf(f->text, sizeof(f->text), errno == EACCES ? "no access to %s, pictures in guest memory (gpu.blob) are copied: sudo usermod -aG kvm $USER"
+							   : "no %s, pictures in guest memory (gpu.blob) are copied: the kernel has no CONFIG_UDMABUF",
+		path);
+}
+
 static void check_memory(struct finding *f)
 {
 	struct sysinfo si;
@@ -76,6 +91,7 @@ static const struct check {
 } checks[] = {
 	{"kvm", DOCTOR_NEED_KVM, check_kvm},
 	{"hugepages", 0, check_thp},
+	{"udmabuf", 0, check_udmabuf},
 	{"host", 0, check_memory},
 };
 
