@@ -918,9 +918,11 @@ static void test_gpu_blob_that_cannot_be_shared_is_copied(void **state)
 static void test_gpu_blob_sharing_is_paid_for(void **state)
 {
 	struct display_rect all = rect(0, 0, 40, 30);
+	int before = dup(0), after;
 	uint64_t rest;
 
 	(void)state;
+	close(before);
 	make_pages(1, 1);
 	rest = v.display.budget.max - v.display.budget.used;
 	assert_true(display_budget_take(&v.display.budget, rest));
@@ -928,6 +930,9 @@ static void test_gpu_blob_sharing_is_paid_for(void **state)
 		assert_int_equal(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout), GPU_RESP_ERR_OUT_OF_MEMORY);
 		assert_null(v.display.scanout[0].buffer);
 	}
+	after = dup(0);
+	close(after);
+	assert_int_equal(after, before);
 	display_budget_give(&v.display.budget, rest);
 	OK(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout));
 	OK(gpudrv_flush(&v, 1, all));
