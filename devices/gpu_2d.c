@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * 2D on plain memory. A resource's image is a memfd that sinks map: one copy from guest memory, none after. A blob is guest memory that sinks cannot map, so each scanout that shows
- * blobs has two images of its own, which take turns when the guest flips, and a flush copies what it says has changed.
+ * blobs has two images of its own, which take turns when the guest flips, and a flush copies what it says has changed. Where the host has udmabuf (gpu_share.h), sinks can map them, and nothing is copied.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "devices/gpu_backend.h"
+#include "devices/gpu_share.h"
 #include "devices/gpu_table.h"
 #include "vmm/log.h"
 
@@ -25,9 +26,18 @@ struct image {
 	uint32_t width, height;
 };
 
+/* A blob's own memory as a picture. */
+struct shared {
+	uint64_t picture; /* 0: there is none */
+	int fd; /* until it is exported; then -1 */
+	uint64_t len;
+	struct gpu_layout layout;
+};
+
 struct resource {
 	struct gpu_entry entry;
 	struct image image; /* 2D; a blob has none */
+	struct shared shared; /* of a blob */
 	struct iovec *iov; /* backing, neighbours joined; NULL: none */
 	unsigned niov;
 };
@@ -35,6 +45,7 @@ struct resource {
 struct scanout {
 	struct resource *res;
 	bool is_blob;
+	bool is_shared; /* a blob whose picture is the resource's, not one of the two */
 	struct gpu_layout layout; /* of a blob */
 	struct display_rect crop;
 	struct image image[2]; /* for blobs */
@@ -45,6 +56,7 @@ struct scanout {
 struct gpu_2d {
 	struct gpu_backend base;
 	const struct gmem *mem;
+	const struct gpu_share *share;
 	struct gpu_table resources;
 	struct scanout scanout[DISPLAY_SCANOUTS_MAX];
 	uint64_t last_picture;
@@ -55,6 +67,11 @@ struct gpu_2d {
 static struct gpu_2d *from(struct gpu_backend *b)
 {
 	return (struct gpu_2d *)b;
+}
+
+static void count(uint64_t *counter)
+{
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
 }
 
 static struct resource *find(struct gpu_2d *g, uint32_t id)
@@ -116,6 +133,17 @@ static void image_finish(struct gpu_2d *g, struct image *im)
 		}
 	}
 	*im = (struct image){.map = NULL};
+}
+
+static void shared_finish(struct gpu_2d *g, struct shared *s)
+{
+	if (s->picture) {
+		g->images--;
+		if (s->fd >= 0) {
+			close(s->fd);
+		}
+	}
+	*s = (struct shared){.picture = 0};
 }
 
 /*
@@ -188,6 +216,7 @@ static void drop(struct gpu_2d *g, struct resource *res)
 {
 	gpu_table_remove(&g->resources, &res->entry);
 	image_finish(g, &res->image);
+	shared_finish(g, &res->shared);
 	free(res->iov);
 	free(res);
 }
@@ -269,6 +298,32 @@ static bool fits(const struct image *im, const struct gpu_layout *l)
 	return im->map && im->format == l->format && im->width == l->width && im->height == l->height;
 }
 
+static bool same_layout(const struct gpu_layout *a, const struct gpu_layout *b)
+{
+	return a->format == b->format && a->width == b->width && a->height == b->height && a->stride == b->stride && a->offset == b->offset;
+}
+
+/* Return: false when it must be copied. */
+static bool share_blob(struct gpu_2d *g, struct scanout *so, struct resource *res, const struct gpu_layout *layout)
+{
+	struct shared *s = &res->shared;
+
+	if (!s->picture || !same_layout(&s->layout, layout)) {
+		uint64_t len;
+		int fd = g->share && g->images < g->images_max ? gpu_share_create(g->share, g->mem, res->iov, res->niov, &len) : -1;
+
+		if (fd < 0) {
+			return false;
+		}
+		shared_finish(g, s);
+		g->images++;
+		*s = (struct shared){.picture = ++g->last_picture, .fd = fd, .len = len, .layout = *layout};
+	}
+	image_finish(g, &so->image[0]);
+	image_finish(g, &so->image[1]);
+	return true;
+}
+
 static int show_blob(struct gpu_2d *g, struct scanout *so, const struct gpu_layout *layout, const struct display_rect *crop)
 {
 	/* Not the one that is looked at. */
@@ -299,18 +354,28 @@ static int gpu_2d_show(
 	struct resource *res = id ? find(g, id) : NULL;
 	int r = 0;
 
-	if (layout) {
+	bool shares = layout && share_blob(g, so, res, layout);
+
+	if (layout && !shares) {
 		r = show_blob(g, so, layout, crop);
 		if (r < 0) {
 			return r;
 		}
-	} else {
+	} else if (!layout) {
 		image_finish(g, &so->image[0]);
 		image_finish(g, &so->image[1]);
 	}
+	/* Whoever could not do with the picture gets another one the next time. */
+	if (!id && so->is_shared) {
+		shared_finish(g, &so->res->shared);
+	}
+	if (layout) {
+		count(shares ? &b->blobs_shared : &b->blobs_copied);
+	}
 	so->res = res;
 	so->is_blob = layout != NULL;
-	*picture = layout ? so->image[so->current].picture : res ? res->image.picture : 0;
+	so->is_shared = shares;
+	*picture = shares ? res->shared.picture : layout ? so->image[so->current].picture : res ? res->image.picture : 0;
 	return 0;
 }
 
@@ -322,8 +387,20 @@ static struct image *find_picture(struct gpu_2d *g, uint64_t picture)
 		if (so->res && !so->is_blob && so->res->image.picture == picture) {
 			return &so->res->image;
 		}
-		if (so->is_blob && so->image[so->current].picture == picture) {
+		if (so->is_blob && !so->is_shared && so->image[so->current].picture == picture) {
 			return &so->image[so->current];
+		}
+	}
+	return NULL;
+}
+
+static struct shared *find_shared(struct gpu_2d *g, uint64_t picture)
+{
+	for (unsigned i = 0; i < DISPLAY_SCANOUTS_MAX; i++) {
+		struct scanout *so = &g->scanout[i];
+
+		if (so->is_shared && so->res->shared.picture == picture) {
+			return &so->res->shared;
 		}
 	}
 	return NULL;
@@ -332,7 +409,14 @@ static struct image *find_picture(struct gpu_2d *g, uint64_t picture)
 static int gpu_2d_export(struct gpu_backend *b, uint64_t picture, struct display_picture *p)
 {
 	struct image *im = find_picture(from(b), picture);
+	struct shared *s = find_shared(from(b), picture);
 
+	if (s && s->fd >= 0) {
+		*p = (struct display_picture){.fd = s->fd, .is_guest = true, .fourcc = gpu_format_fourcc(s->layout.format), .width = s->layout.width, .height = s->layout.height,
+			.stride = s->layout.stride, .offset = s->layout.offset, .len = s->len};
+		s->fd = -1;
+		return 0;
+	}
 	if (!im || im->fd < 0) {
 		return -ENOENT;
 	}
@@ -348,7 +432,7 @@ static int gpu_2d_flush(struct gpu_backend *b, unsigned scanout, const struct di
 	struct scanout *so = &g->scanout[scanout];
 	const struct gpu_layout *l = &so->layout;
 
-	if (!so->is_blob) {
+	if (!so->is_blob || so->is_shared) {
 		return 0;
 	}
 	if (so->is_stale) {
@@ -439,7 +523,7 @@ static const struct gpu_backend_ops gpu_2d_ops = {
 	.destroy = gpu_2d_destroy,
 };
 
-struct gpu_backend *gpu_2d_create(const struct gmem *mem, unsigned images_max)
+struct gpu_backend *gpu_2d_create(const struct gmem *mem, unsigned images_max, const struct gpu_share *share)
 {
 	struct gpu_2d *g = calloc(1, sizeof(*g));
 
@@ -449,6 +533,7 @@ struct gpu_backend *gpu_2d_create(const struct gmem *mem, unsigned images_max)
 	}
 	g->base.ops = &gpu_2d_ops;
 	g->mem = mem;
+	g->share = share;
 	g->images_max = images_max;
 	return &g->base;
 }

@@ -52,7 +52,8 @@ struct gpu_backend_ops {
 
 	/* The scanout shows @crop of the resource; its picture is *@picture. @layout: where it lies in a blob; NULL for a 2D resource. @id 0: it shows nothing. */
 	int (*show)(struct gpu_backend *b, unsigned scanout, uint32_t id, const struct gpu_layout *layout, const struct display_rect *crop, uint64_t *picture);
-	/* A picture that show said, at most once for each. The descriptor becomes the caller's. */
+	/* A picture that show said, at most once for each. The descriptor becomes the caller's. One that is_guest is the resource's, also on other scanouts, until it is shown with
+	 * another layout or a scanout that shows it shows nothing; others are their scanout's. */
 	int (*export)(struct gpu_backend *b, uint64_t picture, struct display_picture *p);
 	/* The rectangle of what the scanout shows has changed: brings its picture up to date. */
 	int (*flush)(struct gpu_backend *b, unsigned scanout, const struct display_rect *r);
@@ -67,13 +68,18 @@ struct gpu_backend_ops {
 
 struct gpu_backend {
 	const struct gpu_backend_ops *ops;
-	uint64_t copied_bytes; /* from guest memory, since it was made */
+	/* Since it was made; may be read by any thread (atomic). */
+	uint64_t copied_bytes; /* from guest memory */
+	uint64_t blobs_shared, blobs_copied; /* times that a scanout was given a blob that sinks map where it is, or one that is copied */
 };
 
 /* The code Linux has for a format; 0 for one that is not in the specification. */
 uint32_t gpu_format_fourcc(uint32_t format);
 
-/* On memfds and plain memory. @images_max: how many there may be at once; each is a descriptor of this process. Return: NULL when there is no memory (logged). */
-struct gpu_backend *gpu_2d_create(const struct gmem *mem, unsigned images_max);
+struct gpu_share;
+
+/* On memfds and plain memory. @images_max: how many there may be at once; each is a descriptor of this process. @share: blobs are not copied where it takes them; stays the caller's;
+ * NULL: all are copied. Return: NULL when there is no memory (logged). */
+struct gpu_backend *gpu_2d_create(const struct gmem *mem, unsigned images_max, const struct gpu_share *share);
 
 #endif

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "devices/gpu_priv.h"
+#include "devices/gpu_share.h"
 
 static struct display_rect rect_of(const struct gpu_wire_rect *r)
 {
@@ -217,13 +218,32 @@ void gpu_show_nothing(struct gpu *g, unsigned i)
 	}
 }
 
-/* The backend's picture of a blob on a scanout, which is one of two that take turns. What it costs is taken when it is first seen. Return: borrowed, or NULL. */
-static struct display_buffer *blob_buffer(struct gpu *g, struct gpu_scanout *so, uint64_t picture)
+/* Return: NULL when there is no memory; then the descriptor is closed. */
+static struct display_buffer *charged(struct gpu *g, const struct display_picture *p)
 {
-	struct display_budget *budget = &g->display->budget;
-	struct display_picture p;
+	uint64_t cost = p->is_guest ? p->len / GPU_SHARE_PAGE * GPU_SHARE_PAGE_COST : p->len;
 	struct display_buffer *buffer;
 
+	if (!display_budget_take(&g->display->budget, cost)) {
+		close(p->fd);
+		return NULL;
+	}
+	buffer = display_buffer_create(p, &g->display->budget, cost);
+	if (!buffer) {
+		display_budget_give(&g->display->budget, cost);
+	}
+	return buffer;
+}
+
+/* The backend's picture of a blob on a scanout: the blob's own memory, or one of two copies that take turns. What it costs is taken when it is first seen. Return: borrowed, or NULL. */
+static struct display_buffer *blob_buffer(struct gpu *g, struct gpu_scanout *so, struct gpu_resource *res, uint64_t picture)
+{
+	struct display_picture p;
+
+	if (res->buffer && res->picture == picture) {
+		drop_cache(so);
+		return res->buffer;
+	}
 	for (unsigned n = 0; n < 2; n++) {
 		if (so->cache[n].picture == picture) {
 			return so->cache[n].buffer;
@@ -232,23 +252,24 @@ static struct display_buffer *blob_buffer(struct gpu *g, struct gpu_scanout *so,
 	if (g->backend->ops->export(g->backend, picture, &p) < 0) {
 		return NULL;
 	}
+	if (p.is_guest) {
+		drop_cache(so);
+		display_buffer_unref(res->buffer);
+		res->buffer = charged(g, &p);
+		res->picture = picture;
+		return res->buffer;
+	}
 	/* The older one is gone, in the backend too. */
 	display_buffer_unref(so->cache[so->oldest].buffer);
 	so->cache[so->oldest].buffer = NULL;
 	so->cache[so->oldest].picture = 0;
-	if (!display_budget_take(budget, p.len)) {
-		close(p.fd);
+	so->cache[so->oldest].buffer = charged(g, &p);
+	if (!so->cache[so->oldest].buffer) {
 		return NULL;
 	}
-	buffer = display_buffer_create(&p, budget, p.len);
-	if (!buffer) {
-		display_budget_give(budget, p.len);
-		return NULL;
-	}
-	so->cache[so->oldest].buffer = buffer;
 	so->cache[so->oldest].picture = picture;
 	so->oldest ^= 1;
-	return buffer;
+	return so->cache[so->oldest ^ 1].buffer;
 }
 
 /* Everything is checked. */
@@ -271,7 +292,7 @@ static enum gpu_wire_type show(struct gpu *g, unsigned i, struct gpu_resource *r
 	if (layout) {
 		so->layout = *layout;
 	}
-	buffer = layout ? blob_buffer(g, so, picture) : gpu_resource_buffer(g, res, picture);
+	buffer = layout ? blob_buffer(g, so, res, picture) : gpu_resource_buffer(g, res, picture);
 	if (!buffer) {
 		gpu_show_nothing(g, i);
 		return GPU_RESP_ERR_OUT_OF_MEMORY;

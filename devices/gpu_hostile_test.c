@@ -805,7 +805,7 @@ static struct virtio_device *create(struct tdrv *d)
 	static const struct display_output output = {.enabled = true, .width = 640, .height = 480, .refresh_hz = 60};
 
 	display_init(&display, &d->loop, &output, 1, GPUDRV_BUDGET);
-	gpu_init(&gpu, &(struct gpu_options){.blob = true}, &display, gpu_2d_create(&d->mem, GPUDRV_IMAGES), &d->loop, &d->mem);
+	gpu_init(&gpu, &(struct gpu_options){.blob = true}, &display, gpu_2d_create(&d->mem, GPUDRV_IMAGES, NULL), &d->loop, &d->mem);
 	return &gpu.base;
 }
 

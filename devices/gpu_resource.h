@@ -31,7 +31,8 @@ struct gpu_resource {
 	bool has_backing;
 	uint64_t backing_len; /* bytes in all */
 	uint64_t backing_cost, cost; /* taken from the budget */
-	struct display_buffer *buffer; /* of a 2D one that was shown; has taken over what the image costs */
+	struct display_buffer *buffer; /* of a 2D one that was shown, which has taken over what the image costs; or of a blob that sinks map */
+	uint64_t picture; /* the backend's number of the second kind */
 };
 
 struct gpu;

@@ -2,12 +2,15 @@
 /* virtio-gpu over real rings: what a well-behaved driver sees and what ends up on the screen, to the pixel. */
 #include "devices/gpu.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/udmabuf.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -725,6 +728,245 @@ static void test_gpu_blob_crops_layouts_and_two_scanouts(void **state)
 }
 
 /*
+ * Blobs that sinks map where they are. The kernel's part is a double: a copy of the pieces as they are when it is asked, which is enough to see that they are the right ones, and that nothing else
+ * was copied. The real thing is in tests/system/gpu, where the host has it.
+ */
+
+#define SHARE_DEV 1234
+#define SHARE_FILE 4321
+#define SHARE_OFFSET 0x40000ull
+
+static struct {
+	unsigned made, pieces;
+	int error;
+} udmabuf;
+
+static int make_udmabuf(int dev, const struct udmabuf_create_list *list)
+{
+	int fd;
+
+	assert_int_equal(dev, SHARE_DEV);
+	assert_int_equal(list->flags, UDMABUF_FLAGS_CLOEXEC);
+	if (udmabuf.error) {
+		return udmabuf.error;
+	}
+	fd = memfd_create("udmabuf", MFD_CLOEXEC);
+	for (uint32_t i = 0; i < list->count; i++) {
+		assert_int_equal(list->list[i].memfd, SHARE_FILE);
+		assert_int_equal(list->list[i].offset % 4096, 0);
+		assert_true(list->list[i].size > 0 && list->list[i].size % 4096 == 0);
+		assert_int_equal(write(fd, v.d.ram + (list->list[i].offset - SHARE_OFFSET), list->list[i].size), list->list[i].size);
+	}
+	udmabuf.made++;
+	udmabuf.pieces = list->count;
+	return fd;
+}
+
+static int setup_shared(void **state)
+{
+	begin(2, true);
+	(void)state;
+	memset(&udmabuf, 0, sizeof(udmabuf));
+	v.share = (struct gpu_share){.dev = SHARE_DEV, .create = make_udmabuf};
+	gmem_share(&v.d.mem, SHARE_FILE, SHARE_OFFSET);
+	return 0;
+}
+
+/* In three pages that lie the wrong way round, the first two of a picture behind the third. */
+static void make_pages(uint32_t id, unsigned seed)
+{
+	struct display_rect all = rect(0, 0, blob_layout.width, blob_layout.height);
+	uint64_t mem = tdrv_alloc(&v.d, 3 * 4096ull, 4096), flat = tdrv_alloc(&v.d, 3 * 4096ull, 16);
+	struct gpudrv_entry e[2] = {{.addr = mem + 4096, .len = 8192}, {.addr = mem, .len = 4096}};
+
+	paint(flat + blob_layout.offset, "BGRX", blob_layout.stride, &all, seed);
+	memcpy(tdrv_ptr(&v.d, mem + 4096, 8192), tdrv_ptr(&v.d, flat, 8192), 8192);
+	memcpy(tdrv_ptr(&v.d, mem, 4096), tdrv_ptr(&v.d, flat + 8192, 4096), 4096);
+	OK(gpudrv_create_blob(&v, id, 9000, e, 2));
+}
+
+static void test_gpu_blob_that_is_shared_is_not_copied(void **state)
+{
+	struct display_sink sink = {.ops = &(const struct display_sink_ops){.mode = NULL}};
+	struct display_rect all = rect(0, 0, 40, 30), part = rect(10, 3, 20, 12);
+	struct display_frame f;
+
+	(void)state;
+	display_sink_add(&v.display, &sink);
+	make_pages(1, 1);
+	assert_int_equal(udmabuf.made, 0);
+	OK(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout));
+	OK(gpudrv_flush(&v, 1, part));
+	assert_int_equal(udmabuf.made, 1);
+	assert_int_equal(udmabuf.pieces, 2);
+	assert_true(display_take(&v.display, &sink, 0, &f));
+	assert_true(f.buffer->picture.is_guest);
+	assert_int_equal(f.buffer->picture.len, 3 * 4096);
+	assert_int_equal(f.buffer->picture.offset, blob_layout.offset);
+	ASSERT_SCREEN(0, 40, 30, 0, 0, 1);
+	OK(gpudrv_set_scanout_blob(&v, 0, 1, part, &blob_layout));
+	OK(gpudrv_flush(&v, 1, all));
+	ASSERT_SCREEN(0, 20, 12, 10, 3, 1);
+	assert_int_equal(v.gpu.backend->copied_bytes, 0);
+	assert_int_equal(v.gpu.backend->blobs_shared, 2);
+	assert_int_equal(v.gpu.backend->blobs_copied, 0);
+	assert_int_equal(udmabuf.made, 1);
+	assert_int_equal(v.display.budget.used, GPU_RESOURCE_COST + 2 * GPU_ENTRY_COST + 3 * GPU_SHARE_PAGE_COST);
+	/* Who still looks at it keeps it. */
+	OK(gpudrv_unref(&v, 1));
+	assert_int_equal(v.display.budget.used, 3 * GPU_SHARE_PAGE_COST);
+	assert_non_null(display_buffer_map(f.buffer));
+	display_buffer_unref(f.buffer);
+	assert_int_equal(v.display.budget.used, 0);
+	display_sink_remove(&v.display, &sink);
+}
+
+/* A viewer that has mapped each of three buffers has mapped all there will be. */
+static void test_gpu_blob_flips_share_each_once(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30);
+	uint64_t id[3];
+
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++) {
+		make_pages(i + 1, i);
+	}
+	for (uint32_t i = 0; i < 30; i++) {
+		OK(gpudrv_set_scanout_blob(&v, 0, 1 + i % 3, all, &blob_layout));
+		OK(gpudrv_flush(&v, 1 + i % 3, all));
+		ASSERT_SCREEN(0, 40, 30, 0, 0, i % 3);
+		id[i % 3] = i < 3 ? v.display.scanout[0].buffer->id : id[i % 3];
+		assert_int_equal(v.display.scanout[0].buffer->id, id[i % 3]);
+	}
+	assert_int_equal(udmabuf.made, 3);
+	assert_int_equal(v.gpu.backend->copied_bytes, 0);
+	for (uint32_t i = 0; i < 3; i++) {
+		OK(gpudrv_unref(&v, i + 1));
+	}
+	assert_int_equal(v.display.budget.used, 0);
+}
+
+static void test_gpu_blob_shared_layouts_and_two_scanouts(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30);
+	struct gpu_layout lower = blob_layout;
+
+	(void)state;
+	lower.offset += 10ull * lower.stride;
+	lower.height = 12;
+	make_pages(1, 5);
+	OK(gpudrv_set_scanout_blob(&v, 0, 1, rect(7, 3, 20, 10), &blob_layout));
+	OK(gpudrv_set_scanout_blob(&v, 1, 1, all, &blob_layout));
+	assert_int_equal(udmabuf.made, 1);
+	assert_ptr_equal(v.display.scanout[0].buffer, v.display.scanout[1].buffer);
+	OK(gpudrv_set_scanout_blob(&v, 1, 1, rect(0, 0, 40, 12), &lower));
+	OK(gpudrv_flush(&v, 1, all));
+	ASSERT_SCREEN(0, 20, 10, 7, 3, 5);
+	ASSERT_SCREEN(1, 40, 12, 0, 10, 5);
+	/* Off on one of them, and back, and something else. */
+	OK(gpudrv_set_scanout_blob(&v, 1, 0, all, &lower));
+	ASSERT_SCREEN(0, 20, 10, 7, 3, 5);
+	OK(gpudrv_set_scanout_blob(&v, 1, 1, all, &blob_layout));
+	ASSERT_SCREEN(1, 40, 30, 0, 0, 5);
+	OK(gpudrv_create(&v, 2, GPU_FORMAT_B8G8R8X8, 8, 8));
+	OK(gpudrv_set_scanout(&v, 0, 2, rect(0, 0, 8, 8)));
+	OK(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout));
+	ASSERT_SCREEN(0, 40, 30, 0, 0, 5);
+	assert_int_equal(v.gpu.backend->copied_bytes, 0);
+	gpudrv_start(&v);
+	assert_int_equal(v.display.budget.used, 0);
+}
+
+/* Too many pieces, not whole pages, memory that is no file: the same picture, and back when it can be shared. */
+static void test_gpu_blob_that_cannot_be_shared_is_copied(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30);
+	static const int errors[] = {-EINVAL, -EMFILE, -ENOMEM, -ENOTTY};
+
+	(void)state;
+	make_pages(1, 3);
+	for (unsigned i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		udmabuf.error = errors[i];
+		OK(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout));
+		OK(gpudrv_flush(&v, 1, all));
+		ASSERT_SCREEN(0, 40, 30, 0, 0, 3);
+		assert_false(v.display.scanout[0].buffer->picture.is_guest);
+		assert_int_equal(v.gpu.backend->blobs_copied, i + 1);
+		udmabuf.error = 0;
+		OK(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout));
+		OK(gpudrv_flush(&v, 1, all));
+		ASSERT_SCREEN(0, 40, 30, 0, 0, 3);
+		assert_true(v.display.scanout[0].buffer->picture.is_guest);
+		OK(gpudrv_set_scanout_blob(&v, 0, 0, all, &blob_layout));
+	}
+	assert_int_equal(v.gpu.backend->copied_bytes, 4u * 40 * 30 * 4);
+	assert_int_equal(v.gpu.backend->blobs_shared, 4);
+	make_blob(2, 4); /* pieces of 1001 bytes */
+	udmabuf.made = 0;
+	OK(gpudrv_set_scanout_blob(&v, 0, 2, all, &blob_layout));
+	OK(gpudrv_flush(&v, 2, all));
+	ASSERT_SCREEN(0, 40, 30, 0, 0, 4);
+	v.d.mem.region[0].has_file = false;
+	make_pages(3, 6);
+	OK(gpudrv_set_scanout_blob(&v, 1, 3, all, &blob_layout));
+	OK(gpudrv_flush(&v, 3, all));
+	ASSERT_SCREEN(1, 40, 30, 0, 0, 6);
+	assert_int_equal(udmabuf.made, 0);
+}
+
+/* The host's kernel keeps track of pages too: counted. Who could not pay once may try again. */
+static void test_gpu_blob_sharing_is_paid_for(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30);
+	int before = dup(0), after;
+	uint64_t rest;
+
+	(void)state;
+	close(before);
+	make_pages(1, 1);
+	rest = v.display.budget.max - v.display.budget.used;
+	assert_true(display_budget_take(&v.display.budget, rest));
+	for (unsigned i = 0; i < 10; i++) {
+		assert_int_equal(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout), GPU_RESP_ERR_OUT_OF_MEMORY);
+		assert_null(v.display.scanout[0].buffer);
+	}
+	after = dup(0);
+	close(after);
+	assert_int_equal(after, before);
+	display_budget_give(&v.display.budget, rest);
+	OK(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout));
+	OK(gpudrv_flush(&v, 1, all));
+	ASSERT_SCREEN(0, 40, 30, 0, 0, 1);
+	OK(gpudrv_unref(&v, 1));
+	assert_int_equal(v.display.budget.used, 0);
+}
+
+static void test_gpu_blob_sharing_leaves_no_descriptor(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30);
+	int before = dup(0), after;
+
+	(void)state;
+	close(before);
+	for (unsigned i = 0; i < 2000; i++) {
+		uint64_t brk = v.d.brk;
+
+		make_pages(1, i);
+		OK(gpudrv_set_scanout_blob(&v, i % 2, 1, all, &blob_layout));
+		if (i % 3 == 0) {
+			OK(gpudrv_flush(&v, 1, all));
+		}
+		OK(gpudrv_unref(&v, 1));
+		v.d.brk = brk;
+	}
+	assert_int_equal(udmabuf.made, 2000);
+	after = dup(0);
+	close(after);
+	assert_int_equal(after, before);
+	assert_int_equal(v.display.budget.used, 0);
+}
+
+/*
  * Turns, resets, memory.
  */
 
@@ -945,6 +1187,7 @@ static void test_gpu_finish_accepts_zeroed_memory(void **state)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define T2(name) cmocka_unit_test_setup_teardown(name, setup_two, teardown)
 #define TB(name) cmocka_unit_test_setup_teardown(name, setup_blob, teardown)
+#define TS(name) cmocka_unit_test_setup_teardown(name, setup_shared, teardown)
 
 int main(void)
 {
@@ -970,6 +1213,12 @@ int main(void)
 		TB(test_gpu_blob_flips_take_no_memory),
 		TB(test_gpu_blob_flip_leaves_the_shown_picture_alone),
 		TB(test_gpu_blob_crops_layouts_and_two_scanouts),
+		TS(test_gpu_blob_that_is_shared_is_not_copied),
+		TS(test_gpu_blob_flips_share_each_once),
+		TS(test_gpu_blob_shared_layouts_and_two_scanouts),
+		TS(test_gpu_blob_that_cannot_be_shared_is_copied),
+		TS(test_gpu_blob_sharing_is_paid_for),
+		TS(test_gpu_blob_sharing_leaves_no_descriptor),
 		T(test_gpu_batch_has_one_interrupt),
 		T(test_gpu_turns_are_bounded_in_commands_and_in_bytes),
 		T(test_gpu_cursor_queue_alone),

@@ -2,7 +2,7 @@
 /*
  * Pictures in memory that other processes can map, and who still looks at them.
  *
- * A picture is a descriptor and how the pixels lie in it. Today every descriptor is a memfd; a picture that a renderer exports is a dma-buf and only differs in that. A memfd
+ * A picture is a descriptor and how the pixels lie in it: a memfd, or, where it is the guest's own memory, a dma-buf that ordinary mmap takes and whose size only its len says. A memfd
  * is sealed: its size never changes, so nobody who maps it can be made to fault, and nobody but the one who made it can write it: the descriptor may be given to a viewer.
  *
  * A buffer is a picture with a reference count and a number that is never used again. Its memory is counted in a budget until the last reference is
@@ -39,6 +39,7 @@ void display_budget_give(struct display_budget *b, uint64_t n);
 
 struct display_picture {
 	int fd;
+	bool is_guest; /* guest memory, which changes whenever the guest likes */
 	uint32_t fourcc; /* one of DISPLAY_* */
 	uint32_t width, height; /* pixels */
 	uint32_t stride; /* bytes from a row to the next, 4 * width or more */

@@ -14,6 +14,7 @@
  * What a sink maps is the memory the guest's resource is in, so there is no copy between. What may it see there?
  *   - A picture whose guest flips between resources does not change while it is shown. Whoever looks at it for longer may see it being painted again.
  *   - A picture that is painted in place changes while one looks: a reader in another thread or process may see a transfer half done.
+ *   - A picture that is guest memory (is_guest) changes when the guest paints, flushed or not, and while one looks. A driver that flips between two does not paint what is shown.
  *   - On the display's loop no transfer is half done: what is read there (a screenshot) has the whole of each command the device has answered and nothing of the next one. That
  *     may be more than what was flushed.
  *

@@ -98,7 +98,7 @@ const struct config_key config_keys[] = {
 	{"gpu", "scanouts", CONFIG_COUNT, AT(gpu.scanouts), "1", NULL, 1, CONFIG_SCANOUTS_MAX, "Outputs: monitors the guest can use."},
 	{"gpu", "max_host_memory", CONFIG_SIZE, AT(gpu.max_host_memory), "256M", NULL, 16 * MIB, (uint64_t)1 << 36,
 		"Host memory the guest's pictures may take."},
-	{"gpu", "blob", CONFIG_BOOL, AT(gpu.blob), "false", NULL, 0, 0, "Pictures may lie in guest memory and are copied when they are shown."},
+	{"gpu", "blob", CONFIG_BOOL, AT(gpu.blob), "false", NULL, 0, 0, "Pictures may lie in guest memory, and are not copied where /dev/udmabuf takes them."},
 	{"expect", "timeout", CONFIG_TIME, AT(expect.timeout_ns), "60s", NULL, 0, 0, "How long a test may take."},
 	{"expect", "console", CONFIG_REGEXES, AT(expect.console), NULL, NULL, 1, REGEX_LEN_MAX,
 		"What the consoles must say, in this order: extended regular expressions, one or an array."},

@@ -257,9 +257,9 @@ void doctor_udmabuf(const char *root, struct doctor_finding *f)
 	snprintf(path, sizeof(path), "%s/dev/udmabuf", root);
 	r = try_open(path, O_RDWR);
 	if (r == 0) {
-		say(f, DOCTOR_OK, "/dev/udmabuf; nothing needs it yet");
+		say(f, DOCTOR_OK, "/dev/udmabuf; pictures in guest memory (gpu.blob) are shown without a copy");
 	} else {
-		say(f, r == -ENOENT ? DOCTOR_OK : DOCTOR_WARN, "/dev/udmabuf: %s: %s (nothing needs it yet)", strerror(-r),
+		say(f, r == -ENOENT ? DOCTOR_OK : DOCTOR_WARN, "/dev/udmabuf: %s: pictures in guest memory (gpu.blob) are copied: %s", strerror(-r),
 			r == -ENOENT ? "modprobe udmabuf" : "usermod -aG kvm $USER, and log in again");
 	}
 }

@@ -21,6 +21,9 @@ struct gmem_region {
 	uint64_t gpa; /* guest-physical start */
 	uint64_t len; /* bytes, > 0 */
 	uint8_t *hva;
+	bool has_file; /* others can map it: it is a file of its owner's */
+	int fd;
+	uint64_t offset; /* of the region in that file */
 };
 
 struct gmem {
@@ -33,6 +36,12 @@ struct gmem {
  * Regions are added in ascending order and do not overlap or wrap (asserted: the monitor's own layout).
  */
 void gmem_add(struct gmem *mem, uint64_t gpa, void *hva, uint64_t len);
+
+/* The region added last is what @fd, which stays the caller's, has from @offset on. */
+void gmem_share(struct gmem *mem, int fd, uint64_t offset);
+
+/* Where the @len bytes at @p, a pointer from gmem_ptr, are in a file. Return: its descriptor and *@offset, or -1: they are in none, or not in one piece. */
+int gmem_file(const struct gmem *mem, const void *p, uint64_t len, uint64_t *offset);
 
 /**
  * gmem_ptr - host pointer to @len bytes at @gpa

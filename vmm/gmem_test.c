@@ -70,6 +70,26 @@ static void test_gmem_nothing_long_is_somewhere_too(void **state)
 	assert_null(gmem_ptr(&(struct gmem){.nregions = 0}, 0, 0));
 }
 
+static void test_gmem_file_wants_the_whole_range_in_one_region(void **state)
+{
+	struct gmem mem = make();
+	uint64_t offset = 77;
+
+	(void)state;
+	assert_int_equal(gmem_file(&mem, high, 1, &offset), -1);
+	gmem_share(&mem, 5, 0x10000);
+	assert_int_equal(gmem_file(&mem, high, 8192, &offset), 5);
+	assert_int_equal(offset, 0x10000);
+	assert_int_equal(gmem_file(&mem, high + 8191, 1, &offset), 5);
+	assert_int_equal(offset, 0x11fff);
+	assert_int_equal(gmem_file(&mem, high + 1, 8192, &offset), -1);
+	assert_int_equal(gmem_file(&mem, high + 8192, 1, &offset), -1);
+	assert_int_equal(gmem_file(&mem, (void *)((uintptr_t)high - 1), 2, &offset), -1);
+	assert_int_equal(gmem_file(&mem, high + 1, UINT64_MAX, &offset), -1);
+	/* The other region is in no file. */
+	assert_int_equal(gmem_file(&mem, low, 1, &offset), -1);
+}
+
 static void test_gmem_copies_all_or_nothing(void **state)
 {
 	struct gmem mem = make();
@@ -98,6 +118,7 @@ int main(void)
 		cmocka_unit_test(test_gmem_lengths_that_wrap),
 		cmocka_unit_test(test_gmem_region_at_the_end_of_the_address_space),
 		cmocka_unit_test(test_gmem_nothing_long_is_somewhere_too),
+		cmocka_unit_test(test_gmem_file_wants_the_whole_range_in_one_region),
 		cmocka_unit_test(test_gmem_copies_all_or_nothing),
 		cmocka_unit_test(test_gmem_end),
 	};

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/ram.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/mman.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "vmm/log.h"
 
@@ -32,19 +35,13 @@ static int map_from_pool(struct ram *ram, uint64_t len, bool gigantic)
 	return 0;
 }
 
-int ram_map(struct ram *ram, uint64_t len, enum config_hugepages pages)
+/* Address space for @len bytes, aligned for huge pages. MAP_NORESERVE: how much the guest will touch is not known, and the kernel's estimate would refuse large guests. */
+static int reserve(struct ram *ram, uint64_t len)
 {
-	uint64_t map_len;
-	uint8_t *p;
+	uint64_t map_len = len + HUGE_LEN;
+	uint8_t *p = mmap(NULL, map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	int r;
 
-	if (pages == HUGEPAGES_2M || pages == HUGEPAGES_1G) {
-		return map_from_pool(ram, len, pages == HUGEPAGES_1G);
-	}
-	len = (len + 0xfff) & ~0xfffull;
-	/* MAP_NORESERVE: how much the guest will touch is not known, and the kernel's estimate would refuse large guests. */
-	map_len = len + HUGE_LEN;
-	p = mmap(NULL, map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED) {
 		r = -errno;
 		log_errno(LOG_ERR, r, "guest memory: %" PRIu64 " MiB", len / MIB);
@@ -52,9 +49,53 @@ int ram_map(struct ram *ram, uint64_t len, enum config_hugepages pages)
 	}
 	*ram = (struct ram){.len = len, .map = p, .map_len = map_len};
 	ram->hva = (uint8_t *)(((uintptr_t)p + HUGE_LEN - 1) & ~(uintptr_t)(HUGE_LEN - 1));
-	/* Advice: a kernel without transparent huge pages only makes the guest slower. */
-	madvise(ram->hva, len, pages == HUGEPAGES_THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-	madvise(ram->hva, len, MADV_DONTDUMP);
+	return 0;
+}
+
+/* Advice: a kernel without transparent huge pages only makes the guest slower. */
+static void advise(const struct ram *ram, enum config_hugepages pages)
+{
+	madvise(ram->hva, ram->len, pages == HUGEPAGES_THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	madvise(ram->hva, ram->len, MADV_DONTDUMP);
+}
+
+int ram_map(struct ram *ram, uint64_t len, enum config_hugepages pages)
+{
+	int r;
+
+	if (pages == HUGEPAGES_2M || pages == HUGEPAGES_1G) {
+		return map_from_pool(ram, len, pages == HUGEPAGES_1G);
+	}
+	r = reserve(ram, (len + 0xfff) & ~0xfffull);
+	if (r == 0) {
+		advise(ram, pages);
+	}
+	return r;
+}
+
+int ram_map_shared(struct ram *ram, uint64_t len, enum config_hugepages pages)
+{
+	int fd, r = reserve(ram, (len + 0xfff) & ~0xfffull);
+
+	assert(pages == HUGEPAGES_THP || pages == HUGEPAGES_OFF);
+	if (r < 0) {
+		return r;
+	}
+	fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	/* udmabuf takes no file that could shrink, and none that may not be written. */
+	if (fd < 0 || ftruncate(fd, (off_t)ram->len) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ||
+		mmap(ram->hva, ram->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED) {
+		r = -errno;
+		log_errno(LOG_ERR, r, "guest memory that can be shared: %" PRIu64 " MiB", ram->len / MIB);
+		if (fd >= 0) {
+			close(fd);
+		}
+		ram_unmap(ram);
+		return r;
+	}
+	ram->is_shared = true;
+	ram->fd = fd;
+	advise(ram, pages);
 	return 0;
 }
 
@@ -62,6 +103,9 @@ void ram_unmap(struct ram *ram)
 {
 	if (ram->map) {
 		munmap(ram->map, ram->map_len);
+	}
+	if (ram->is_shared) {
+		close(ram->fd);
 	}
 	*ram = (struct ram){.len = 0};
 }

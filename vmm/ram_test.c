@@ -8,7 +8,10 @@
 #include <string.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "vmm/log.h"
 
@@ -42,6 +45,40 @@ static void test_ram_is_zero_aligned_and_untouched(void **state)
 	ram_unmap(&ram);
 }
 
+/* What the guest writes is in the file; others can map it, but not make it shorter under us, and it is as untouched as the other kind. */
+static void test_ram_that_is_shared(void **state)
+{
+	const uint64_t len = 64 << 20;
+	struct ram ram = {.hva = NULL};
+	struct stat st;
+	uint8_t *other;
+	int fd;
+
+	(void)state;
+	assert_int_equal(ram_map_shared(&ram, len - 1, HUGEPAGES_THP), 0);
+	assert_true(ram.is_shared);
+	fd = ram.fd;
+	assert_int_equal(ram.len, len);
+	assert_int_equal((uintptr_t)ram.hva % (2 << 20), 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, len);
+	assert_int_equal(st.st_blocks, 0);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	/* What udmabuf asks for. */
+	assert_true(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK);
+	assert_false(fcntl(fd, F_GET_SEALS) & F_SEAL_WRITE);
+	assert_int_equal(ftruncate(fd, 4096), -1);
+	other = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(other, MAP_FAILED);
+	ram.hva[len - 1] = 0x5a;
+	assert_int_equal(other[len - 1], 0x5a);
+	munmap(other, len);
+	ram_unmap(&ram);
+	assert_null(ram.hva);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	ram_unmap(&ram);
+}
+
 static void test_ram_that_does_not_exist_is_an_error(void **state)
 {
 	struct ram ram = {.hva = NULL};
@@ -50,6 +87,8 @@ static void test_ram_that_does_not_exist_is_an_error(void **state)
 	said[0] = '\0';
 	log_set_hook(keep);
 	assert_true(ram_map(&ram, 1ull << 48, HUGEPAGES_THP) < 0);
+	assert_true(ram_map_shared(&ram, 1ull << 48, HUGEPAGES_THP) < 0);
+	assert_null(ram.hva);
 	log_set_hook(NULL);
 	assert_true(said[0] != '\0');
 	ram_unmap(&ram);
@@ -73,6 +112,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ram_is_zero_aligned_and_untouched),
+		cmocka_unit_test(test_ram_that_is_shared),
 		cmocka_unit_test(test_ram_that_does_not_exist_is_an_error),
 		cmocka_unit_test(test_ram_huge_page_pool_too_small),
 	};

@@ -366,8 +366,8 @@ static int setup_kvm(struct vm *vm)
 
 static int setup_memory(struct vm *vm)
 {
+	int r = (vm_gpu_shares_memory(vm->cfg) ? ram_map_shared : ram_map)(&vm->ram, vm->cfg->machine.memory, vm->cfg->machine.hugepages);
 	uint64_t len, low;
-	int r = ram_map(&vm->ram, vm->cfg->machine.memory, vm->cfg->machine.hugepages);
 
 	if (r < 0) {
 		return r;
@@ -375,9 +375,15 @@ static int setup_memory(struct vm *vm)
 	len = vm->ram.len;
 	low = len < X86_LOW_RAM_MAX ? len : X86_LOW_RAM_MAX;
 	gmem_add(&vm->mem, 0, vm->ram.hva, low);
+	if (vm->ram.is_shared) {
+		gmem_share(&vm->mem, vm->ram.fd, 0);
+	}
 	r = kvm_add_memory(&vm->kvm, 0, vm->ram.hva, low);
 	if (r == 0 && len > low) {
 		gmem_add(&vm->mem, X86_HIGH_RAM_GPA, vm->ram.hva + low, len - low);
+		if (vm->ram.is_shared) {
+			gmem_share(&vm->mem, vm->ram.fd, low);
+		}
 		r = kvm_add_memory(&vm->kvm, X86_HIGH_RAM_GPA, vm->ram.hva + low, len - low);
 	}
 	return r;

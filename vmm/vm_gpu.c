@@ -98,6 +98,50 @@ static unsigned images_max(void)
 	return limit.rlim_cur >= want ? GPU_RESOURCES_MAX : limit.rlim_cur > 2 * DESCRIPTORS_KEPT ? (unsigned)limit.rlim_cur - DESCRIPTORS_KEPT : (unsigned)limit.rlim_cur / 2;
 }
 
+/* Return: 0, or why blobs are copied, for people, in *@why. */
+static int share_error(const struct config *cfg, struct gpu_share *share, const char **why)
+{
+	int r;
+
+	if (cfg->machine.hugepages == HUGEPAGES_2M || cfg->machine.hugepages == HUGEPAGES_1G) {
+		*why = "machine.hugepages from the pool";
+		return -EINVAL;
+	}
+	r = gpu_share_open(share);
+	*why = r < 0 ? strerror(-r) : NULL;
+	return r;
+}
+
+bool vm_gpu_shares_memory(const struct config *cfg)
+{
+	struct gpu_share share = {.create = NULL};
+	const char *why;
+	bool can = cfg->gpu.mode != GPU_OFF && cfg->gpu.blob && share_error(cfg, &share, &why) == 0;
+
+	gpu_share_close(&share);
+	return can;
+}
+
+static void open_share(struct vm *vm, struct gpu_share *share)
+{
+	const char *why = "guest memory is not shared";
+
+	if (!vm->cfg->gpu.blob) {
+		return;
+	}
+	if (vm->ram.is_shared && share_error(vm->cfg, share, &why) == 0) {
+		log_msg(LOG_INFO, "gpu: blobs are shown where they are, by /dev/udmabuf, if they are of few enough pieces");
+		return;
+	}
+	if (!vm->ram.is_shared) {
+		struct gpu_share probe = {.create = NULL};
+
+		share_error(vm->cfg, &probe, &why);
+		gpu_share_close(&probe);
+	}
+	log_msg(LOG_INFO, "gpu: blobs are copied when they are shown: /dev/udmabuf: %s", why ? why : "none when the guest's memory was made");
+}
+
 int vm_gpu_init(struct vm *vm)
 {
 	const struct config *cfg = vm->cfg;
@@ -116,13 +160,14 @@ int vm_gpu_init(struct vm *vm)
 			.refresh_hz = cfg->gpu.refresh};
 	}
 	gpu = calloc(1, sizeof(*gpu));
-	backend = gpu ? gpu_2d_create(&vm->mem, images_max()) : NULL;
+	backend = gpu ? gpu_2d_create(&vm->mem, images_max(), &gpu->share) : NULL;
 	if (!backend || loop_init(&gpu->loop) < 0) {
 		free(backend);
 		free(gpu);
 		return -ENOMEM;
 	}
 	vm->gpu = gpu;
+	open_share(vm, &gpu->share);
 	display_init(&gpu->display, &gpu->loop, outputs, cfg->gpu.scanouts, cfg->gpu.max_host_memory);
 	gpu_init(&gpu->dev, &options, &gpu->display, backend, &gpu->loop, &vm->mem);
 	return vm_screen_init(vm, vm->options && vm->options->expect);
@@ -157,6 +202,7 @@ void vm_gpu_finish(struct vm *vm)
 	gpu_finish(&gpu->dev);
 	display_finish(&gpu->display);
 	loop_finish(&gpu->loop);
+	gpu_share_close(&gpu->share);
 	free(gpu);
 	vm->gpu = NULL;
 }
@@ -360,6 +406,8 @@ json_t *vm_gpu_stats(const struct vm *vm)
 		now(&gpu->dev.counters.turns), "transfers", now(&gpu->dev.counters.transfers), "flushes", now(&gpu->dev.counters.flushes), "cursors",
 		now(&gpu->dev.counters.cursors));
 	json_object_set_new(o, "copied_bytes", json_integer(now(&gpu->dev.backend->copied_bytes)));
+	json_object_set_new(o, "blobs_shared", json_integer(now(&gpu->dev.backend->blobs_shared)));
+	json_object_set_new(o, "blobs_copied", json_integer(now(&gpu->dev.backend->blobs_copied)));
 	json_object_set_new(o, "damaged_bytes", json_integer(now(&gpu->display.counters.damaged_bytes)));
 	json_object_set_new(o, "frames", json_integer(now(&gpu->display.counters.flushes)));
 	json_object_set_new(o, "taken", json_integer(now(&gpu->display.counters.taken)));

@@ -13,16 +13,19 @@
 #include <pthread.h>
 
 #include "devices/gpu.h"
+#include "devices/gpu_share.h"
 #include "display/display.h"
 #include "vmm/control.h"
 #include "vmm/loop.h"
 
+struct config;
 struct vm;
 
 struct vm_gpu {
 	struct loop loop;
 	struct display display;
 	struct gpu dev;
+	struct gpu_share share;
 	pthread_t thread;
 	bool is_running; /* the thread is there */
 	unsigned asked; /* requests that have not come back */
@@ -30,6 +33,9 @@ struct vm_gpu {
 
 /* What somebody asks of the display. Made and answered on the main loop, carried out on the display's. */
 struct vm_gpu_request;
+
+/* Whether the guest's memory is to be a file that others can map: its pictures may lie there, and this host can show them without a copy. */
+bool vm_gpu_shares_memory(const struct config *cfg);
 
 /* Makes vm->gpu, or nothing where gpu.mode is "off". Return: 0 or -errno (logged). */
 int vm_gpu_init(struct vm *vm);

@@ -29,7 +29,7 @@ void gpudrv_init(struct gpudrv *v, unsigned n, const struct gpu_options *options
 	}
 	tdrv_init(&v->d);
 	display_init(&v->display, &v->d.loop, outputs, n, budget);
-	backend = gpu_2d_create(&v->d.mem, GPUDRV_IMAGES);
+	backend = gpu_2d_create(&v->d.mem, GPUDRV_IMAGES, &v->share);
 	assert(backend);
 	gpu_init(&v->gpu, options ? options : &none, &v->display, backend, &v->d.loop, &v->d.mem);
 	tdrv_attach(&v->d, &v->gpu.base);

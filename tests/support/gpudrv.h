@@ -9,6 +9,7 @@
 #define TESTS_SUPPORT_GPUDRV_H
 
 #include "devices/gpu.h"
+#include "devices/gpu_share.h"
 #include "display/screenshot.h"
 #include "tests/support/testdrv.h"
 
@@ -19,6 +20,7 @@ struct gpudrv {
 	struct tdrv d;
 	struct display display;
 	struct gpu gpu;
+	struct gpu_share share; /* a test's, or none */
 	uint64_t in_gpa, out_gpa; /* of the command and the answer */
 	union {
 		struct gpu_wire_hdr hdr;

@@ -3,8 +3,11 @@
 them. Knows nothing of a monitor.
 
 A dumb buffer in guest memory and the host's copy of it are two things here: painting changes the first, and only damage, a mode and a flip bring it to the second. With
-a device that shows guest memory itself (blob), there is no second."""
+a device that shows guest memory itself (blob), there is no second, unless the buffer is of more than udmabuf takes."""
 import picture
+
+# What udmabuf takes whatever lies where: its list_limit, each a page.
+UDMABUF_PIECES = 1024
 
 
 def ramp(n):
@@ -191,7 +194,8 @@ class Model:
             return None
         x, y, w, h = s.source
         b = s.buffer
-        rows = [b.memory_row(i, None) if self.blob else b.host_row(i) for i in range(y, y + h)]
+        is_memory = self.blob and b.w * b.h * 4 <= UDMABUF_PIECES * 4096
+        rows = [b.memory_row(i, None) if is_memory else b.host_row(i) for i in range(y, y + h)]
         rows = [row[3 * x:3 * (x + w)] for row in rows]
         if cursor and s.cursor:
             self.blend(rows, s, w, h)

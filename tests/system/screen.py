@@ -16,6 +16,7 @@ import picture  # noqa: E402
 
 TINYVMM = os.path.abspath("build/tinyvmm")
 CACHE = os.environ.get("TINYVMM_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ["HOME"], ".cache"), "tinyvmm")
+UDMABUF = os.access("/dev/udmabuf", os.R_OK | os.W_OK)
 GUEST, GPU = f"{CACHE}/guest", f"{CACHE}/gpu"
 WORK = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 os.environ["XDG_RUNTIME_DIR"] = WORK
@@ -85,7 +86,11 @@ class Guest:
         self.name, self.do, self.append, self.memory, self.screens, self.size, self.blob = name, do, append, memory, screens, size, blob
         self.initrds = [f"{GUEST}/initramfs.cpio", f"{GPU}/gpu.cpio", *(initrds or [initrd("build/guest/kms")])]
         self.extra, self.text, self.sock, self.shots, self.process = list(extra), "", None, 0, None
-        self.model, self.kept = kmsmodel.Model(screens, blob), {}
+        self.model, self.kept = self.fresh_model(), {}
+
+    def fresh_model(self):
+        """Blobs are shown where they are only where the host has udmabuf, and are copied like anything else elsewhere."""
+        return kmsmodel.Model(self.screens, self.blob and UDMABUF)
 
     def __enter__(self):
         self.start()
@@ -187,7 +192,7 @@ class Tinyvmm(Guest):
         while self.sock.recv(65536):
             pass
         self.sock.close()
-        self.text, self.model = "", kmsmodel.Model(self.screens, self.blob)
+        self.text, self.model = "", self.fresh_model()
         self.sock = self.connect(os.path.join(WORK, "tinyvmm", self.name, "console.sock"))
 
     def verb(self, *args, seconds=60):
