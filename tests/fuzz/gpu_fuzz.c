@@ -6,9 +6,13 @@
  *
  * The input is a list of steps: what to do, and as many bytes of numbers as that takes. Numbers are mostly small, so that resources are met again, and now and then at a limit.
  */
+#include <errno.h>
+#include <linux/udmabuf.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/support/gpudrv.h"
 #include "vmm/log.h"
@@ -242,12 +246,32 @@ static void step(uint8_t what)
 	}
 }
 
+/* For the kernel's: the pieces as they are now; and now and then it does not want. */
+static int make_udmabuf(int dev, const struct udmabuf_create_list *list)
+{
+	int fd = dev % 5 == 4 ? -1 : memfd_create("udmabuf", MFD_CLOEXEC);
+
+	for (uint32_t i = 0; i < list->count && fd >= 0; i++) {
+		CHECK(list->list[i].offset <= TDRV_RAM_LEN && list->list[i].size <= TDRV_RAM_LEN - list->list[i].offset);
+		CHECK(write(fd, v.d.ram + list->list[i].offset, list->list[i].size) == (ssize_t)list->list[i].size);
+	}
+	v.share.dev++;
+	return fd < 0 ? -EINVAL : fd;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
+	uint8_t flags;
+
 	log_set_level(LOG_ERR);
 	in = data;
 	left = len + 1;
-	gpudrv_init(&v, 2, &(struct gpu_options){.blob = byte() & 1}, BUDGET);
+	flags = byte();
+	gpudrv_init(&v, 2, &(struct gpu_options){.blob = flags & 1}, BUDGET);
+	if (flags & 2) {
+		gmem_share(&v.d.mem, 0, 0);
+		v.share = (struct gpu_share){.create = make_udmabuf};
+	}
 	sink = (struct display_sink){.ops = &sink_ops};
 	display_sink_add(&v.display, &sink);
 	for (unsigned i = 0; left > 1 && i < 300; i++) {
