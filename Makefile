@@ -160,7 +160,7 @@ check-unit-build:
 	$(Q)+for m in $(UNIT_MODES); do $(MAKE) -s $(JOBS) MODE=$$m WERROR=1 all tests || exit 1; done
 	$(Q)+$(MAKE) -s $(JOBS) MODE=fuzz WERROR=1 fuzzers
 
-UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/docs_test tests/man_test tests/completion_test tests/input_test tests/format_test tests/picture_test tests/guest_kernel_test tests/mistakes_test \
+UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/docs_test tests/man_test tests/completion_test tests/input_test tests/format_test tests/picture_test tests/guest_kernel_test tests/mistakes_test tests/install_test \
 	'headers=$(MAKE) -s headers' tools/check-deps.sh tests/fuzz/replay
 check-unit: check-unit-build
 	$(Q)rm -f build/counts
@@ -219,11 +219,16 @@ build/man/%: docs/%.scd
 
 PREFIX ?= /usr/local
 # Where each goes below PREFIX.
+DOCS     := ci.md scale.md passing-a-device.md
+EXAMPLES := $(notdir $(sort $(wildcard docs/examples/*)))
 INSTALLED := bin/tinyvmm share/doc/tinyvmm/examples/vm.toml share/bash-completion/completions/tinyvmm \
+	     $(DOCS:%=share/doc/tinyvmm/%) $(EXAMPLES:%=share/doc/tinyvmm/examples/%) \
 	     $(foreach m,$(notdir $(MAN)),share/man/man$(patsubst .%,%,$(suffix $m))/$m)
 install: all man
 	install -D -m 755 build/release/tinyvmm $(DESTDIR)$(PREFIX)/bin/tinyvmm
 	install -D -m 644 vm.toml.example $(DESTDIR)$(PREFIX)/share/doc/tinyvmm/examples/vm.toml
+	install -m 644 $(EXAMPLES:%=docs/examples/%) $(DESTDIR)$(PREFIX)/share/doc/tinyvmm/examples
+	install -m 644 $(DOCS:%=docs/%) $(DESTDIR)$(PREFIX)/share/doc/tinyvmm
 	install -D -m 644 tools/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tinyvmm
 	set -e; for m in $(notdir $(MAN)); do install -D -m 644 build/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
 uninstall:

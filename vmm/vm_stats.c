@@ -82,7 +82,7 @@ static void add_kvm(json_t *stats, const struct kvm *kvm, const struct vcpu *vcp
 
 struct usage {
 	char name[16];
-	uint64_t cpu_us, waits;
+	uint64_t cpu_us, waits, reads, writes;
 };
 
 /* A thread that has just ended leaves @u as it is. */
@@ -108,6 +108,18 @@ static void read_thread(const char *tid, struct usage *u)
 		}
 		if (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1) {
 			u->waits = n;
+		}
+	}
+	if (f) {
+		fclose(f);
+	}
+	snprintf(path, sizeof(path), "/proc/self/task/%.16s/io", tid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "syscr: %llu", &n) == 1) {
+			u->reads = n;
+		} else if (sscanf(line, "syscw: %llu", &n) == 1) {
+			u->writes = n;
 		}
 	}
 	if (f) {
@@ -154,8 +166,8 @@ static json_t *list_threads(const struct vcpu *vcpu, unsigned nvcpus)
 		}
 		read_thread(entry->d_name, &u);
 		if (u.name[0]) {
-			json_array_append_new(array, json_pack("{s:o, s:I, s:I}", "name", json_string_nocheck(u.name), "cpu_us", (json_int_t)u.cpu_us,
-				"waits", (json_int_t)u.waits));
+			json_array_append_new(array, json_pack("{s:o, s:I, s:I, s:I, s:I}", "name", json_string_nocheck(u.name), "cpu_us",
+				(json_int_t)u.cpu_us, "waits", (json_int_t)u.waits, "reads", (json_int_t)u.reads, "writes", (json_int_t)u.writes));
 		}
 	}
 	if (dir) {

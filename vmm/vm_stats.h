@@ -5,8 +5,9 @@
  *
  *   vm        KVM's counters of the VM (kvm_stats.h)
  *   vcpus     those of its vCPUs, added up
- *   vcpu      an array: returns to user space by reason, CPU time and waits of each vCPU's thread
- *   threads   an array: CPU time and waits of every other thread
+ *   vcpu      an array: returns to user space by reason (each a system call, KVM_RUN), CPU time and waits of each vCPU's thread
+ *   threads   an array: CPU time, waits and system calls of every other thread: those that read and those that write, which the kernel
+ *             counts for everybody. What it does not count by itself (epoll_wait, io_uring_enter) is for tests/bench.
  *   gpu       only where there is one, added by the caller: vm_gpu.h
  *   process   CPU time, page faults and the largest resident memory of all of it
  *
@@ -24,7 +25,7 @@
 #include "vmm/kvm.h"
 #include "vmm/vcpu.h"
 
-#define VM_STATS_THREADS_MAX 32 /* others than vCPUs that are listed one by one */
+#define VM_STATS_THREADS_MAX 20 /* others than vCPUs that are listed one by one */
 
 /* The counters of a VM and its @nvcpus vCPUs: each is joined, or has answered vcpu_open_stats. Return: a new reference, or NULL when there is no memory. */
 json_t *vm_stats_json(const struct kvm *kvm, const struct vcpu *vcpu, unsigned nvcpus);

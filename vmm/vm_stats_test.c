@@ -2,10 +2,12 @@
 /* What can be said without a KVM: the text, the threads, and that the largest answer fits. */
 #include "vmm/vm_stats.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "vmm/control.h"
@@ -62,6 +64,34 @@ static void test_vm_stats_without_kvm_has_threads_and_process(void **state)
 	json_decref(stats);
 }
 
+static json_int_t own(const char *key)
+{
+	const struct kvm kvm = {.fd = -1, .vm_fd = -1};
+	json_t *stats = vm_stats_json(&kvm, NULL, 0);
+	json_int_t n = json_integer_value(json_object_get(json_array_get(json_object_get(stats, "threads"), 0), key));
+
+	json_decref(stats);
+	return n;
+}
+
+static void test_vm_stats_system_calls_of_a_thread(void **state)
+{
+	json_int_t reads = own("reads"), writes = own("writes");
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	char c = 0;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		assert_int_equal(read(fd, &c, 1), 0);
+		assert_int_equal(i < 300 ? write(fd, &c, 1) : 1, 1);
+	}
+	close(fd);
+	/* Looking costs some, of one kind. */
+	reads = own("reads") - reads;
+	assert_true(reads >= 1000 && reads < 1300);
+	assert_int_equal(own("writes") - writes, 300);
+}
+
 static void test_vm_stats_a_vcpu_that_has_ended_keeps_its_counts(void **state)
 {
 	const struct kvm kvm = {.fd = -1, .vm_fd = -1};
@@ -91,7 +121,8 @@ static void test_vm_stats_the_largest_vm_fits_into_an_answer(void **state)
 	stats = vm_stats_json(&kvm, vcpu, X86_CPUS_MAX);
 	threads = json_object_get(stats, "threads");
 	while (json_array_size(threads) < VM_STATS_THREADS_MAX) {
-		json_array_append_new(threads, json_pack("{s:s, s:I, s:I}", "name", "iou-wrk-1234567", "cpu_us", (json_int_t)n, "waits", (json_int_t)n));
+		json_array_append_new(threads, json_pack("{s:s, s:I, s:I, s:I, s:I}", "name", "iou-wrk-1234567", "cpu_us", (json_int_t)n, "waits",
+			(json_int_t)n, "reads", (json_int_t)n, "writes", (json_int_t)n));
 	}
 	text = json_dumps(stats, JSON_COMPACT);
 	/* And room for KVM's two groups: 80 counters of 30 characters. */
@@ -106,6 +137,7 @@ int main(void)
 		cmocka_unit_test(test_vm_stats_print_is_a_line_for_each_object),
 		cmocka_unit_test(test_vm_stats_print_of_nothing_is_nothing),
 		cmocka_unit_test(test_vm_stats_without_kvm_has_threads_and_process),
+		cmocka_unit_test(test_vm_stats_system_calls_of_a_thread),
 		cmocka_unit_test(test_vm_stats_a_vcpu_that_has_ended_keeps_its_counts),
 		cmocka_unit_test(test_vm_stats_the_largest_vm_fits_into_an_answer),
 	};
