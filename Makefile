@@ -174,15 +174,15 @@ check: check-unit-build
 	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm; failed=0; \
 	tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS) || failed=1; \
 	$(MAKE) -s check-lane-2 > build/lane-2.log 2>&1 & lane_2=$$!; \
-	tools/with-kvm --timeout 3000 tests/run --junit build/hostvm/system.xml --counts build/hostvm/counts $(filter-out $(LANE_2),$(SYSTEM_TESTS)) || failed=1; \
+	tests/on-kvm system $(filter-out $(LANE_2),$(SYSTEM_TESTS)) || failed=1; \
 	wait $$lane_2 || failed=1; cat build/lane-2.log; \
-	for counts in build/hostvm/counts build/hostvm/counts.2 build/counts.2; do \
+	for counts in build/hostvm/system.counts build/hostvm/system-2.counts build/counts.2; do \
 		cat $$counts >> build/counts || { echo '0 1 0' >> build/counts; failed=1; }; done; \
 	tests/run --sum build/counts && [ $$failed = 0 ]
 
 check-lane-2:
 	$(Q)failed=0; \
-	tools/with-kvm --timeout 3000 tests/run --junit build/hostvm/system-2.xml --counts build/hostvm/counts.2 $(LANE_2) || failed=1; \
+	tests/on-kvm system-2 $(LANE_2) || failed=1; \
 	tests/run --junit build/hostvm.xml --counts build/counts.2 tests/hostvm_test tests/make_run_test || failed=1; \
 	tests/run --timeout 1800 --junit build/mutants.xml --counts build/counts.2 tests/mutants/run || failed=1; \
 	[ $$failed = 0 ]
