@@ -35,7 +35,9 @@ LDFLAGS := $(FLAGS_$(MODE)) -pthread
 LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -static-libstdc++ -static-libgcc
 
 FOLDERS := vmm virtio devices display boot
-SRC     := $(filter-out %_test.c %_fuzz.c,$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))
+# The window is a program of its own: the monitor links no SDL.
+VIEW_SRC := display/view_main.c display/view_sdl.c
+SRC     := $(filter-out %_test.c %_fuzz.c $(VIEW_SRC),$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))
 TESTS   := $(sort $(wildcard $(FOLDERS:=/*_test.c)))
 FUZZ    := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 SUPPORT := $(sort $(wildcard tests/support/*.c))
@@ -44,6 +46,7 @@ HEADERS := $(sort $(wildcard $(FOLDERS:=/*.h) tests/support/*.h tests/evdev/*.h)
 OBJ      := $(patsubst %,$(OUT)/%.o,$(basename $(SRC)))
 SUPPORT_OBJ := $(SUPPORT:%.c=$(OUT)/%.o)
 LIB_OBJ  := $(filter-out $(OUT)/vmm/main.o,$(OBJ))
+VIEW_OBJ := $(VIEW_SRC:%.c=$(OUT)/%.o)
 TEST_BIN := $(TESTS:%.c=$(OUT)/%)
 FUZZ_BIN := $(FUZZ:%.c=$(OUT)/%)
 
@@ -54,9 +57,13 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 .SECONDARY:
 .PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check check-seen check-long bench run guest-kernel man format format-check tidy install uninstall
 
-all: $(OUT)/tinyvmm
+# SDL=0: no window. Fuzzers and their libraries want none either.
+SDL ?= 1
+VIEW := $(if $(filter 0,$(SDL))$(filter fuzz,$(MODE)),,$(OUT)/tinyvmm-view)
+all: $(OUT)/tinyvmm $(VIEW)
 ifeq ($(MODE),release)
 	$(Q)ln -sf release/tinyvmm build/tinyvmm
+	$(Q)$(if $(VIEW),ln -sf release/tinyvmm-view build/tinyvmm-view)
 endif
 
 help:
@@ -82,6 +89,13 @@ $(OUT)/tinyvmm: $(OUT)/vmm/main.o $(OUT)/libtinyvmm.a
 $(OUT)/libtinyvmm.a: $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
+
+# Its own objects are looked for first: a missing SDL is said in one line.
+SDL_CFLAGS = $(or $(shell pkg-config --cflags sdl2 2> /dev/null),$(error tinyvmm-view needs the headers of SDL: apt-get install libsdl2-dev (or make SDL=0: without a window)))
+$(VIEW_OBJ): CFLAGS += $(filter-out -D_REENTRANT,$(SDL_CFLAGS))
+$(OUT)/tinyvmm-view: $(VIEW_OBJ) $(OUT)/libtinyvmm.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs sdl2) -lm
 
 # What only tests need: never in the program.
 $(OUT)/libsupport.a: $(SUPPORT_OBJ)
@@ -233,4 +247,4 @@ uninstall:
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d)
+-include $(OBJ:.o=.d) $(VIEW_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d)
