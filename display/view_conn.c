@@ -448,8 +448,9 @@ static bool read_one(struct view_conn *c)
 	ssize_t len = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	unsigned nfds;
 
-	if (len < 0 && (errno == EAGAIN || errno == EINTR)) {
-		return errno == EINTR;
+	/* ECONNRESET is said once, when the monitor has closed its end before it had read everything; what it said last is still there. */
+	if (len < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNRESET)) {
+		return errno != EAGAIN;
 	}
 	if (len <= 0) {
 		finished(c, VIEW_END_LOST, "the monitor has gone");

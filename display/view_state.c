@@ -614,13 +614,13 @@ static void say_controller(const struct view *v, char *out, size_t len)
 	char pid[32] = "";
 
 	if (c->controller == 0) {
-		snprintf(out, len, "observing, nobody controls%s", v->observes ? "" : " \u2013 Ctrl+Alt+C controls");
+		snprintf(out, len, "observing, nobody controls%s", v->observes ? "" : " - Ctrl+Alt+C controls");
 		return;
 	}
 	if (c->controller_pid) {
 		snprintf(pid, sizeof(pid), ", process %u", c->controller_pid);
 	}
-	snprintf(out, len, "observing, viewer %u%s controls%s", c->controller, pid, v->observes ? "" : " \u2013 Ctrl+Alt+C takes over");
+	snprintf(out, len, "observing, viewer %u%s controls%s", c->controller, pid, v->observes ? "" : " - Ctrl+Alt+C takes over");
 }
 
 void view_title(const struct view *v, unsigned scanout, char *out, size_t len)
@@ -648,5 +648,5 @@ void view_title(const struct view *v, unsigned scanout, char *out, size_t len)
 	} else {
 		snprintf(what, sizeof(what), "Ctrl+Alt+G grabs the keyboard");
 	}
-	snprintf(out, len, "%s%s \u2013 %s", c->said_hello && c->vm[0] ? c->vm : v->name[0] ? v->name : "tinyvmm", output, what);
+	snprintf(out, len, "%s%s - %s", c->said_hello && c->vm[0] ? c->vm : v->name[0] ? v->name : "tinyvmm", output, what);
 }

@@ -142,7 +142,7 @@ bool view_wants_size(struct view *v, unsigned scanout, uint32_t *width, uint32_t
 enum view_pointer view_pointer(const struct view *v);
 /* Whether the guest's pointer is the host's, with its shape; otherwise it is drawn into the picture. */
 bool view_pointer_is_host(const struct view *v);
-/* UTF-8. */
+/* ASCII, apart from the VM's name: old window managers take no more. */
 void view_title(const struct view *v, unsigned scanout, char *out, size_t len);
 
 #endif
