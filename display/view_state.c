@@ -403,13 +403,14 @@ void view_wheel(struct view *v, unsigned scanout, float x, float y)
 void view_resized(struct view *v, unsigned scanout, uint32_t width, uint32_t height, uint64_t now)
 {
 	struct view_window *w = &v->at[scanout];
+	bool is_right = !w->asked_ns && width == w->mode_width && height == w->mode_height;
 
 	if (w->width == width && w->height == height) {
 		return;
 	}
 	w->width = width;
 	w->height = height;
-	w->settles_ns = width && height ? now + VIEW_SETTLE_NS : 0;
+	w->settles_ns = is_right || !width || !height ? 0 : now + VIEW_SETTLE_NS;
 }
 
 void view_on_display(struct view *v, unsigned scanout, uint32_t refresh_mhz, uint32_t dpi)
