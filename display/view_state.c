@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "display/view_state.h"
 
+#include <assert.h>
 #include <linux/input-event-codes.h>
 #include <math.h>
 #include <stdio.h>
@@ -31,26 +32,32 @@ enum { KEY_IS_UP, KEY_IS_SENT, KEY_IS_CHORD };
 
 #define EVENTS_MAX 8
 
+/* A struct viewer_input and its events. */
 struct frame {
-	struct viewer_input hdr;
-	struct viewer_event event[EVENTS_MAX];
+	uint32_t n;
+	_Alignas(struct viewer_input) uint8_t bytes[sizeof(struct viewer_input) + EVENTS_MAX * sizeof(struct viewer_event)];
 };
 
 static void frame_add(struct frame *f, uint16_t type, uint16_t code, int32_t value)
 {
-	f->event[f->hdr.nevents++] = (struct viewer_event){type, code, value};
+	struct viewer_input *in = (struct viewer_input *)f->bytes;
+
+	assert(f->n < EVENTS_MAX);
+	in->event[f->n++] = (struct viewer_event){type, code, value};
 }
 
 static void frame_send(struct view *v, struct frame *f, uint32_t device, uint32_t scanout)
 {
-	if (f->hdr.nevents == 0 || !v->conn->controls) {
-		return;
+	struct viewer_input *in = (struct viewer_input *)f->bytes;
+
+	if (f->n > 0 && v->conn->controls) {
+		in->hdr.type = VIEWER_INPUT;
+		in->time_ns = clock_now_ns();
+		in->device = device;
+		in->scanout = scanout;
+		in->nevents = f->n;
+		view_conn_send(v->conn, in, sizeof(*in) + f->n * sizeof(in->event[0]));
 	}
-	f->hdr.hdr.type = VIEWER_INPUT;
-	f->hdr.time_ns = clock_now_ns();
-	f->hdr.device = device;
-	f->hdr.scanout = scanout;
-	view_conn_send(v->conn, f, sizeof(f->hdr) + f->hdr.nevents * sizeof(f->event[0]));
 }
 
 /*
