@@ -208,7 +208,7 @@ static void test_view_conn_a_cursor(void **state)
 {
 	struct {
 		struct viewer_cursor_image hdr;
-		uint32_t pixels[6];
+		uint32_t pixels[VIEWER_CURSOR_SIZE + 1];
 	} image = {{.hdr.type = VIEWER_CURSOR_IMAGE, .width = 2, .height = 3, .hot_x = 1, .hot_y = 77}, {1, 2, 3, 4, 5, 6}};
 	struct viewer_cursor cursor = {.hdr.type = VIEWER_CURSOR, .visible = 1, .x = -3, .y = 9};
 
@@ -227,7 +227,8 @@ static void test_view_conn_a_cursor(void **state)
 	assert_int_equal(c.at[0].hot_x, 1);
 	assert_int_equal(c.at[0].hot_y, 2);
 	assert_int_equal(c.at[0].news & (VIEW_NEWS_CURSOR | VIEW_NEWS_IMAGE), VIEW_NEWS_CURSOR | VIEW_NEWS_IMAGE);
-	image.hdr.width = 65;
+	image.hdr.width = VIEWER_CURSOR_SIZE + 1;
+	image.hdr.height = 1;
 	viewmon_send(&m, &image, sizeof(image));
 	view_conn_read(&c);
 	assert_int_equal(c.end, VIEW_END_LIE);
@@ -253,7 +254,7 @@ static void test_view_conn_newer_monitors_say_more(void **state)
 /* Everything that ends the connection, one after another, each on a new one. */
 static void lie_before_hello(void)
 {
-	viewmon_mode(&m, 0, W, H);
+	viewmon_role(&m, 1);
 }
 
 static void lie_hello_twice(void)
@@ -527,6 +528,13 @@ static void lie_frame_no_rects(void)
 
 static void lie_frame_short(void)
 {
+	struct viewer_frame before = viewmon_make_frame(0, 7, 1, W, H, ALL_OF_IT);
+
+	/* What the last packet left there would do. */
+	before.hdr.type = 4000;
+	before.rect[1] = ALL_OF_IT;
+	viewmon_send(&m, &before, sizeof(before));
+	view_conn_read(&c);
 	frame_with_rects(2);
 }
 
@@ -642,7 +650,14 @@ static void test_view_conn_a_monitor_that_does_not_read(void **state)
 		view_conn_send(&c, &message, sizeof(message));
 	}
 	assert_int_equal(c.end, VIEW_GOES_ON);
-	/* When it reads again it gets all of it, in order. */
+	/* When it reads again it gets all of it, in order, also what is said while there is room. */
+	for (unsigned i = 0; i < 2; i++) {
+		got = viewmon_read(&m, VIEWER_PRESENTED);
+		assert_non_null(got);
+		assert_int_equal(got->number, n++);
+	}
+	message.number = sent++;
+	view_conn_send(&c, &message, sizeof(message));
 	while (n < sent) {
 		got = viewmon_read(&m, VIEWER_PRESENTED);
 		if (got) {
