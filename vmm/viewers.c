@@ -628,22 +628,18 @@ static void on_connection(struct loop_source *src, uint32_t events)
 		return;
 	}
 	c->pid = peer.pid;
-	c->uid = peer.uid;
 	loop_timer_set(&c->patience, clock_now_ns() + VIEWERS_HELLO_NS);
 }
 
-int viewers_add(struct viewers *vs, int fd)
+int viewers_add(struct viewers *vs, int fd, pid_t pid)
 {
-	struct ucred peer = {.pid = 0};
-	socklen_t len = sizeof(peer);
 	struct viewer_conn *c = new_conn(vs, fd);
 
 	if (!c) {
 		return -ENOMEM;
 	}
-	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
 	c->is_kept = true;
-	c->uid = peer.uid;
+	c->pid = pid;
 	return 0;
 }
 

@@ -51,7 +51,6 @@ struct viewer_conn {
 	bool role_new, input_new; /* to be told */
 	uint32_t number;
 	pid_t pid;
-	uid_t uid;
 	char name[VIEWER_NAME_LEN];
 	int wheel[2]; /* the rest of a notch, vertical and horizontal */
 	struct viewer_out out; /* the display's loop's */
@@ -101,8 +100,8 @@ void viewers_init(struct viewers *vs, struct loop *loop, struct display *display
 int viewers_socket(const char *path);
 /* Serves a listening socket, which stays the caller's. Return: 0 or -errno (logged). */
 int viewers_listen(struct viewers *vs, int fd);
-/* A connection that is there already, from a socketpair. @fd stays open, and the caller's, when it ends. Return: 0 or -errno (logged). */
-int viewers_add(struct viewers *vs, int fd);
+/* A connection that is there already, from a socketpair with process @pid. @fd stays open, and the caller's, when it ends. Return: 0 or -ENOMEM. */
+int viewers_add(struct viewers *vs, int fd, pid_t pid);
 
 /* Input's state is different from what viewers were told. */
 void viewers_input_changed(struct viewers *vs);
