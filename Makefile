@@ -68,6 +68,7 @@ endif
 
 help:
 	@echo 'make              build/tinyvmm'
+	@echo 'make SDL=0        without the window, build/tinyvmm-view, and SDL'
 	@echo 'make deps         install what building and testing need (INSTALL=0: only say it)'
 	@echo 'make run          a guest shell on this terminal; without one, boot, report, power off'
 	@echo 'make check        every test; real guests run in the host VM where there is no KVM'
@@ -161,7 +162,7 @@ format-check:
 # With the flags of the program; what .clang-tidy finds is an error.
 tidy:
 	$(Q)printf '%s\n' $(filter %.c,$(SRC)) $(TESTS) $(FUZZ) $(SUPPORT) $(EVDEV_SRC) | \
-		xargs -P $(shell nproc) -I FILE clang-tidy --quiet FILE -- $(CFLAGS) -isystem /usr/include/libevdev-1.0 -U_FORTIFY_SOURCE 2> build/tidy.log || { grep -v generated build/tidy.log; exit 1; }
+		xargs -P $(shell nproc) -I FILE clang-tidy --quiet FILE -- $(CFLAGS) -isystem /usr/include/libevdev-1.0 -isystem /usr/include/SDL2 -U_FORTIFY_SOURCE 2> build/tidy.log || { grep -v generated build/tidy.log; exit 1; }
 
 deps:
 	$(Q)tools/deps.sh build guest test images
@@ -182,7 +183,7 @@ check-unit: check-unit-build
 
 # Two lanes side by side, a host VM in each: one processor is all that one of them uses. What the second one says comes at its end.
 SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long,$(wildcard tests/system/*)))
-SEEN_TESTS := $(filter $(addprefix tests/system/,evdev gpu gpu_qemu hotplug input outputs typing wait_screen),$(SYSTEM_TESTS))
+SEEN_TESTS := $(filter $(addprefix tests/system/,evdev gpu gpu_qemu hotplug input outputs typing wait_screen window),$(SYSTEM_TESTS))
 check: check-unit-build
 	$(Q)tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu && guest-images/keymap de
 	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm; failed=0; \
@@ -234,10 +235,11 @@ build/man/%: docs/%.scd
 
 PREFIX ?= /usr/local
 # Where each goes below PREFIX.
-INSTALLED := bin/tinyvmm share/doc/tinyvmm/examples/vm.toml share/bash-completion/completions/tinyvmm \
+INSTALLED := bin/tinyvmm bin/tinyvmm-view share/doc/tinyvmm/examples/vm.toml share/bash-completion/completions/tinyvmm \
 	     $(foreach m,$(notdir $(MAN)),share/man/man$(patsubst .%,%,$(suffix $m))/$m)
 install: all man
 	install -D -m 755 build/release/tinyvmm $(DESTDIR)$(PREFIX)/bin/tinyvmm
+	$(if $(VIEW),install -D -m 755 $(VIEW) $(DESTDIR)$(PREFIX)/bin/tinyvmm-view)
 	install -D -m 644 vm.toml.example $(DESTDIR)$(PREFIX)/share/doc/tinyvmm/examples/vm.toml
 	install -D -m 644 tools/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tinyvmm
 	set -e; for m in $(notdir $(MAN)); do install -D -m 644 build/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
