@@ -50,7 +50,7 @@ static const char *said(void)
 			const struct viewer_event *e = &in->event[i];
 
 			if (e->type == EV_KEY) {
-				len += (size_t)snprintf(text + len, sizeof(text) - len, "%c%u%c ", " kxt"[in->device], e->code, e->value ? '+' : '-');
+				len += (size_t)snprintf(text + len, sizeof(text) - len, "%c%u%c ", " kxt"[in->device], e -> code, e -> value ? '+' : '-');
 			} else {
 				len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u=%d ", e->type == EV_ABS ? "abs" : "rel", e->code, e->value);
 			}
