@@ -35,7 +35,9 @@ LDFLAGS := $(FLAGS_$(MODE)) -pthread
 LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -static-libstdc++ -static-libgcc
 
 FOLDERS := vmm virtio devices display boot
-SRC     := $(filter-out %_test.c %_fuzz.c,$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))
+# The window is a program of its own: the monitor links no SDL.
+VIEW_SRC := display/view_main.c display/view_sdl.c
+SRC     := $(filter-out %_test.c %_fuzz.c $(VIEW_SRC),$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))
 TESTS   := $(sort $(wildcard $(FOLDERS:=/*_test.c)))
 FUZZ    := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 SUPPORT := $(sort $(wildcard tests/support/*.c))
@@ -44,6 +46,7 @@ HEADERS := $(sort $(wildcard $(FOLDERS:=/*.h) tests/support/*.h tests/evdev/*.h)
 OBJ      := $(patsubst %,$(OUT)/%.o,$(basename $(SRC)))
 SUPPORT_OBJ := $(SUPPORT:%.c=$(OUT)/%.o)
 LIB_OBJ  := $(filter-out $(OUT)/vmm/main.o,$(OBJ))
+VIEW_OBJ := $(VIEW_SRC:%.c=$(OUT)/%.o)
 TEST_BIN := $(TESTS:%.c=$(OUT)/%)
 FUZZ_BIN := $(FUZZ:%.c=$(OUT)/%)
 
@@ -54,13 +57,18 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 .SECONDARY:
 .PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check check-lane-2 check-long bench run guest-kernel man format format-check tidy install uninstall
 
-all: $(OUT)/tinyvmm
+# SDL=0: no window. Fuzzers and their libraries want none either.
+SDL ?= 1
+VIEW := $(if $(filter 0,$(SDL))$(filter fuzz,$(MODE)),,$(OUT)/tinyvmm-view)
+all: $(OUT)/tinyvmm $(VIEW)
 ifeq ($(MODE),release)
 	$(Q)ln -sf release/tinyvmm build/tinyvmm
+	$(Q)$(if $(VIEW),ln -sf release/tinyvmm-view build/tinyvmm-view)
 endif
 
 help:
 	@echo 'make              build/tinyvmm'
+	@echo 'make SDL=0        without the window, build/tinyvmm-view, and SDL'
 	@echo 'make deps         install what building and testing need (INSTALL=0: only say it)'
 	@echo 'make run          a guest shell on this terminal; without one, boot, report, power off'
 	@echo 'make check        every test; real guests run in the host VM where there is no KVM'
@@ -82,6 +90,13 @@ $(OUT)/tinyvmm: $(OUT)/vmm/main.o $(OUT)/libtinyvmm.a
 $(OUT)/libtinyvmm.a: $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
+
+# Its own objects are looked for first: a missing SDL is said in one line.
+SDL_CFLAGS = $(or $(shell pkg-config --cflags sdl2 2> /dev/null),$(error tinyvmm-view needs the headers of SDL: apt-get install libsdl2-dev (or make SDL=0: without a window)))
+$(VIEW_OBJ): CFLAGS += $(filter-out -D_REENTRANT,$(SDL_CFLAGS))
+$(OUT)/tinyvmm-view: $(VIEW_OBJ) $(OUT)/libtinyvmm.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs sdl2) -lm
 
 # What only tests need: never in the program.
 $(OUT)/libsupport.a: $(SUPPORT_OBJ)
@@ -147,7 +162,7 @@ format-check:
 # With the flags of the program; what .clang-tidy finds is an error.
 tidy:
 	$(Q)printf '%s\n' $(filter %.c,$(SRC)) $(TESTS) $(FUZZ) $(SUPPORT) $(EVDEV_SRC) | \
-		xargs -P $(shell nproc) -I FILE clang-tidy --quiet FILE -- $(CFLAGS) -isystem /usr/include/libevdev-1.0 -U_FORTIFY_SOURCE 2> build/tidy.log || { grep -v generated build/tidy.log; exit 1; }
+		xargs -P $(shell nproc) -I FILE clang-tidy --quiet FILE -- $(CFLAGS) -isystem /usr/include/libevdev-1.0 -isystem /usr/include/SDL2 -U_FORTIFY_SOURCE 2> build/tidy.log || { grep -v generated build/tidy.log; exit 1; }
 
 deps:
 	$(Q)tools/deps.sh build guest test images
@@ -168,7 +183,7 @@ check-unit: check-unit-build
 
 # Two lanes side by side, a host VM in each: one processor is all that one of them uses. They are about as long as each other; what the second one says comes at its end.
 SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long,$(wildcard tests/system/*)))
-LANE_2 := $(filter $(addprefix tests/system/,evdev gpu gpu_qemu hotplug input outputs terminal typing wait_screen),$(SYSTEM_TESTS))
+LANE_2 := $(filter $(addprefix tests/system/,evdev gpu gpu_qemu hotplug input outputs terminal typing wait_screen window),$(SYSTEM_TESTS))
 check: check-unit-build
 	$(Q)tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu && guest-images/keymap de
 	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm; failed=0; \
@@ -221,11 +236,12 @@ PREFIX ?= /usr/local
 # Where each goes below PREFIX.
 DOCS     := ci.md scale.md passing-a-device.md
 EXAMPLES := $(notdir $(sort $(wildcard docs/examples/*)))
-INSTALLED := bin/tinyvmm share/doc/tinyvmm/examples/vm.toml share/bash-completion/completions/tinyvmm \
+INSTALLED := bin/tinyvmm bin/tinyvmm-view share/doc/tinyvmm/examples/vm.toml share/bash-completion/completions/tinyvmm \
 	     $(DOCS:%=share/doc/tinyvmm/%) $(EXAMPLES:%=share/doc/tinyvmm/examples/%) \
 	     $(foreach m,$(notdir $(MAN)),share/man/man$(patsubst .%,%,$(suffix $m))/$m)
 install: all man
 	install -D -m 755 build/release/tinyvmm $(DESTDIR)$(PREFIX)/bin/tinyvmm
+	$(if $(VIEW),install -D -m 755 $(VIEW) $(DESTDIR)$(PREFIX)/bin/tinyvmm-view)
 	install -D -m 644 vm.toml.example $(DESTDIR)$(PREFIX)/share/doc/tinyvmm/examples/vm.toml
 	install -m 644 $(EXAMPLES:%=docs/examples/%) $(DESTDIR)$(PREFIX)/share/doc/tinyvmm/examples
 	install -m 644 $(DOCS:%=docs/%) $(DESTDIR)$(PREFIX)/share/doc/tinyvmm
@@ -237,4 +253,4 @@ uninstall:
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d)
+-include $(OBJ:.o=.d) $(VIEW_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d)

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "devices/gpu_priv.h"
@@ -28,7 +29,7 @@ enum gpu_wire_type gpu_refuse(struct gpu *g, enum gpu_wire_type answer, const ch
 	return answer;
 }
 
-/* virtio v1.3, 5.7.6.7 "Device Operation: Request header": a fence comes back with the answer, which comes when the command is done: here always at once. */
+/* virtio v1.3, 5.7.6.7 "Device Operation: Request header": a fence comes back with the answer, which comes when the command is done. */
 static void answer(struct gpu_command *c, enum gpu_wire_type type)
 {
 	struct gpu_wire_hdr *hdr = &c->out.hdr;
@@ -66,7 +67,134 @@ static enum gpu_wire_type carry_out(struct gpu *g, struct gpu_command *c, unsign
 	return info->fn(g, c);
 }
 
-static void serve_one(struct gpu *g, unsigned q)
+/*
+ * Flushes that wait.
+ */
+
+struct gpu_held {
+	struct display_hold hold;
+	struct gpu *gpu;
+	uint64_t number; /* in the order they came; 0: the place is free */
+	struct gpu_wire_hdr hdr;
+	struct virtq_chain chain;
+};
+
+static bool has_fence(const struct gpu_wire_hdr *hdr)
+{
+	return le32_get(hdr->flags) & GPU_FLAG_FENCE;
+}
+
+/* Return: NULL when there is none. */
+static struct gpu_held *oldest(struct gpu *g, bool with_fence)
+{
+	struct gpu_held *found = NULL;
+
+	for (unsigned i = 0; g->held && i < GPU_HELD_MAX; i++) {
+		struct gpu_held *h = &g->held[i];
+
+		if (h->number && (!found || h->number < found->number) && (!with_fence || has_fence(&h->hdr))) {
+			found = h;
+		}
+	}
+	return found;
+}
+
+/* It waits for nothing any more. */
+static void answer_held(struct gpu_held *h)
+{
+	struct gpu_command c;
+
+	memset(&c, 0, sizeof(c));
+	c.chain = &h->chain;
+	c.in.hdr = h->hdr;
+	answer(&c, GPU_RESP_OK_NODATA);
+	virtq_push(&h->gpu->base.vq[GPU_CONTROLQ], &h->chain);
+	h->number = 0;
+}
+
+/* A fence is about to be answered that is younger than those held before @number. */
+static void answer_fences(struct gpu *g, uint64_t number)
+{
+	struct gpu_held *h;
+
+	while ((h = oldest(g, true)) && h->number < number) {
+		uint64_t answered = h->number;
+
+		display_unhold(g->display, &h->hold);
+		if (h->number == answered) {
+			answer_held(h);
+		}
+	}
+}
+
+static void on_seen(struct display_hold *hold)
+{
+	struct gpu_held *h = (struct gpu_held *)((char *)hold - offsetof(struct gpu_held, hold));
+	struct gpu *g = h->gpu;
+
+	if (has_fence(&h->hdr)) {
+		answer_fences(g, h->number);
+	}
+	answer_held(h);
+	virtq_notify(&g->base.vq[GPU_CONTROLQ]);
+}
+
+/* A place for one more. Return: NULL when there is no memory. */
+static struct gpu_held *held_place(struct gpu *g)
+{
+	if (!g->held) {
+		g->held = calloc(GPU_HELD_MAX, sizeof(*g->held));
+	}
+	for (unsigned i = 0; g->held && i < GPU_HELD_MAX; i++) {
+		if (g->held[i].number == 0) {
+			return &g->held[i];
+		}
+	}
+	return NULL;
+}
+
+/* Return: whether the answer to @c waits; then its chain is not to be returned yet. */
+static bool hold(struct gpu *g, const struct gpu_command *c)
+{
+	struct gpu_held *h;
+
+	if (!c->flushed || !display_is_paced(g->display)) {
+		return false;
+	}
+	h = held_place(g);
+	if (!h && g->held) {
+		h = oldest(g, false);
+		display_unhold(g->display, &h->hold);
+		if (h->number) {
+			on_seen(&h->hold);
+		}
+	}
+	if (!h) {
+		return false;
+	}
+	h->hold.done = on_seen;
+	if (!display_hold(g->display, &h->hold, c->flushed)) {
+		return false;
+	}
+	h->gpu = g;
+	h->number = ++g->last_held;
+	h->hdr = c->in.hdr;
+	h->chain = *c->chain;
+	return true;
+}
+
+static void forget_held(struct gpu *g)
+{
+	struct gpu_held *h;
+
+	while ((h = oldest(g, false))) {
+		h->number = 0;
+		display_unhold(g->display, &h->hold);
+	}
+}
+
+/* Return: whether the chain is to be returned now. */
+static bool serve_one(struct gpu *g, unsigned q)
 {
 	enum gpu_wire_type type;
 	struct gpu_command c;
@@ -79,13 +207,19 @@ static void serve_one(struct gpu *g, unsigned q)
 		/* Whoever asks nothing is answered nothing. */
 		gpu_refuse(g, GPU_RESP_ERR_UNSPEC, "header cut short on queue %u", q);
 		gpu_count(&g->counters.refused);
-		return;
+		return true;
 	}
 	type = carry_out(g, &c, q);
 	if (type >= GPU_RESP_ERR_UNSPEC) {
 		gpu_count(&g->counters.refused);
+	} else if (hold(g, &c)) {
+		return false;
+	}
+	if (has_fence(&c.in.hdr)) {
+		answer_fences(g, UINT64_MAX);
 	}
 	answer(&c, type);
+	return true;
 }
 
 /* Return: whether the queue is empty; false when the turn is over first. */
@@ -99,8 +233,9 @@ static bool serve_queue(struct gpu *g, unsigned q, unsigned *commands, uint64_t 
 		if (virtq_pop(vq, &g->chain) <= 0) {
 			break;
 		}
-		serve_one(g, q);
-		virtq_push(vq, &g->chain);
+		if (serve_one(g, q)) {
+			virtq_push(vq, &g->chain);
+		}
 		++*commands;
 		if (g->backend->copied_bytes >= copied_end) {
 			*commands = GPU_TURN_COMMANDS;
@@ -192,6 +327,7 @@ static void gpu_reset(struct virtio_device *d)
 	struct gpu_entry *e;
 
 	loop_timer_stop(&g->again);
+	forget_held(g);
 	for (unsigned i = 0; i < g->display->nscanouts; i++) {
 		gpu_show_nothing(g, i);
 		display_set_cursor(g->display, i, NULL, 0, 0);
@@ -238,6 +374,9 @@ void gpu_finish(struct gpu *g)
 		return;
 	}
 	loop_timer_stop(&g->again);
+	forget_held(g);
+	free(g->held);
+	g->held = NULL;
 	display_set_guest(g->display, NULL, NULL);
 	g->backend->ops->destroy(g->backend);
 	g->backend = NULL;

@@ -8,6 +8,10 @@
  * Whatever a guest says is checked before the backend hears of it, in 64 bits. What is wrong with a command is answered with the protocol's own
  * error and hurts nothing else; only a broken ring stops the device. An answer is an error until a command has been carried out.
  *
+ * The answer to a flush waits until whoever paces has seen it (display.h, display_hold); commands behind it do not. So answers may come in another order than commands, as the
+ * specification lets them, except that no fence overtakes another: Linux before 5.5 complains of that, and later ones take the younger fence for the older one too. What is
+ * held with a fence is answered before any later fence is.
+ *
  * Everything that costs host memory has a limit, and all of it together is limited by the display's budget: images, backing lists, resources. A turn on the loop carries out
  * GPU_TURN_COMMANDS, or copies GPU_TURN_BYTES and what the last command of it copies, and goes on when others have had theirs.
  *
@@ -29,6 +33,7 @@
 #define GPU_CONTROLQ_SIZE 256
 #define GPU_CURSORQ_SIZE 16
 
+#define GPU_HELD_MAX 16 /* flushes that wait; of one more the oldest waits no longer */
 #define GPU_TURN_COMMANDS 64
 #define GPU_TURN_BYTES (16u << 20)
 
@@ -52,6 +57,8 @@ struct gpu_scanout {
 	unsigned oldest; /* of them */
 };
 
+struct gpu_held;
+
 struct gpu {
 	struct virtio_device base;
 	struct virtio_device_ops ops; /* the table with this device's features */
@@ -63,6 +70,8 @@ struct gpu {
 	struct loop_timer again; /* the rest of a turn that used up its budget */
 	struct gpu_counters counters;
 	struct virtq_chain chain;
+	struct gpu_held *held; /* GPU_HELD_MAX of them; NULL: none has waited yet */
+	uint64_t last_held;
 };
 
 struct gpu_options {

@@ -389,7 +389,9 @@ static enum gpu_wire_type flush(struct gpu *g, struct gpu_command *c)
 		if (err < 0) {
 			return gpu_error(err);
 		}
-		display_flush(g->display, i, &part);
+		if (display_flush(g->display, i, &part) > 0) {
+			c->flushed |= 1u << i;
+		}
 	}
 	return GPU_RESP_OK_NODATA;
 }

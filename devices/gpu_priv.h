@@ -26,6 +26,7 @@ struct gpu_command {
 		struct gpu_wire_display_info display_info;
 		struct gpu_wire_edid edid;
 	} out; /* zeroed; the header is filled in by whoever answers */
+	uint32_t flushed; /* a bit for each scanout the command has flushed: its answer may wait */
 	size_t out_len; /* bytes of the answer when it is no error; the header alone unless it is said */
 };
 

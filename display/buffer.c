@@ -85,6 +85,9 @@ void display_buffer_unref(struct display_buffer *b)
 	}
 	close(b->picture.fd);
 	display_budget_give(b->budget, b->charge);
+	if (b->budget->gone) {
+		b->budget->gone(b->budget->gone_ctx, b->id);
+	}
 	free(b);
 }
 

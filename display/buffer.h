@@ -20,6 +20,8 @@
 struct display_budget {
 	uint64_t used, max; /* used may be read by any thread (atomic) */
 	uint64_t peak;
+	void (*gone)(void *ctx, uint64_t buffer); /* the last reference to a buffer of it went; NULL: nobody wants to know */
+	void *gone_ctx;
 };
 
 /* Return: false when it would be too much; then nothing was taken. */

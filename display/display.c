@@ -2,6 +2,7 @@
 #include "display/display.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "vmm/clock.h"
@@ -17,13 +18,145 @@ static struct display_scanout *scanout_at(struct display *d, unsigned i)
 	return &d->scanout[i];
 }
 
+/*
+ * Holding.
+ */
+
+static struct display_hold **first_done(struct display *d, bool all)
+{
+	struct display_hold **p = &d->holds;
+
+	while (*p && !all && (*p)->scanouts) {
+		p = &(*p)->next;
+	}
+	return p;
+}
+
+/* Lets go of what waits for nothing, or of everything. What is called meanwhile may change the list. */
+static void let_go(struct display *d, bool all)
+{
+	struct display_hold **p, *h;
+
+	while ((h = *(p = first_done(d, all)))) {
+		*p = h->next;
+		h->next = NULL;
+		h->scanouts = 0;
+		h->done(h);
+	}
+	if (d->holds) {
+		loop_timer_set(&d->late, d->holds->deadline_ns);
+	} else {
+		loop_timer_stop(&d->late);
+	}
+}
+
+static void on_late(struct loop_timer *timer)
+{
+	struct display *d = (struct display *)((char *)timer - offsetof(struct display, late));
+
+	d->pacer_is_late = true;
+	count(&d->counters.late, 1);
+	let_go(d, true);
+}
+
+/* What was flushed on scanout @i up to @number waits no more. */
+static void seen(struct display *d, unsigned i, uint64_t number)
+{
+	for (struct display_hold *h = d->holds; h; h = h->next) {
+		if (h->number[i] <= number) {
+			h->scanouts &= ~(1u << i);
+		}
+	}
+	let_go(d, false);
+}
+
+bool display_is_paced(const struct display *d)
+{
+	return d->pacer && !d->pacer_is_late;
+}
+
+bool display_hold(struct display *d, struct display_hold *h, uint32_t scanouts)
+{
+	struct display_hold **end = &d->holds;
+
+	h->scanouts = 0;
+	for (unsigned i = 0; display_is_paced(d) && i < d->nscanouts; i++) {
+		if (scanouts & 1u << i && d->scanout[i].buffer && d->scanout[i].frames > d->seen[i]) {
+			h->scanouts |= 1u << i;
+			h->number[i] = d->scanout[i].frames;
+		}
+	}
+	if (!h->scanouts) {
+		return false;
+	}
+	while (*end) {
+		end = &(*end)->next;
+	}
+	*end = h;
+	h->next = NULL;
+	h->deadline_ns = clock_now_ns() + DISPLAY_HOLD_NS;
+	if (d->holds == h) {
+		loop_timer_set(&d->late, h->deadline_ns);
+	}
+	count(&d->counters.held, 1);
+	return true;
+}
+
+void display_unhold(struct display *d, struct display_hold *h)
+{
+	for (struct display_hold **p = &d->holds; *p; p = &(*p)->next) {
+		if (*p == h) {
+			*p = h->next;
+			h->next = NULL;
+			break;
+		}
+	}
+	let_go(d, false);
+}
+
+void display_pace(struct display *d, struct display_sink *sink)
+{
+	if (d->pacer != sink) {
+		d->pacer = sink;
+		d->pacer_is_late = false;
+		memset(d->seen, 0, sizeof(d->seen));
+		let_go(d, true);
+	}
+}
+
+void display_seen(struct display *d, struct display_sink *sink, unsigned i, uint64_t number)
+{
+	assert(i < d->nscanouts);
+	if (d->pacer == sink) {
+		d->pacer_is_late = false;
+		d->seen[i] = number > d->seen[i] ? number : d->seen[i];
+		seen(d, i, d->seen[i]);
+	}
+}
+
+/*
+ * Scanouts.
+ */
+
+static void on_gone(void *ctx, uint64_t buffer)
+{
+	const struct display *d = ctx;
+
+	for (struct display_sink *s = d->sinks; s; s = s->next) {
+		if (s->ops->gone) {
+			s->ops->gone(s->ctx, buffer);
+		}
+	}
+}
+
 void display_init(struct display *d, struct loop *loop, const struct display_output *outputs, unsigned n, uint64_t budget)
 {
 	assert(n > 0 && n <= DISPLAY_SCANOUTS_MAX);
 	memset(d, 0, sizeof(*d));
 	d->loop = loop;
 	d->nscanouts = n;
-	d->budget.max = budget;
+	d->budget = (struct display_budget){.max = budget, .gone = on_gone, .gone_ctx = d};
+	loop_timer_init(&d->late, loop, on_late);
 	for (unsigned i = 0; i < n; i++) {
 		d->scanout[i].output = outputs[i];
 	}
@@ -31,7 +164,7 @@ void display_init(struct display *d, struct loop *loop, const struct display_out
 
 void display_finish(struct display *d)
 {
-	assert(!d->sinks);
+	assert(!d->sinks && !d->holds);
 	for (unsigned i = 0; i < d->nscanouts; i++) {
 		display_buffer_unref(d->scanout[i].buffer);
 		d->scanout[i].buffer = NULL;
@@ -99,6 +232,9 @@ void display_show(struct display *d, unsigned i, struct display_buffer *buffer, 
 	}
 	if (was_shown != (buffer != NULL)) {
 		tell_mode(d, i);
+	}
+	if (!buffer) {
+		seen(d, i, UINT64_MAX);
 	}
 }
 
@@ -202,8 +338,11 @@ void display_sink_remove(struct display *d, struct display_sink *sink)
 		if (*p == sink) {
 			*p = sink->next;
 			sink->next = NULL;
-			return;
+			break;
 		}
+	}
+	if (d->pacer == sink) {
+		display_pace(d, NULL);
 	}
 }
 

@@ -18,6 +18,9 @@
  *   - On the display's loop no transfer is half done: what is read there (a screenshot) has the whole of each command the device has answered and nothing of the next one. That
  *     may be more than what was flushed.
  *
+ * One of the sinks may pace: a device that wants to be told when a flush has been seen holds its answer (display_hold) until that sink has seen a frame with it, and no longer than
+ * DISPLAY_HOLD_NS. A sink that misses that is late: nothing is held for it until it has seen a frame again. Without such a sink nothing is ever held.
+ *
  * Thread: the display's loop, which is its device's, except where noted.
  */
 #ifndef DISPLAY_DISPLAY_H
@@ -35,6 +38,7 @@
 #define DISPLAY_SCANOUTS_MAX 16
 #define DISPLAY_SIZE_MAX 16384 /* pixels, of an output and of a picture */
 #define DISPLAY_CURSOR_SIZE 64 /* pixels, both ways */
+#define DISPLAY_HOLD_NS 40000000u /* Linux waits 50 ms for the answer to a flush */
 
 struct display_output {
 	bool enabled; /* plugged in */
@@ -77,6 +81,8 @@ struct display_sink_ops {
 	void (*frame)(void *ctx, unsigned scanout);
 	/* The cursor has another place, or (@image) another image, or is shown or hidden. */
 	void (*cursor)(void *ctx, unsigned scanout, bool image);
+	/* Nothing will be in the buffer of this number any more. */
+	void (*gone)(void *ctx, uint64_t buffer);
 };
 
 /* Embedded in its owner; zeroed memory and ops. */
@@ -96,6 +102,16 @@ struct display_counters {
 	uint64_t damaged_bytes; /* of them */
 	uint64_t taken; /* frames that sinks took */
 	uint64_t replaced; /* frames that a newer one took the place of before a sink had taken them */
+	uint64_t held, late; /* flushes that waited to be seen; times that took too long */
+};
+
+/* A flush that waits to be seen. Embedded in its owner. */
+struct display_hold {
+	void (*done)(struct display_hold *h); /* it waits no more; may be freed, or held again */
+	uint32_t scanouts; /* a bit for each it still waits for */
+	uint64_t number[DISPLAY_SCANOUTS_MAX]; /* of the frame there */
+	uint64_t deadline_ns;
+	struct display_hold *next;
 };
 
 struct display {
@@ -109,6 +125,11 @@ struct display {
 	void *watch_ctx;
 	struct display_budget budget;
 	struct display_counters counters;
+	struct display_sink *pacer; /* NULL: nobody paces */
+	bool pacer_is_late;
+	uint64_t seen[DISPLAY_SCANOUTS_MAX]; /* by it: numbers of frames */
+	struct display_hold *holds; /* oldest first */
+	struct loop_timer late;
 };
 
 /* @outputs: @n of them, 1 to DISPLAY_SCANOUTS_MAX. @budget: bytes of host memory for the guest's pictures. Thread: any, before the loop runs. */
@@ -141,6 +162,19 @@ void display_show(struct display *d, unsigned i, struct display_buffer *buffer, 
 /* @r of scanout @i's buffer has changed; any numbers, clipped to what is shown. Return: pixels of the scanout that have changed. */
 uint64_t display_flush(struct display *d, unsigned i, const struct display_rect *r);
 
+/**
+ * display_hold - wait until what was flushed last has been seen
+ * @h: done is set
+ * @scanouts: a bit for each that was flushed
+ *
+ * Return: false when nobody paces, or all of it has been seen: then done is not called. Else it will be, not from within this call.
+ */
+bool display_hold(struct display *d, struct display_hold *h, uint32_t scanouts);
+/* Whether a flush could be held now. */
+bool display_is_paced(const struct display *d);
+/* Nobody waits with @h any more; done is not called. What is not held is not there. */
+void display_unhold(struct display *d, struct display_hold *h);
+
 /* @image: as struct display_cursor has it, copied; NULL: no cursor. */
 void display_set_cursor(struct display *d, unsigned i, const uint32_t *image, uint32_t hot_x, uint32_t hot_y);
 void display_move_cursor(struct display *d, unsigned i, int32_t x, int32_t y);
@@ -155,6 +189,11 @@ void display_set_output(struct display *d, unsigned i, const struct display_outp
 /* Every scanout that shows something is a frame to take at once. */
 void display_sink_add(struct display *d, struct display_sink *sink);
 void display_sink_remove(struct display *d, struct display_sink *sink); /* what was not added is not there */
+
+/* @sink paces from now on, or nobody (NULL). What is held for the one who did before waits no more. */
+void display_pace(struct display *d, struct display_sink *sink);
+/* @sink has seen frame @number of scanout @i. */
+void display_seen(struct display *d, struct display_sink *sink, unsigned i, uint64_t number);
 
 /* Return: false when there is none, or the scanout shows nothing any more. */
 bool display_take(struct display *d, struct display_sink *sink, unsigned i, struct display_frame *frame);

@@ -37,6 +37,9 @@ rule_evdev() {
 rule_xkb() {
 	grep -rnE '#include <xkbcommon/' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -v '/vmm/keymap\.c:'
 }
+rule_sdl() {
+	grep -rnE '#include [<"](SDL2/)?SDL[_a-z]*\.h[>"]' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -v '/display/view_sdl\.c:'
+}
 rule_exit() {
 	grep -rnE '(^|[^_a-z])(_?exit|abort)\(' --include=*.c "$1"/{vmm,virtio,devices,display,boot} |
 		grep -vE '_test\.c:|/vmm/main\.c:|^[^:]*:[0-9]+:[[:space:]]*(/?\*|//)'
@@ -47,7 +50,7 @@ rule_spdx() {
 	done
 }
 
-rules="virtio devices display png boot services kvm_h toml xkb evdev exit spdx"
+rules="virtio devices display png boot services kvm_h toml xkb evdev sdl exit spdx"
 n=0
 if [ "${1:-}" != --self-test ]; then
 	for rule in $rules; do
@@ -87,6 +90,7 @@ seed kvm_h vmm/vm.c '#include <linux/kvm.h>'
 seed toml vmm/config.c '#include <toml++/toml.h>'
 seed evdev vmm/vm.c '#include <libevdev/libevdev.h>'
 seed xkb vmm/typing.c '#include <xkbcommon/xkbcommon.h>'
+seed sdl vmm/vm.c '#include <SDL.h>'
 seed exit devices/x.c '	exit(1);'
 seed spdx vmm/x.c 'int x;'
 echo "1..$n"

@@ -187,3 +187,18 @@ _tinyvmm() {
 }
 
 complete -F _tinyvmm tinyvmm
+
+_tinyvmm_view() {
+	local cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+	COMPREPLY=()
+	case $before in
+	--socket)
+		compopt -o filenames 2> /dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	--scale) mapfile -t COMPREPLY < <(compgen -W 'follow fixed scale' -- "$cur") ;;
+	--fd | --name) ;;
+	*) mapfile -t COMPREPLY < <(compgen -W '--socket --fd --observe --scale --fullscreen --wait --name --verbose --help --version' -- "$cur") ;;
+	esac
+}
+complete -F _tinyvmm_view tinyvmm-view

@@ -225,29 +225,36 @@ static void list_one(const struct rundir *rd, const char *name, pid_t pid, void 
 {
 	struct list *list = ctx;
 	struct client_link l = {.fd = connect_to(rd, "control.sock"), .received_fd = -1};
-	const char *state = l.fd >= 0 || errno == EAGAIN ? "silent" : "starting", *config = "";
+	const char *state = l.fd >= 0 || errno == EAGAIN ? "silent" : "starting", *config = "", *display = "off";
 	json_t *answer = l.fd >= 0 ? client_ask(&l, json_pack("{s:s}", "do", "status"), 1000) : NULL;
 	json_int_t uptime = 0, memory = 0;
 	char size[32] = "-";
-	int cpus = 0;
+	int cpus = 0, viewers = 0;
+	char shown[32];
 
 	if (answer) {
 		json_unpack(answer, "{s:s, s:I, s:i, s:I, s:s}", "state", &state, "uptime_ms", &uptime, "cpus", &cpus, "memory", &memory, "config",
 			&config);
+		json_unpack(answer, "{s:s, s:i}", "display", &display, "viewers", &viewers);
 		print_size((uint64_t)memory, size, sizeof(size));
 	}
 	if (list->json) {
-		json_t *line = json_pack("{s:s, s:i, s:s, s:I, s:i, s:I, s:s}", "name", name, "pid", (int)pid, "state", state, "uptime_ms", uptime,
-			"cpus", cpus, "memory", memory, "config", config);
+		json_t *line = json_pack("{s:s, s:i, s:s, s:I, s:i, s:I, s:s, s:i, s:s}", "name", name, "pid", (int)pid, "state", state, "uptime_ms", uptime,
+			"cpus", cpus, "memory", memory, "display", display, "viewers", viewers, "config", config);
 
 		json_dumpf(line, stdout, JSON_COMPACT);
 		putchar('\n');
 		json_decref(line);
 	} else {
 		if (!list->any) {
-			printf("%-20s %7s %-9s %9s %4s %7s %s\n", "NAME", "PID", "STATE", "UPTIME", "CPUS", "MEMORY", "CONFIG");
+			printf("%-20s %7s %-9s %9s %4s %7s %-7s %s\n", "NAME", "PID", "STATE", "UPTIME", "CPUS", "MEMORY", "DISPLAY", "CONFIG");
 		}
-		printf("%-20s %7d %-9s %8" PRId64 "s %4d %7s %s\n", name, pid, state, (int64_t)uptime / 1000, cpus, size, config);
+		if (viewers) {
+			snprintf(shown, sizeof(shown), "%s+%d", display, viewers);
+		} else {
+			snprintf(shown, sizeof(shown), "%s", display);
+		}
+		printf("%-20s %7d %-9s %8" PRId64 "s %4d %7s %-7s %s\n", name, pid, state, (int64_t)uptime / 1000, cpus, size, shown, config);
 	}
 	list->any = true;
 	json_decref(answer);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The verbs that speak to a running VM over its control socket: list, stop, pause, resume, reset, wait, input, console, screenshot, display, ctl.
+ * The verbs that speak to a running VM over its control socket: list, stop, pause, resume, reset, wait, input, console, screenshot, display, view, ctl.
  * Results go to standard output, one line for what went wrong to standard error. Each returns an exit code (result.h).
  *
  * Thread: the main thread.
@@ -32,6 +32,8 @@ int client_wait_screen(const struct options *o);
 int client_input(const struct options *o);
 /* The guest's outputs as a table or, with --json, a line for each; after the change that is asked for. */
 int client_display(const struct options *o);
+/* A viewer for a VM, until its window is closed or the VM ends. */
+int client_view(const struct options *o);
 /* Passes one request on and prints the answer; with --events everything that happens. */
 int client_ctl(const struct options *o);
 

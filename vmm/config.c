@@ -844,6 +844,23 @@ static void check_screen(struct load *l)
 	}
 }
 
+/* A window needs something to show, and users have numbers. */
+static void check_display(struct load *l)
+{
+	const struct config *cfg = l->cfg;
+
+	if (cfg->display.type == DISPLAY_SDL && cfg->gpu.mode == GPU_OFF) {
+		whole_mistake(l, config_where(cfg, "display.type"), "display.type is \"sdl\", but the VM has no display: gpu.mode is \"off\"");
+	}
+	for (unsigned i = 0; i < cfg->display.allow.n; i++) {
+		const char *user = cfg->display.allow.item[i];
+
+		if (strncmp(user, "uid:", 4) != 0 || !user[4] || strspn(user + 4, "0123456789") != strlen(user + 4) || strlen(user + 4) > 9) {
+			whole_mistake(l, config_where(cfg, "display.allow"), "display.allow: expected a user such as \"uid:1000\", got \"%s\"", user);
+		}
+	}
+}
+
 /* Sizes that no output has, and outputs that cannot show one picture. */
 static void check_gpu(struct load *l)
 {
@@ -896,6 +913,7 @@ static void check_whole(struct load *l, const char *path)
 		add_inputs(l);
 	}
 	check_devices(l);
+	check_display(l);
 	check_screen(l);
 	if (host_cpus > 0 && cfg->machine.cpus > (unsigned long)host_cpus) {
 		fprintf(l->report, "%s: warning: machine.cpus is %u, but this host has %ld\n", config_where(cfg, "machine.cpus"),

@@ -34,6 +34,8 @@ enum config_exit_port { EXIT_PORT_OFF, EXIT_PORT_CODE, EXIT_PORT_ISA_DEBUG };
 enum config_expect_exit { EXPECT_EXIT_STOP, EXPECT_EXIT_POWEROFF, EXPECT_EXIT_GUEST };
 enum config_end { END_EXIT, END_RESTART }; /* on_reboot, on_panic */
 enum config_disk_format { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2 }; /* the second one only to say what to do about it */
+enum config_display { DISPLAY_NONE, DISPLAY_SDL };
+enum config_on_close { ON_CLOSE_STOP, ON_CLOSE_DETACH };
 enum config_gpu { GPU_OFF, GPU_2D };
 enum config_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_SOCKET };
 
@@ -132,6 +134,12 @@ struct config {
 		uint64_t max_host_memory; /* bytes */
 		bool blob;
 	} gpu;
+	struct {
+		enum config_display type;
+		enum config_on_close on_close;
+		char *socket; /* NULL: viewer.sock in the run folder */
+		struct config_list allow; /* "uid:NUMBER" */
+	} display;
 	struct {
 		uint64_t timeout_ns;
 		struct config_list console, fail; /* extended regular expressions that compile */

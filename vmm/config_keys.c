@@ -27,6 +27,10 @@ static const char *const serial_values[] = {"off", "stdio", "file", "socket", NU
 /* As enum config_gpu. */
 static const char *const gpu_values[] = {"off", "2d", NULL};
 
+/* As enum config_display and config_on_close. */
+static const char *const display_values[] = {"none", "sdl", NULL};
+static const char *const on_close_values[] = {"stop", "detach", NULL};
+
 static const char *const format_values[] = {"raw", "qcow2", NULL};
 static const char *const cache_values[] = {"writeback", "direct", "unsafe", NULL};
 
@@ -99,6 +103,13 @@ const struct config_key config_keys[] = {
 	{"gpu", "max_host_memory", CONFIG_SIZE, AT(gpu.max_host_memory), "256M", NULL, 16 * MIB, (uint64_t)1 << 36,
 		"Host memory the guest's pictures may take."},
 	{"gpu", "blob", CONFIG_BOOL, AT(gpu.blob), "false", NULL, 0, 0, "Pictures may lie in guest memory, and are not copied where /dev/udmabuf takes them."},
+	{"display", "type", CONFIG_ENUM, AT(display.type), "none", display_values, 0, 0,
+		"A window for the display: none, or one that is opened with the VM. tinyvmm view opens one at any time."},
+	{"display", "on_close", CONFIG_ENUM, AT(display.on_close), "stop", on_close_values, 0, 0,
+		"When that window is closed: press the power button, or let the guest run on without it."},
+	{"display", "socket", CONFIG_PATH, AT(display.socket), NULL, NULL, 1, 107, "Socket for viewers; default: viewer.sock in the folder of the VM's other sockets."},
+	{"display", "allow", CONFIG_STRINGS, AT(display.allow), NULL, NULL, 1, 32,
+		"Users who may view it, such as \"uid:1000\", one or an array; default: the one who runs it."},
 	{"expect", "timeout", CONFIG_TIME, AT(expect.timeout_ns), "60s", NULL, 0, 0, "How long a test may take."},
 	{"expect", "console", CONFIG_REGEXES, AT(expect.console), NULL, NULL, 1, REGEX_LEN_MAX,
 		"What the consoles must say, in this order: extended regular expressions, one or an array."},

@@ -150,6 +150,8 @@ static int run_verb(const struct options *o, char **argv)
 		return client_screenshot(o);
 	case VERB_DISPLAY:
 		return client_display(o);
+	case VERB_VIEW:
+		return client_view(o);
 	case VERB_CTL:
 		return client_ctl(o);
 	case VERB_DEVICES:

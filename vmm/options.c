@@ -19,6 +19,8 @@ enum option_id {
 	OPT_INITRD,
 	OPT_KEY, /* stands for a configuration key */
 	OPT_EPHEMERAL,
+	OPT_HEADLESS,
+	OPT_OBSERVE,
 	OPT_TIMEOUT,
 	OPT_DETACH,
 	OPT_PAUSED,
@@ -132,6 +134,11 @@ static const struct verb_info {
 		"Without options: what there is. Otherwise changes one output as if another\n"
 		"monitor were plugged in, and the guest follows when it cares to.",
 		"tinyvmm display --size 1920x1080 web", 1, 1, "VM"},
+	{VERB_VIEW, "view", "[--observe] VM", "a window that shows a VM's display, and is its keyboard and mouse",
+		"Closing it does not stop the VM, and leaves whatever else looks at it alone.\n"
+		"Exit code: 0 it was closed or the VM has ended, 1 the VM has no display, 3 this\n"
+		"host has no display or tinyvmm-view is not installed, 4 no such VM.",
+		"tinyvmm view web", 1, 1, "VM"},
 	{VERB_CTL, "ctl", "[--events] VM [JSON]", "send one request to the control socket, print the answer",
 		"The protocol: tinyvmm-control(7). --events prints what happens until the VM\n"
 		"ends.",
@@ -161,6 +168,8 @@ static const struct option_info {
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "memory", "SIZE", "machine.memory", "such as 512M or 2G"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "cpus", "N", "machine.cpus", "1 to 64"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "gpu", "MODE", "gpu.mode", "off or 2d: a display"},
+	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "display", "TYPE", "display.type", "none, or sdl: a window"},
+	{OPT_HEADLESS, VERB_RUN | VERB_CHECK, 0, "headless", NULL, NULL, "no window, whatever the file says"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "name", "NAME", "machine.name", "what the VM is called"},
 	{OPT_SET, VERB_RUN | VERB_CHECK | VERB_TEST, 0, "set", "KEY=VALUE", NULL, "any key of vm.toml; KEY=@FILE reads a file"},
 	{OPT_TIMEOUT, VERB_RUN | VERB_WAIT | VERB_TEST, 0, "timeout", "TIME", NULL, "no longer than 500ms, 60s, 2m ..."},
@@ -190,6 +199,7 @@ static const struct option_info {
 	{OPT_REFRESH, VERB_DISPLAY, 0, "refresh", "N", NULL, "pictures a second it is told, 1 to 360"},
 	{OPT_PLUG, VERB_DISPLAY, 0, "plug", NULL, NULL, "the output is plugged in"},
 	{OPT_UNPLUG, VERB_DISPLAY, 0, "unplug", NULL, NULL, "it is not"},
+	{OPT_OBSERVE, VERB_VIEW, 0, "observe", NULL, NULL, "only look: no key or pointer goes to the VM"},
 	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
 	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
 	{OPT_DESCRIBE, VERB_DEVICES, 0, "describe", "PATH", NULL, "what this one can do, for input.description"},
@@ -441,6 +451,11 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 		return add_initrd(p, value);
 	case OPT_KEY:
 		return add_key(o, opt->key, value);
+	case OPT_HEADLESS:
+		return add_key(o, "display.type", "none");
+	case OPT_OBSERVE:
+		o->observe = true;
+		return 0;
 	case OPT_EPHEMERAL:
 		p->o->ephemeral = true;
 		return 0;

@@ -36,6 +36,7 @@ enum verb {
 	VERB_DEVICES = 0x8000,
 	VERB_INPUT = 0x10000,
 	VERB_DISPLAY = 0x20000,
+	VERB_VIEW = 0x40000,
 };
 
 struct options {
@@ -70,6 +71,7 @@ struct options {
 	bool no_cursor;
 	unsigned width, height, refresh; /* display; 0: as they are */
 	bool plug, unplug;
+	bool observe; /* view */
 };
 
 /**

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,9 +21,10 @@
 #include "vmm/result.h"
 #include "vmm/rundir.h"
 #include "vmm/terminal.h"
+#include "vmm/viewers.h"
 #include "vmm/vm.h"
 
-/* What a restarted monitor must know: "DEADLINE_NS,STDIN_FD,LOCK_FD,CONTROL_FD,CONSOLE_FD,NAME", each 0 for none. */
+/* What a restarted monitor must know: "DEADLINE_NS,STDIN_FD,LOCK_FD,CONTROL_FD,CONSOLE_FD,VIEWER_FD,WINDOW_FD,WINDOW_PID,NAME", each 0 for none. */
 #define RESTART_ENV "TINYVMM_RESTART"
 #define STDIN_MAX (1 << 20)
 /* Names tried for a VM that nobody has named. */
@@ -30,7 +34,8 @@ struct restart {
 	bool restarted;
 	uint64_t deadline_ns;
 	int stdin_fd; /* a memfd with the configuration that came from standard input; 0: none */
-	int lock_fd, control_fd, console_fd;
+	int lock_fd, control_fd, console_fd, viewer_fd;
+	struct view_window window;
 	char name[CONFIG_NAME_MAX + 8];
 };
 
@@ -39,7 +44,8 @@ static struct restart restart_read(void)
 	struct restart r = {.restarted = false};
 	const char *env = getenv(RESTART_ENV);
 
-	if (env && sscanf(env, "%" SCNu64 ",%d,%d,%d,%d,%70s", &r.deadline_ns, &r.stdin_fd, &r.lock_fd, &r.control_fd, &r.console_fd, r.name) == 6) {
+	if (env && sscanf(env, "%" SCNu64 ",%d,%d,%d,%d,%d,%d,%d,%70s", &r.deadline_ns, &r.stdin_fd, &r.lock_fd, &r.control_fd, &r.console_fd, &r.viewer_fd,
+			&r.window.fd, &r.window.pid, r.name) == 9) {
 		r.restarted = true;
 	}
 	unsetenv(RESTART_ENV);
@@ -64,7 +70,10 @@ static int restart_exec(const struct restart *r, char **argv)
 	keep_over_exec(r->lock_fd);
 	keep_over_exec(r->control_fd);
 	keep_over_exec(r->console_fd);
-	snprintf(env, sizeof(env), "%" PRIu64 ",%d,%d,%d,%d,%s", r->deadline_ns, r->stdin_fd, r->lock_fd, r->control_fd, r->console_fd, r->name);
+	keep_over_exec(r->viewer_fd);
+	keep_over_exec(r->window.fd);
+	snprintf(env, sizeof(env), "%" PRIu64 ",%d,%d,%d,%d,%d,%d,%d,%s", r->deadline_ns, r->stdin_fd, r->lock_fd, r->control_fd, r->console_fd, r->viewer_fd,
+		r->window.fd, (int)r->window.pid, r->name);
 	setenv(RESTART_ENV, env, 1);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -167,6 +176,7 @@ struct session {
 	struct rundir dir;
 	int log_fd; /* tinyvmm.log; 0: none */
 	int started_fd; /* --detach: written when the VM runs; 0: nobody waits */
+	char viewer_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char console_log[4200], serial_log[4200], screen_png[4200], screen_diff_png[4200];
 };
 
@@ -235,6 +245,27 @@ static int open_socket(const struct session *s, const char *file, const char *ac
 	return fd > 0 ? fd : control_listen(path);
 }
 
+/* Where viewers connect: in the run folder, or where display.socket says. There, what a killed process left is removed; a socket that somebody serves is not. */
+static int open_viewer_socket(struct session *s)
+{
+	int fd = inherited_socket("viewer"), probe;
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct stat st;
+
+	if (fd > 0) {
+		return fd;
+	}
+	if (s->cfg->display.socket && lstat(s->viewer_path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_uid == geteuid()) {
+		memcpy(addr.sun_path, s->viewer_path, sizeof(addr.sun_path));
+		probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (connect(probe, (const struct sockaddr *)&addr, sizeof(addr)) < 0 && errno == ECONNREFUSED) {
+			unlink(s->viewer_path);
+		}
+		close(probe);
+	}
+	return viewers_socket(s->viewer_path);
+}
+
 static int open_sockets(struct session *s)
 {
 	struct restart *r = s->restart;
@@ -246,7 +277,21 @@ static int open_sockets(struct session *s)
 	snprintf(r->name, sizeof(r->name), "%s", s->cfg->machine.name);
 	r->control_fd = open_socket(s, "control.sock", "control");
 	r->console_fd = r->control_fd < 0 ? -1 : open_socket(s, "console.sock", "console");
-	return r->console_fd < 0 ? EXIT_HOST : EXIT_OK;
+	r->viewer_fd = r->console_fd < 0 ? -1 : open_viewer_socket(s);
+	return r->viewer_fd < 0 ? EXIT_HOST : EXIT_OK;
+}
+
+/* The window, where one is wanted. Return: an exit code. */
+static int open_window(struct session *s)
+{
+	if (s->restart->restarted || s->cfg->display.type != DISPLAY_SDL) {
+		return EXIT_OK;
+	}
+	if (!view_start_has_display()) {
+		log_msg(LOG_ERR, "display.type is \"sdl\", but neither DISPLAY nor WAYLAND_DISPLAY is set: --headless runs the VM without a window");
+		return EXIT_HOST;
+	}
+	return view_start_window(&s->restart->window, s->cfg->machine.name) < 0 ? EXIT_HOST : EXIT_OK;
 }
 
 /* A log that is kept for every VM. Return: a descriptor, or -1 with an empty @path: no place for it is no reason not to run. */
@@ -309,6 +354,9 @@ static void write_result(const struct session *s, const struct vm_result *result
 
 static void close_session(struct session *s)
 {
+	if (s->cfg->display.socket && s->restart->viewer_fd > 0) {
+		unlink(s->viewer_path);
+	}
 	log_set_file(-1);
 	if (s->log_fd > 0) {
 		close(s->log_fd);
@@ -398,8 +446,23 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	struct vm_result result = {.end = VM_END_FAILED};
 	int code = take_name(s);
 
+	if (o->detach || o->expect) {
+		/* Nobody sits there. */
+		s->cfg->display.type = DISPLAY_NONE;
+	}
 	if (code == EXIT_OK) {
-		code = open_sockets(s);
+		if (s->cfg->display.socket) {
+			if (snprintf(s->viewer_path, sizeof(s->viewer_path), "%s", s->cfg->display.socket) >= (int)sizeof(s->viewer_path)) {
+				log_msg(LOG_ERR, "display.socket: %s: a socket's path has at most %zu bytes", s->cfg->display.socket, sizeof(s->viewer_path) - 1);
+				code = EXIT_HOST;
+			}
+		} else {
+			rundir_file(&s->dir, "viewer.sock", s->viewer_path, sizeof(s->viewer_path));
+		}
+		code = code == EXIT_OK ? open_sockets(s) : code;
+	}
+	if (code == EXIT_OK) {
+		code = open_window(s);
 	}
 	if (code != EXIT_OK) {
 		close_session(s);
@@ -409,6 +472,9 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	log_msg(LOG_INFO, "command line: %s", plan->cmdline);
 	options.control_fd = r->control_fd;
 	options.console_fd = r->console_fd;
+	options.viewer_fd = r->viewer_fd;
+	options.viewer_path = s->viewer_path;
+	options.window = &r->window;
 	options.console_log = s->console_log[0] ? s->console_log : NULL;
 	/* Standard error leads nowhere then. */
 	options.stats_fd = o->detach ? s->log_fd : 0;

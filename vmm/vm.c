@@ -192,7 +192,7 @@ static void on_ged_line(void *ctx, bool high)
  * What people and clocks want. Main loop.
  */
 
-static void press_power_button(struct vm *vm)
+void vm_press_power_button(struct vm *vm)
 {
 	ged_raise(&vm->ged, 1u << X86_EVENT_BUTTON);
 	if (vm->patience.deadline_ns == 0) {
@@ -239,7 +239,7 @@ void vm_stop_gently(struct vm *vm, int signo, uint64_t grace_ns)
 	vm->stop_signal = signo;
 	notify("STOPPING=1\nSTATUS=power button pressed");
 	vm_resume(vm);
-	press_power_button(vm);
+	vm_press_power_button(vm);
 	loop_timer_set(&vm->grace, clock_now_ns() + grace_ns);
 }
 
@@ -299,7 +299,7 @@ static void on_terminal_kill(void *ctx)
 
 static void on_terminal_power_button(void *ctx)
 {
-	press_power_button(ctx);
+	vm_press_power_button(ctx);
 }
 
 /*
@@ -641,7 +641,7 @@ static void print_stats(const struct vm *vm, const json_t *stats)
  *
  *   1. vCPUs leave KVM_RUN. One may be waiting for a device on this loop, or for a reset that the host holds up: the bus stops waiting, and the loop serves on until the last thread has said that it is gone. Then they are joined.
  *   2. What the guest wrote last goes out, for as long as somebody reads it, but not for ever.
- *   3. What the display shows is kept, where something went wrong. Devices are reset, each on its loop, so none holds a chain or a timer. Then the display's thread ends: what was asked of it comes back first.
+ *   3. What the display shows is kept, where something went wrong. Viewers hear that this is the end. Devices are reset, each on its loop, so none holds a chain or a timer. Then the display's thread ends: what was asked of it comes back first.
  *   4. The terminal gets its mode back, and everything is closed and unmapped in the reverse order of its making.
  *
  * It runs after a failed start too: each step accepts what has not been made.
@@ -677,6 +677,7 @@ static void vm_stop(struct vm *vm)
 	}
 
 	vm_screen_save(vm);
+	vm_view_stop(vm);
 	virtio_bus_reset(&vm->virtio);
 	vm_gpu_stop(vm);
 	terminal_close(&vm->terminal);
@@ -724,7 +725,7 @@ void vm_run(struct plan *plan, const struct vm_options *options, struct vm_resul
 {
 	static int (*const steps[])(struct vm *vm) = {
 		setup_signals, setup_timers, setup_kvm, setup_memory, setup_ports, setup_virtio, setup_boot, setup_vcpus, setup_streams,
-		vm_control_init,
+		vm_control_init, vm_view_init,
 	};
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int r;

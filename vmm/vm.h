@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "vmm/plan.h"
+#include "vmm/view_start.h"
 
 enum vm_end {
 	VM_END_NONE,
@@ -47,7 +48,9 @@ struct vm_options {
 	int stats_fd; /* there; 0: on standard error */
 	bool paused; /* made, and not running until somebody says resume */
 	const char *config_path; /* for `list`: where the configuration is from */
-	int control_fd, console_fd; /* listening sockets, which stay the caller's; 0: none */
+	int control_fd, console_fd, viewer_fd; /* listening sockets, which stay the caller's; 0: none */
+	const char *viewer_path; /* where the last one is, for `view` */
+	struct view_window *window; /* that was started; what is gone of it is cleared. NULL: none */
 	const char *screen_png, *screen_diff_png; /* where a last picture goes of a VM that fails; NULL: nowhere */
 	const char *console_log, *serial_log; /* kept for every VM; NULL: none */
 	void (*on_started)(void *ctx); /* the vCPUs run. Main thread. NULL: nobody waits */

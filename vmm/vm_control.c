@@ -216,6 +216,7 @@ static bool answer_stats(struct vm *vm)
 			if (vm->gpu) {
 				json_object_set_new(stats, "gpu", vm_gpu_stats(vm));
 			}
+			json_object_set_new(stats, "viewers", vm_view_stats(vm));
 			answer_wait(&vm->ctl.wait[i], stats);
 		}
 	}
@@ -332,10 +333,12 @@ static void do_status(const struct verb_call *c)
 	const struct vm *vm = c->vm;
 
 	if (takes_nothing(c)) {
-		control_ok(c->conn, json_pack("{s:s, s:i, s:s, s:I, s:i, s:I, s:o, s:i, s:o}", "name", vm->cfg->machine.name, "pid", getpid(), "state",
+		control_ok(c->conn, json_pack("{s:s, s:i, s:s, s:I, s:i, s:I, s:o, s:i, s:o, s:s, s:i, s:o}", "name", vm->cfg->machine.name, "pid", getpid(), "state",
 			state_name(vm), "uptime_ms", (json_int_t)((clock_now_ns() - vm->ctl.started_ns) / (uint64_t)CLOCK_NS_PER_MS), "cpus",
 			(int)vm->cfg->machine.cpus, "memory", (json_int_t)vm->cfg->machine.memory, "config", json_text(vm->options->config_path, CONTROL_ANSWER_MAX / 4), "escape",
-			(int)vm->cfg->console.escape, "input", vm_input_list(vm)));
+			(int)vm->cfg->console.escape, "input", vm_input_list(vm), "display",
+			!vm->gpu ? "off" : vm->cfg->display.type == DISPLAY_SDL ? "sdl" : "none", "viewers", (int)viewers_count(&vm->view.viewers), "viewer_socket",
+			json_text(vm->options->viewer_path ? vm->options->viewer_path : "", 256)));
 	}
 }
 

@@ -412,6 +412,8 @@ json_t *vm_gpu_stats(const struct vm *vm)
 	json_object_set_new(o, "frames", json_integer(now(&gpu->display.counters.flushes)));
 	json_object_set_new(o, "taken", json_integer(now(&gpu->display.counters.taken)));
 	json_object_set_new(o, "replaced", json_integer(now(&gpu->display.counters.replaced)));
+	json_object_set_new(o, "held", json_integer(now(&gpu->display.counters.held)));
+	json_object_set_new(o, "late", json_integer(now(&gpu->display.counters.late)));
 	json_object_set_new(o, "resources", json_integer((json_int_t)__atomic_load_n(&gpu->dev.resources.n, __ATOMIC_RELAXED)));
 	json_object_set_new(o, "memory", json_integer(now(&gpu->display.budget.used)));
 	json_object_set_new(o, "memory_peak", json_integer(now(&gpu->display.budget.peak)));

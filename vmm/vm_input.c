@@ -20,6 +20,7 @@ static void on_light(void *ctx, unsigned code, bool on)
 	if (in->vm->ctl.control.loop) {
 		control_event(&in->vm->ctl.control, "leds", json_pack("{s:s, s:i, s:b}", "device", in->name, "code", (int)code, "on", (int)on));
 	}
+	vm_view_input_changed(in->vm);
 }
 
 static void on_drained(void *ctx)
@@ -37,6 +38,7 @@ static void on_running(void *ctx, bool is_running)
 	if (in->evdev.in) {
 		evdev_running(&in->evdev);
 	}
+	vm_view_input_changed(in->vm);
 }
 
 static const struct input_source_ops source_ops = {.light = on_light, .running = on_running, .drained = on_drained};
@@ -192,6 +194,14 @@ int vm_input_events(struct vm_input *in, unsigned conn, const json_t *events, ch
 	return r;
 }
 
+void vm_input_frame(struct vm_input *in, unsigned holder, const struct input_ev *ev, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		remember(in, holder, &ev[i]);
+	}
+	input_send(&in->dev, ev, n);
+}
+
 static void release(struct vm_input *in, unsigned conn)
 {
 	struct input_state state = in->dev.now;
@@ -210,10 +220,10 @@ static void release(struct vm_input *in, unsigned conn)
 	input_sync(&in->dev, &state);
 }
 
-void vm_input_gone(struct vm *vm, unsigned conn)
+void vm_input_gone(struct vm *vm, unsigned holder)
 {
 	for (unsigned i = 0; i < vm->ninputs; i++) {
-		release(&vm->input[i], conn);
+		release(&vm->input[i], holder);
 	}
 }
 

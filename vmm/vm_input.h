@@ -14,8 +14,12 @@
 #include "devices/input.h"
 #include "vmm/config.h"
 #include "vmm/control.h"
+#include "vmm/viewers.h"
 
 struct vm;
+
+/* Who may hold keys: connections of the control socket, then viewers. */
+#define VM_INPUT_HOLDERS (CONTROL_CONNS_MAX + VIEWERS_MAX)
 
 struct vm_input {
 	struct input dev;
@@ -25,8 +29,8 @@ struct vm_input {
 	const char *name;
 	unsigned place; /* on the virtio bus, of a device of the host that is not there yet: dev and evdev are zeroed memory until it comes */
 	bool is_expected; /* place counts */
-	uint8_t held[CONTROL_CONNS_MAX][KEY_CNT / 8]; /* pressed by a connection, and not released since */
-	bool touched[CONTROL_CONNS_MAX]; /* it moved fingers */
+	uint8_t held[VM_INPUT_HOLDERS][KEY_CNT / 8]; /* pressed by a connection, and not released since */
+	bool touched[VM_INPUT_HOLDERS]; /* it moved fingers */
 };
 
 /* Return: 0 or -errno (logged). */
@@ -48,8 +52,11 @@ struct vm_input *vm_input_find(struct vm *vm, const char *name);
  */
 int vm_input_events(struct vm_input *in, unsigned conn, const json_t *events, char *err, size_t err_len);
 
-/* The connection has ended. */
-void vm_input_gone(struct vm *vm, unsigned conn);
+/* The same for a frame of @n events, ready for input_send. @holder: below VM_INPUT_HOLDERS. */
+void vm_input_frame(struct vm_input *in, unsigned holder, const struct input_ev *ev, unsigned n);
+
+/* The connection has ended: what it holds comes up. */
+void vm_input_gone(struct vm *vm, unsigned holder);
 
 /* What there is: [{"name": "keyboard0", "type": "keyboard", "driver": true, "layout": "us", "leds": [1]}, ...]; the caller owns it. */
 json_t *vm_input_list(const struct vm *vm);

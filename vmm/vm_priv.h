@@ -32,6 +32,7 @@
 #include "vmm/vm_gpu.h"
 #include "vmm/vm_input.h"
 #include "vmm/vm_screen.h"
+#include "vmm/vm_view.h"
 #include "vmm/x86_ports.h"
 #include "vmm/x86_vcpu.h"
 
@@ -100,6 +101,7 @@ struct vm {
 	unsigned ninputs; /* made */
 	struct loop_source evdev_watch; /* fn NULL: no device of the host has been absent yet */
 	struct vm_screen screen;
+	struct vm_view view;
 	struct vm_control ctl;
 	struct loop_post panicked; /* the end waits a little: the display may still be drawing what happened */
 	struct loop_timer after_panic;
@@ -111,6 +113,7 @@ struct vm {
 
 /* Ends the VM; the first reason counts. Thread: any. */
 void vm_end(struct vm *vm, enum vm_end end, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void vm_press_power_button(struct vm *vm);
 /* The power button, and machine.stop_grace until it is over. A paused guest goes on, to hear it. */
 void vm_stop_gently(struct vm *vm, int signo, uint64_t grace_ns);
 

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a viewer's window does, without the window: which keys and buttons are down, whether the pointer is absolute or captured, who holds the keyboard, how large the guest is to be,
+ * when the next frame is taken, what the title says. The window (view_sdl.c) reports what a person does and asks how things are to be.
+ *
+ * The keys of the viewer itself are chords of Ctrl and the left Alt with one more (view_state.c has the table; tinyvmm-view(1) explains it). The guest sees Ctrl and Alt, not the third.
+ *
+ * Places and sizes are pixels of the window's picture, unless something else is said. Times are clock_now_ns().
+ *
+ * Thread: one, the connection's.
+ */
+#ifndef DISPLAY_VIEW_STATE_H
+#define DISPLAY_VIEW_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "display/view_conn.h"
+#include "display/view_keys.h"
+
+#define VIEW_SETTLE_NS 150000000ull /* a window that has kept its size for that long has it */
+#define VIEW_ANSWER_NS 5000000000ull /* a guest that takes another size within this time does so because it was asked to */
+#define VIEW_REFRESH_MHZ 60000u /* of a display that does not say */
+
+enum view_scale {
+	VIEW_FOLLOW, /* the guest follows the window; a guest that does not is scaled */
+	VIEW_FIXED, /* the window has the guest's size; where it cannot, the picture is scaled */
+	VIEW_SCALE, /* the picture is scaled to the window, the guest keeps its size */
+};
+
+/* How the pointer reaches the guest. */
+enum view_pointer {
+	VIEW_POINTER_NONE, /* no device for it, or another viewer controls */
+	VIEW_POINTER_ABSOLUTE,
+	VIEW_POINTER_RELATIVE, /* a click captures it */
+};
+
+/* What is left for the window to do after a key. */
+enum view_do {
+	VIEW_DO_NOTHING,
+	VIEW_DO_FULLSCREEN, /* in or out */
+};
+
+struct view_place {
+	int32_t x, y, w, h;
+};
+
+struct view_window {
+	uint32_t width, height; /* of the window; 0: there is none */
+	uint32_t mode_width, mode_height; /* of the guest, as it was last looked at */
+	uint64_t settles_ns; /* the size will be asked for then; 0: it is not new */
+	uint64_t asked_ns; /* when it last was; 0: the guest has answered */
+	uint32_t asked_width, asked_height, asked_refresh_mhz;
+	uint32_t refresh_mhz; /* of the display it is on */
+	uint32_t dpi; /* of that; 0: not known */
+	uint64_t take_ns; /* the next frame is not taken before */
+};
+
+struct view {
+	struct view_conn *conn;
+	enum view_scale scale;
+	bool observes; /* --observe */
+	char name[VIEWER_NAME_LEN]; /* of the VM, until it says it */
+
+	struct view_window at[VIEW_SCANOUTS_MAX];
+
+	bool focused;
+	bool controlled; /* as it was last looked at */
+	bool grabbed; /* the keyboard */
+	bool captured; /* the pointer */
+	bool swapped; /* the other pointer than what the guest has */
+
+	uint8_t down[VIEW_KEYS_MAX]; /* by scancode: VIEW_KEY_* */
+	uint8_t held[0x300 / 8]; /* keys the guest has down, by KEY_* */
+	uint8_t buttons; /* the guest has down, by 1 << (code - BTN_LEFT) */
+	enum view_pointer buttons_of; /* where they went */
+	bool ctrl_left, ctrl_right, alt_left;
+
+	bool has_place; /* a place of the pointer that was not sent yet */
+	uint32_t place_x, place_y, place_scanout;
+	int32_t move_x, move_y; /* a movement that was not */
+	float wheel_x, wheel_y; /* 1/120 of a notch, less than one */
+
+	uint32_t locks; /* of the host: 1 << LED_* */
+	bool must_lock; /* and the guest's are to be made like them */
+	uint32_t lock_tried, lock_tried_leds; /* what was pressed for it, and the guest's lights before */
+	uint32_t lock_deaf; /* what the guest does not say the light of */
+	uint32_t lights; /* the guest's, as they were last looked at */
+};
+
+void view_init(struct view *v, struct view_conn *conn, enum view_scale scale, bool observes, const char *name);
+
+/* After view_conn_read, and after a new connection. */
+void view_news(struct view *v, uint64_t now);
+/* There is another connection: nothing is down any more, nothing was asked for. */
+void view_reconnected(struct view *v);
+
+/*
+ * What a person does.
+ */
+
+/* @scancode: SDL's; without repetitions. Return: what is left to do. */
+enum view_do view_press(struct view *v, unsigned scancode, bool down);
+/* @x, @y: where the pointer is, @dx, @dy: how far it has moved. It is sent by view_tick. */
+void view_motion(struct view *v, unsigned scanout, int32_t x, int32_t y, int32_t dx, int32_t dy);
+/* @button: BTN_LEFT to BTN_TASK. */
+void view_button(struct view *v, unsigned scanout, unsigned button, bool down);
+/* In notches: to the right and away from the person. */
+void view_wheel(struct view *v, unsigned scanout, float x, float y);
+/* @locks: the host's lights, 1 << LED_NUML and so on. */
+void view_focus(struct view *v, bool has, uint32_t locks);
+/* Window @scanout has this size now; 0, 0: there is none any more. */
+void view_resized(struct view *v, unsigned scanout, uint32_t width, uint32_t height, uint64_t now);
+/* What display it is on. 0: not known. */
+void view_on_display(struct view *v, unsigned scanout, uint32_t refresh_mhz, uint32_t dpi);
+
+/* Sends what is due: movements, sizes that have settled. */
+void view_tick(struct view *v, uint64_t now);
+/* Return: when view_tick or view_may_take has something to do again; UINT64_MAX: when something happens. */
+uint64_t view_deadline(const struct view *v);
+
+/*
+ * Frames.
+ */
+
+/* Whether there is one, and it is time for it: no sooner than the display shows the next picture. */
+bool view_may_take(const struct view *v, unsigned scanout, uint64_t now);
+/* All of it that is wanted was read: releases it. */
+void view_taken(struct view *v, unsigned scanout, uint64_t now);
+/* The swap of that frame has returned. */
+void view_presented(struct view *v, unsigned scanout, uint64_t frame, uint64_t now);
+
+/*
+ * How things are to be.
+ */
+
+/* Where in the window the guest's picture is: as large as fits, with its aspect ratio, in the middle. */
+struct view_place view_place(const struct view *v, unsigned scanout);
+/* Whether the window is to get another size, because the guest has one: then which. Once for each. */
+bool view_wants_size(struct view *v, unsigned scanout, uint32_t *width, uint32_t *height, uint64_t now);
+enum view_pointer view_pointer(const struct view *v);
+/* Whether the guest's pointer is the host's, with its shape; otherwise it is drawn into the picture. */
+bool view_pointer_is_host(const struct view *v);
+/* ASCII, apart from the VM's name: old window managers take no more. */
+void view_title(const struct view *v, unsigned scanout, char *out, size_t len);
+
+#endif

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: MIT */
+#include "display/viewer_out.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "vmm/clock.h"
+
+#define OUTPUT_MIN 64 /* pixels, as gpu.size */
+#define REFRESH_MAX 360
+
+static void pump(struct viewer_out *v);
+
+/*
+ * Counting.
+ */
+
+static void count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+static void sample(struct viewer_out_samples *s, uint64_t from_ns, uint64_t to_ns)
+{
+	uint64_t us = to_ns > from_ns ? (to_ns - from_ns) / 1000 : 0;
+
+	__atomic_store_n(&s->us[s->n % VIEWER_OUT_SAMPLES], us < UINT32_MAX ? (uint32_t)us : UINT32_MAX, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->n, s->n + 1, __ATOMIC_RELEASE);
+}
+
+static int compare_us(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+bool viewer_out_percentiles(const struct viewer_out_samples *s, uint32_t us[3])
+{
+	static const unsigned percent[3] = {50, 90, 99};
+	uint32_t sorted[VIEWER_OUT_SAMPLES];
+	uint64_t all = __atomic_load_n(&s->n, __ATOMIC_ACQUIRE);
+	size_t n = all < VIEWER_OUT_SAMPLES ? (size_t)all : VIEWER_OUT_SAMPLES;
+
+	for (size_t i = 0; i < n; i++) {
+		sorted[i] = __atomic_load_n(&s->us[i], __ATOMIC_RELAXED);
+	}
+	qsort(sorted, n, sizeof(sorted[0]), compare_us);
+	for (size_t i = 0; n > 0 && i < 3; i++) {
+		us[i] = sorted[(n - 1) * percent[i] / 100];
+	}
+	return n > 0;
+}
+
+/*
+ * The socket.
+ */
+
+static void lose(struct viewer_out *v, enum viewer_bye_reason reason, const char *text)
+{
+	if (v->is_lost) {
+		return;
+	}
+	v->is_lost = true;
+	loop_remove(&v->room);
+	loop_timer_stop(&v->patience);
+	v->ops->lost(v->ctx, reason, text);
+}
+
+static void on_room(struct loop_source *src, uint32_t events)
+{
+	struct viewer_out *v = (struct viewer_out *)((char *)src - offsetof(struct viewer_out, room));
+
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		lose(v, 0, "");
+		return;
+	}
+	pump(v);
+}
+
+static void on_patience(struct loop_timer *timer)
+{
+	struct viewer_out *v = (struct viewer_out *)((char *)timer - offsetof(struct viewer_out, patience));
+
+	lose(v, VIEWER_BYE_SLOW, "it does not read what it is sent");
+}
+
+static void await_room(struct viewer_out *v)
+{
+	if (v->room.loop) {
+		return;
+	}
+	v->room = (struct loop_source){.fd = v->fd, .events = EPOLLOUT, .fn = on_room};
+	if (loop_add(v->display->loop, &v->room) < 0) {
+		lose(v, 0, "");
+		return;
+	}
+	loop_timer_set(&v->patience, clock_now_ns() + VIEWER_OUT_PATIENCE_NS);
+}
+
+/* One message of two parts; @fd -1: none comes with it. Return: 0, -EAGAIN, or another -errno: then the viewer is lost. */
+static int send_parts(struct viewer_out *v, const void *head, size_t head_len, const void *rest, size_t rest_len, int fd)
+{
+	struct iovec iov[2] = {{(void *)(uintptr_t)head, head_len}, {(void *)(uintptr_t)rest, rest_len}};
+	union {
+		struct cmsghdr hdr;
+		char room[CMSG_SPACE(sizeof(int))];
+	} cmsg = {.room = {0}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = rest_len ? 2 : 1};
+
+	if (fd >= 0) {
+		cmsg.hdr = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+		memcpy(CMSG_DATA(&cmsg.hdr), &fd, sizeof(int));
+		msg.msg_control = &cmsg;
+		msg.msg_controllen = sizeof(cmsg.room);
+	}
+	if (sendmsg(v->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+		return 0;
+	}
+	if (errno == EAGAIN || errno == EINTR) {
+		return -EAGAIN;
+	}
+	/* ETOOMANYREFS: descriptors of ours that it has not taken yet. */
+	lose(v, errno == ETOOMANYREFS ? VIEWER_BYE_SLOW : 0, errno == ETOOMANYREFS ? "it does not take what it is sent" : "");
+	return -EPIPE;
+}
+
+static int send_message(struct viewer_out *v, const void *message, size_t len)
+{
+	return send_parts(v, message, len, NULL, 0, -1);
+}
+
+/*
+ * What is new.
+ */
+
+static int send_mode(struct viewer_out *v, unsigned i)
+{
+	const struct display_scanout *so = &v->display->scanout[i];
+	const struct display_output *o = &so->output;
+	struct viewer_out_scanout *at = &v->at[i];
+	struct viewer_mode m = {.hdr.type = VIEWER_MODE, .scanout = i, .width = so->buffer ? so->crop.w : o->width, .height = so->buffer ? so->crop.h : o->height,
+		.refresh_mhz = o->refresh_hz * 1000, .width_mm = o->width_mm ? o->width_mm : o->width * 254 / 960,
+		.height_mm = o->height_mm ? o->height_mm : o->height * 254 / 960};
+	int r;
+
+	m.flags = (o->enabled ? VIEWER_MODE_PLUGGED : 0) | (so->buffer ? VIEWER_MODE_SHOWS : 0);
+	r = send_message(v, &m, sizeof(m));
+	if (r == 0) {
+		at->is_mode_new = false;
+		at->mode_width = m.width;
+		at->mode_height = m.height;
+		__atomic_store_n(&at->shown, m.flags ? (uint64_t)m.width << 32 | m.height : 0, __ATOMIC_RELAXED);
+	}
+	return r;
+}
+
+static int send_cursor(struct viewer_out *v, unsigned i)
+{
+	const struct display_cursor *c = &v->display->scanout[i].cursor;
+	const struct viewer_cursor_image image = {.hdr.type = VIEWER_CURSOR_IMAGE, .scanout = i, .width = DISPLAY_CURSOR_SIZE, .height = DISPLAY_CURSOR_SIZE,
+		.hot_x = c->hot_x, .hot_y = c->hot_y};
+	const struct viewer_cursor cursor = {.hdr.type = VIEWER_CURSOR, .scanout = i, .visible = c->visible, .x = c->x, .y = c->y};
+	struct viewer_out_scanout *at = &v->at[i];
+	int r = 0;
+
+	if (at->is_image_new && c->visible) {
+		r = send_parts(v, &image, sizeof(image), c->image, sizeof(c->image), -1);
+		at->is_image_new = r < 0;
+	}
+	if (r == 0) {
+		r = send_message(v, &cursor, sizeof(cursor));
+		at->is_cursor_new = r < 0;
+	}
+	return r;
+}
+
+static int send_gone(struct viewer_out *v)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < VIEWER_OUT_BUFFERS; i++) {
+		struct viewer_out_buffer *b = &v->buffer[i];
+		const struct viewer_buffer_gone m = {.hdr.type = VIEWER_BUFFER_GONE, .id = b->id};
+
+		if (b->is_gone) {
+			r = send_message(v, &m, sizeof(m));
+			if (r == 0) {
+				*b = (struct viewer_out_buffer){.id = 0};
+			}
+		}
+	}
+	return r;
+}
+
+/*
+ * Buffers.
+ */
+
+static bool is_opaque(uint32_t fourcc)
+{
+	return fourcc == DISPLAY_XRGB8888 || fourcc == DISPLAY_XBGR8888 || fourcc == DISPLAY_RGBX8888 || fourcc == DISPLAY_BGRX8888;
+}
+
+static bool is_with_viewer(const struct viewer_out *v, uint64_t buffer)
+{
+	for (unsigned i = 0; i < v->display->nscanouts; i++) {
+		if (v->at[i].state != VIEWER_OUT_NONE && v->at[i].frame.buffer->id == buffer) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The place of @buffer, or one it can have: of those that no frame is in the one that was used longest ago. There are more of them than scanouts. */
+static struct viewer_out_buffer *place_of(struct viewer_out *v, uint64_t buffer)
+{
+	struct viewer_out_buffer *found = NULL;
+
+	for (unsigned i = 0; i < VIEWER_OUT_BUFFERS; i++) {
+		struct viewer_out_buffer *b = &v->buffer[i];
+
+		if (b->id && b->buffer == buffer && !b->is_gone) {
+			return b;
+		}
+		if ((!b->id || !is_with_viewer(v, b->buffer)) && (!found || (found->id && (!b->id || b->used < found->used)))) {
+			found = b;
+		}
+	}
+	return found;
+}
+
+/* Return: 0 with the number the viewer knows @buffer by, or -errno as send_parts. */
+static int announce(struct viewer_out *v, const struct display_buffer *buffer, uint64_t *id)
+{
+	struct viewer_out_buffer *b = place_of(v, buffer->id);
+	const struct display_picture *p = &buffer->picture;
+	struct viewer_buffer m = {.hdr.type = VIEWER_BUFFER, .len = p->len, .kind = VIEWER_MEMFD, .flags = is_opaque(p->fourcc) ? VIEWER_BUFFER_OPAQUE : 0,
+		.fourcc = p->fourcc, .width = p->width, .height = p->height, .nplanes = 1, .offset = {(uint32_t)p->offset}, .stride = {p->stride}};
+	int r = 0;
+
+	assert(b);
+	if (b->id && b->buffer != buffer->id) {
+		b->is_gone = true;
+		r = send_gone(v);
+	}
+	if (r == 0 && !b->id) {
+		m.id = v->last_id + 1;
+		r = send_parts(v, &m, sizeof(m), NULL, 0, p->fd);
+		if (r == 0) {
+			*b = (struct viewer_out_buffer){.id = ++v->last_id, .buffer = buffer->id};
+			count(&v->counters.buffers, 1);
+		}
+	}
+	if (r == 0) {
+		b->used = ++v->uses;
+		*id = b->id;
+	}
+	return r;
+}
+
+/*
+ * Frames.
+ */
+
+/* The last event the guest had got before. */
+static uint64_t take_input(struct viewer_out *v, uint64_t flushed_ns)
+{
+	uint64_t given = __atomic_load_n(&v->given_ns, __ATOMIC_ACQUIRE), ns;
+
+	if (given == 0 || given > flushed_ns) {
+		return 0;
+	}
+	ns = __atomic_load_n(&v->input_ns, __ATOMIC_RELAXED);
+	/* One that came meanwhile is the next frame's. */
+	return __atomic_compare_exchange_n(&v->given_ns, &given, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED) ? ns : 0;
+}
+
+static void put_frame(struct viewer_frame *m, const struct display_frame *f, unsigned scanout, uint64_t id)
+{
+	*m = (struct viewer_frame){.hdr.type = VIEWER_FRAME, .buffer = id, .number = f->number, .flushed_ns = f->flushed_ns, .scanout = scanout,
+		.crop = {f->crop.x, f->crop.y, f->crop.w, f->crop.h}, .nrects = f->damage.n};
+	for (unsigned i = 0; i < f->damage.n; i++) {
+		m->rect[i] = (struct viewer_rect){f->damage.rect[i].x, f->damage.rect[i].y, f->damage.rect[i].w, f->damage.rect[i].h};
+	}
+	if (f->damage.n == 0) {
+		m->nrects = 1;
+		m->rect[0] = (struct viewer_rect){0, 0, f->crop.w, f->crop.h};
+	}
+}
+
+static int send_frame(struct viewer_out *v, unsigned i)
+{
+	struct viewer_out_scanout *at = &v->at[i];
+	struct viewer_frame m;
+	uint64_t id = 0;
+	int r;
+
+	if (at->frame.crop.w != at->mode_width || at->frame.crop.h != at->mode_height) {
+		r = send_mode(v, i);
+		if (r < 0) {
+			return r;
+		}
+	}
+	r = announce(v, at->frame.buffer, &id);
+	if (r < 0) {
+		return r;
+	}
+	put_frame(&m, &at->frame, i, id);
+	m.input_ns = take_input(v, m.flushed_ns);
+	m.sent_ns = clock_now_ns();
+	r = send_message(v, &m, offsetof(struct viewer_frame, rect) + m.nrects * sizeof(m.rect[0]));
+	if (r < 0) {
+		return r;
+	}
+	if (m.input_ns) {
+		sample(&v->counters.input, m.input_ns, m.sent_ns);
+	}
+	count(&v->counters.sent, 1);
+	if (at->last && m.number > at->last + 1) {
+		count(&v->counters.replaced, m.number - at->last - 1);
+	}
+	at->last = m.number;
+	at->state = VIEWER_OUT_SENT;
+	return 0;
+}
+
+static int pump_scanout(struct viewer_out *v, unsigned i)
+{
+	struct viewer_out_scanout *at = &v->at[i];
+	int r = 0;
+
+	if (at->is_cursor_new) {
+		r = send_cursor(v, i);
+	}
+	if (r == 0 && at->state == VIEWER_OUT_NONE && display_take(v->display, &v->sink, i, &at->frame)) {
+		at->state = VIEWER_OUT_TAKEN;
+	}
+	return r == 0 && at->state == VIEWER_OUT_TAKEN ? send_frame(v, i) : r;
+}
+
+/* Sends what there is room for. */
+static void pump(struct viewer_out *v)
+{
+	int r;
+
+	if (v->is_lost || v->is_pumping) {
+		return;
+	}
+	v->is_pumping = true;
+	r = send_gone(v);
+	for (unsigned i = 0; r == 0 && i < v->display->nscanouts; i++) {
+		r = v->at[i].is_mode_new ? send_mode(v, i) : 0;
+	}
+	for (unsigned i = 0; r == 0 && i < v->display->nscanouts; i++) {
+		r = pump_scanout(v, i);
+	}
+	v->is_pumping = false;
+	if (r == -EAGAIN) {
+		await_room(v);
+	} else if (r == 0) {
+		loop_remove(&v->room);
+		loop_timer_stop(&v->patience);
+	}
+}
+
+static void on_mode(void *ctx, unsigned i)
+{
+	struct viewer_out *v = ctx;
+
+	v->at[i].is_mode_new = true;
+	pump(v);
+}
+
+static void on_frame(void *ctx, unsigned i)
+{
+	struct viewer_out *v = ctx;
+
+	if (v->at[i].state == VIEWER_OUT_NONE) {
+		pump(v);
+	}
+}
+
+static void on_cursor(void *ctx, unsigned i, bool image)
+{
+	struct viewer_out *v = ctx;
+
+	v->at[i].is_image_new |= image;
+	v->at[i].is_cursor_new = true;
+	pump(v);
+}
+
+static void on_gone(void *ctx, uint64_t buffer)
+{
+	struct viewer_out *v = ctx;
+
+	for (unsigned i = 0; i < VIEWER_OUT_BUFFERS; i++) {
+		if (v->buffer[i].id && v->buffer[i].buffer == buffer) {
+			v->buffer[i].is_gone = true;
+			pump(v);
+			return;
+		}
+	}
+}
+
+static const struct display_sink_ops sink_ops = {.mode = on_mode, .frame = on_frame, .cursor = on_cursor, .gone = on_gone};
+
+/*
+ * What the viewer says.
+ */
+
+static void drop_frame(struct viewer_out *v, unsigned i)
+{
+	struct display_buffer *buffer = v->at[i].frame.buffer;
+
+	v->at[i].state = VIEWER_OUT_NONE;
+	v->at[i].frame.buffer = NULL;
+	display_buffer_unref(buffer);
+}
+
+void viewer_out_release(struct viewer_out *v, unsigned i, uint64_t number)
+{
+	struct viewer_out_scanout *at = &v->at[i];
+
+	assert(i < v->display->nscanouts);
+	if (v->is_lost) {
+		return;
+	}
+	if (at->state != VIEWER_OUT_SENT || at->frame.number != number) {
+		lose(v, VIEWER_BYE_PROTOCOL, "release of a frame that is not with the viewer");
+		return;
+	}
+	sample(&v->counters.release, at->frame.flushed_ns, clock_now_ns());
+	count(&v->counters.released, 1);
+	drop_frame(v, i);
+	/* The next one first: whoever waits for this one may flush again at once. */
+	pump(v);
+	display_seen(v->display, &v->sink, i, number);
+}
+
+void viewer_out_presented(struct viewer_out *v, unsigned i, uint64_t number)
+{
+	assert(i < v->display->nscanouts);
+	if (number == 0 || number > v->at[i].last) {
+		lose(v, VIEWER_BYE_PROTOCOL, "presented a frame that was not sent");
+		return;
+	}
+	count(&v->counters.presented, 1);
+}
+
+static uint32_t clamp(uint32_t n, uint32_t min, uint32_t max)
+{
+	return n < min ? min : n > max ? max : n;
+}
+
+static void on_settled(struct loop_timer *timer)
+{
+	struct viewer_out *v = (struct viewer_out *)((char *)timer - offsetof(struct viewer_out, settle));
+
+	for (unsigned i = 0; i < v->display->nscanouts; i++) {
+		const struct viewer_output *want = &v->at[i].output;
+		struct display_output o = v->display->scanout[i].output;
+
+		if (!v->at[i].has_output) {
+			continue;
+		}
+		v->at[i].has_output = false;
+		o.enabled = want->plugged;
+		o.width = clamp(want->width, OUTPUT_MIN, DISPLAY_SIZE_MAX);
+		o.height = clamp(want->height, OUTPUT_MIN, DISPLAY_SIZE_MAX);
+		o.refresh_hz = want->refresh_mhz ? clamp((want->refresh_mhz + 500) / 1000, 1, REFRESH_MAX) : o.refresh_hz;
+		o.width_mm = want->width_mm;
+		o.height_mm = want->height_mm;
+		display_set_output(v->display, i, &o);
+	}
+}
+
+void viewer_out_output(struct viewer_out *v, const struct viewer_output *output)
+{
+	assert(output->scanout < v->display->nscanouts);
+	v->at[output->scanout].output = *output;
+	v->at[output->scanout].has_output = true;
+	loop_timer_set(&v->settle, clock_now_ns() + VIEWER_OUT_SETTLE_NS);
+}
+
+void viewer_out_input(struct viewer_out *v, uint64_t input_ns)
+{
+	__atomic_store_n(&v->input_ns, input_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->given_ns, clock_now_ns(), __ATOMIC_RELEASE);
+}
+
+/*
+ * Beginning and end.
+ */
+
+void viewer_out_init(struct viewer_out *v, struct display *display, int fd, const struct viewer_out_ops *ops, void *ctx)
+{
+	v->display = display;
+	v->fd = fd;
+	v->ops = ops;
+	v->ctx = ctx;
+	v->sink = (struct display_sink){.ops = &sink_ops, .ctx = v};
+	loop_timer_init(&v->patience, display->loop, on_patience);
+	loop_timer_init(&v->settle, display->loop, on_settled);
+	for (unsigned i = 0; i < display->nscanouts; i++) {
+		v->at[i].is_mode_new = v->at[i].is_image_new = v->at[i].is_cursor_new = true;
+	}
+	display_sink_add(display, &v->sink);
+	pump(v);
+}
+
+void viewer_out_finish(struct viewer_out *v)
+{
+	if (!v->display) {
+		return;
+	}
+	v->is_lost = true;
+	loop_remove(&v->room);
+	loop_timer_stop(&v->patience);
+	loop_timer_stop(&v->settle);
+	display_sink_remove(v->display, &v->sink);
+	for (unsigned i = 0; i < v->display->nscanouts; i++) {
+		if (v->at[i].state != VIEWER_OUT_NONE) {
+			drop_frame(v, i);
+		}
+	}
+	v->display = NULL;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One viewer that is shown a display's pictures: the sending half of the viewer protocol (viewer_proto.h, docs/display-protocol.md).
+ *
+ *   display -> [what is new] -> socket, as fast as it is read
+ *
+ * What waits for a slow reader is not messages but that something is new: a mode, a cursor, a frame of each scanout, a buffer that is gone. So nothing here grows, and what is
+ * sent is always how things are now. At most one frame of a scanout is with the viewer; the next one is taken when it releases that one, and what came in between was
+ * replaced. A viewer whose socket stays full for VIEWER_OUT_PATIENCE_NS is lost.
+ *
+ * The socket is borrowed: whoever has it reads it, and may send messages of its own.
+ *
+ * Thread: the display's loop, except where noted.
+ */
+#ifndef DISPLAY_VIEWER_OUT_H
+#define DISPLAY_VIEWER_OUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "display/display.h"
+#include "display/viewer_proto.h"
+#include "vmm/loop.h"
+
+#define VIEWER_OUT_BUFFERS 64 /* announced at a time; then the one that was used longest ago is taken back */
+#define VIEWER_OUT_PATIENCE_NS 5000000000u
+#define VIEWER_OUT_SETTLE_NS 150000000u /* a window that is dragged larger asks for many sizes; the guest hears of the last */
+#define VIEWER_OUT_SAMPLES 256
+
+struct viewer_out_ops {
+	/* Nothing more is sent. @reason: why, or 0 when the other side is gone. Once. */
+	void (*lost)(void *ctx, enum viewer_bye_reason reason, const char *text);
+};
+
+/* The last VIEWER_OUT_SAMPLES of something, in microseconds. Written by one thread; may be read by any (atomic). */
+struct viewer_out_samples {
+	uint32_t us[VIEWER_OUT_SAMPLES];
+	uint64_t n; /* all there were */
+};
+
+/* Written by the display's loop; may be read by any thread (atomic). */
+struct viewer_out_counters {
+	uint64_t sent, released, presented, replaced; /* frames */
+	uint64_t buffers; /* announced */
+	struct viewer_out_samples release; /* from the flush to the viewer's release */
+	struct viewer_out_samples input; /* from an input event, by the viewer's time in it, to the sending of the next frame */
+};
+
+struct viewer_out_scanout {
+	bool is_mode_new, is_image_new, is_cursor_new;
+	enum { VIEWER_OUT_NONE, VIEWER_OUT_TAKEN, VIEWER_OUT_SENT } state; /* of frame: nothing, still to be sent, with the viewer */
+	struct display_frame frame;
+	uint64_t last; /* number of the last frame that was sent */
+	uint32_t mode_width, mode_height; /* as the viewer was told */
+	uint64_t shown; /* width << 32 | height, as it was told, 0 while unplugged; may be read by any thread (atomic) */
+	bool has_output;
+	struct viewer_output output; /* what it asked for last */
+};
+
+struct viewer_out_buffer {
+	uint64_t id; /* as the viewer was told; 0: the place is free */
+	uint64_t buffer; /* the display's number */
+	uint64_t used;
+	bool is_gone; /* and it is to be told */
+};
+
+/* Embedded in its owner. */
+struct viewer_out {
+	struct display *display; /* NULL: not there */
+	int fd;
+	const struct viewer_out_ops *ops;
+	void *ctx;
+	struct display_sink sink;
+	struct loop_source room; /* added while the socket is full */
+	struct loop_timer patience, settle;
+	bool is_lost, is_pumping;
+	uint64_t last_id, uses;
+	struct viewer_out_scanout at[DISPLAY_SCANOUTS_MAX];
+	struct viewer_out_buffer buffer[VIEWER_OUT_BUFFERS];
+	uint64_t input_ns, given_ns; /* of the last event, atomic */
+	struct viewer_out_counters counters;
+};
+
+/* Begins: modes, cursors and frames leave at once. The hello has been sent. @v: zeroed memory. @fd: borrowed. */
+void viewer_out_init(struct viewer_out *v, struct display *display, int fd, const struct viewer_out_ops *ops, void *ctx);
+void viewer_out_finish(struct viewer_out *v); /* accepts zeroed memory */
+
+/* Messages from the viewer, which viewer_in_parse has found possible. One that is not here makes it lost. */
+void viewer_out_release(struct viewer_out *v, unsigned scanout, uint64_t number);
+void viewer_out_presented(struct viewer_out *v, unsigned scanout, uint64_t number);
+void viewer_out_output(struct viewer_out *v, const struct viewer_output *output);
+
+/* The guest's devices have been given an event that the viewer sent at @input_ns. Thread: any. */
+void viewer_out_input(struct viewer_out *v, uint64_t input_ns);
+
+/* 50th, 90th, 99th of a hundred. Return: false when there are none. Thread: any. */
+bool viewer_out_percentiles(const struct viewer_out_samples *s, uint32_t us[3]);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/view_start.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vmm/log.h"
+#include "vmm/result.h"
+
+#define PROGRAM "tinyvmm-view"
+#define WINDOW_FD 3
+
+extern char **environ;
+
+bool view_start_has_display(void)
+{
+	const char *x = getenv("DISPLAY"), *wayland = getenv("WAYLAND_DISPLAY");
+
+	return (x && x[0]) || (wayland && wayland[0]);
+}
+
+/* Beside this program, or as the shell would find it. */
+static const char *find_program(char *buf, size_t len)
+{
+	ssize_t n = readlink("/proc/self/exe", buf, len - 1);
+	char *slash;
+
+	if (n > 0) {
+		buf[n] = '\0';
+		slash = strrchr(buf, '/');
+		if (slash && (size_t)(slash + 1 - buf) + sizeof(PROGRAM) <= len) {
+			strcpy(slash + 1, PROGRAM);
+			if (access(buf, X_OK) == 0) {
+				return buf;
+			}
+		}
+	}
+	return PROGRAM;
+}
+
+static void say_missing(int err)
+{
+	if (err == ENOENT) {
+		log_msg(LOG_ERR, PROGRAM " is not installed: package tinyvmm-gui, or make view in the source tree");
+	} else {
+		log_errno(LOG_ERR, err, PROGRAM);
+	}
+}
+
+/* What the program begins with: no signal blocked or ignored, no descriptor but @fd, as WINDOW_FD. Return: 0 or an errno. */
+static int spawn(pid_t *pid, char *const *argv, int fd)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	char path[PATH_MAX];
+	sigset_t none, all;
+	int r;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &all);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	r = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", 0, 0);
+	r = r ? r : posix_spawn_file_actions_adddup2(&actions, 2, 1);
+	r = r ? r : posix_spawn_file_actions_adddup2(&actions, fd, WINDOW_FD);
+	r = r ? r : posix_spawn_file_actions_addclosefrom_np(&actions, WINDOW_FD + 1);
+	r = r ? r : posix_spawnp(pid, find_program(path, sizeof(path)), &actions, &attr, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	posix_spawnattr_destroy(&attr);
+	return r;
+}
+
+int view_start_window(struct view_window *w, const char *name)
+{
+	char fd_text[16];
+	char *const argv[] = {(char[]){PROGRAM}, (char[]){"--fd"}, fd_text, (char[]){"--name"}, (char *)(uintptr_t)name, NULL};
+	int sv[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0) {
+		r = errno;
+		log_errno(LOG_ERR, r, "socketpair");
+		return -r;
+	}
+	snprintf(fd_text, sizeof(fd_text), "%d", WINDOW_FD);
+	r = spawn(&w->pid, argv, sv[1]);
+	close(sv[1]);
+	if (r != 0) {
+		close(sv[0]);
+		w->pid = 0;
+		say_missing(r);
+		return -r;
+	}
+	w->fd = sv[0];
+	return 0;
+}
+
+int view_start_attach(const char *path, const char *name, bool observe)
+{
+	const char *const argv[] = {PROGRAM, "--socket", path, "--name", name, observe ? "--observe" : NULL, NULL};
+	char program[PATH_MAX];
+	pid_t parent = getpid(), pid;
+	int status = 0;
+
+	pid = fork();
+	if (pid < 0) {
+		log_errno(LOG_ERR, errno, "fork");
+		return EXIT_FAILED;
+	}
+	if (pid == 0) {
+		/* A window whose tinyvmm was killed goes too. */
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		if (getppid() == parent) {
+			execvp(find_program(program, sizeof(program)), (char *const *)(uintptr_t)argv);
+			say_missing(errno);
+		}
+		raise(SIGKILL);
+	}
+	/* Ctrl-C is for the viewer, which ends in its own way. */
+	signal(SIGINT, SIG_IGN);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+	}
+	if (WIFSIGNALED(status)) {
+		return WTERMSIG(status) == SIGKILL ? EXIT_HOST : 128 + WTERMSIG(status);
+	}
+	return WEXITSTATUS(status) == VIEW_START_CLOSED ? EXIT_OK : WEXITSTATUS(status);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Starting tinyvmm-view, the program that is the window: beside this one, or in PATH.
+ *
+ * Thread: the main thread.
+ */
+#ifndef VMM_VIEW_START_H
+#define VMM_VIEW_START_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define VIEW_START_CLOSED 5 /* its exit code when a person has closed the window */
+
+/* A window this process has started, and our end of the socketpair to it. */
+struct view_window {
+	pid_t pid; /* 0: none, or it is gone */
+	int fd; /* 0: none, or it was closed */
+};
+
+/* Whether there is a place for windows: a display of X11 or Wayland. */
+bool view_start_has_display(void);
+
+/* Return: 0 with the window of the VM @name, or -errno (logged). */
+int view_start_window(struct view_window *w, const char *name);
+
+/* A viewer for the VM @name, connected to @path, until it ends. Return: its exit code, EXIT_OK when the window was closed, or EXIT_HOST (said). */
+int view_start_attach(const char *path, const char *name, bool observe);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/vm_view.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vmm/json_text.h"
+#include "vmm/log.h"
+#include "vmm/result.h"
+#include "vmm/vm_priv.h"
+
+/*
+ * Input.
+ */
+
+/* Return: NULL when none is configured. */
+static struct vm_input *first_of(struct vm *vm, enum viewer_device device)
+{
+	static const enum input_kind kinds[] = {
+		[VIEWER_KEYBOARD] = INPUT_KEYBOARD, [VIEWER_MOUSE] = INPUT_MOUSE, [VIEWER_TABLET] = INPUT_TABLET, [VIEWER_TOUCH] = INPUT_MULTITOUCH};
+
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		if (vm->input[i].config->type == kinds[device]) {
+			return &vm->input[i];
+		}
+	}
+	return NULL;
+}
+
+static void on_input(void *ctx, const struct viewer_conn *c, enum viewer_device device, const struct input_ev *ev, unsigned n)
+{
+	struct vm_input *in = first_of(ctx, device);
+
+	if (in) {
+		vm_input_frame(in, CONTROL_CONNS_MAX + c->index, ev, n);
+	}
+}
+
+static void on_release(void *ctx, const struct viewer_conn *c)
+{
+	vm_input_gone(ctx, CONTROL_CONNS_MAX + c->index);
+}
+
+static void on_input_state(void *ctx, struct viewer_input_state *s)
+{
+	for (unsigned device = VIEWER_KEYBOARD; device <= VIEWER_TOUCH; device++) {
+		const struct vm_input *in = first_of(ctx, device);
+		uint32_t bit = 1u << (device - VIEWER_KEYBOARD);
+
+		s->has |= in ? bit : 0;
+		s->driven |= in && virtio_device_is_running(&in->dev.base) ? bit : 0;
+		if (in && device == VIEWER_KEYBOARD) {
+			s->leds = in->dev.lights[0] | (uint32_t)in->dev.lights[1] << 8;
+		}
+	}
+}
+
+void vm_view_input_changed(struct vm *vm)
+{
+	if (vm->view.viewers.loop) {
+		viewers_input_changed(&vm->view.viewers);
+	}
+}
+
+/*
+ * What a person does to the VM.
+ */
+
+static void on_action(void *ctx, enum viewer_action_kind action)
+{
+	struct vm *vm = ctx;
+
+	switch (action) {
+	case VIEWER_POWER_BUTTON:
+		vm_press_power_button(vm);
+		break;
+	case VIEWER_RESET:
+		control_event(&vm->ctl.control, "reset", NULL);
+		vm_end(vm, VM_END_RESET, 0, "%s", "");
+		break;
+	case VIEWER_STOP:
+		vm_end(vm, VM_END_STOPPED, 0, "%s", "");
+		break;
+	}
+}
+
+static void on_event(void *ctx, const struct viewer_conn *c, const char *what)
+{
+	struct vm *vm = ctx;
+
+	log_msg(LOG_INFO, "viewer %u (%s, process %d): %s", c->number, c->name, (int)c->pid, what);
+	if (vm->ctl.control.loop) {
+		control_event(&vm->ctl.control, "viewer", json_pack("{s:s, s:i, s:o, s:i, s:i}", "what", what, "viewer", (int)c->number, "name",
+			json_text(c->name, sizeof(c->name)), "pid", (int)c->pid, "viewers", (int)viewers_count(&vm->view.viewers)));
+	}
+}
+
+/*
+ * The window that was started.
+ */
+
+static void on_window_gone(struct vm *vm)
+{
+	if (vm->stop_signal) {
+		return;
+	}
+	if (vm->cfg->display.on_close == ON_CLOSE_STOP) {
+		log_msg(LOG_INFO, "the window is closed: power button (display.on_close)");
+		vm_stop_gently(vm, SIGTERM, vm->cfg->machine.stop_grace_ns);
+	} else {
+		log_msg(LOG_INFO, "the window is closed; the guest runs on: tinyvmm view %s", vm->cfg->machine.name);
+	}
+}
+
+static void on_window(struct loop_source *src, uint32_t events)
+{
+	struct vm *vm = (struct vm *)((char *)src - offsetof(struct vm, view.window));
+	struct view_window *w = vm->options->window;
+	int status = 0;
+
+	(void)events;
+	loop_remove(src);
+	close(src->fd);
+	src->fn = NULL;
+	waitpid(w->pid, &status, 0);
+	w->pid = 0;
+	if (WIFSIGNALED(status)) {
+		log_msg(LOG_WARN, "the window was killed: %s", strsignal(WTERMSIG(status)));
+	} else if (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != VIEW_START_CLOSED) {
+		log_msg(LOG_WARN, "the window ended with exit code %d", WEXITSTATUS(status));
+	}
+	on_window_gone(vm);
+}
+
+static void on_kept_gone(void *ctx)
+{
+	struct vm *vm = ctx;
+	struct view_window *w = vm->options->window;
+
+	if (!vm->view.viewers.is_stopping) {
+		close(w->fd);
+		w->fd = 0;
+	}
+}
+
+static int watch_window(struct vm *vm)
+{
+	struct view_window *w = vm->options->window;
+	int fd, r;
+
+	if (w->fd > 0) {
+		r = viewers_add(&vm->view.viewers, w->fd, w->pid);
+		if (r < 0) {
+			return r;
+		}
+	}
+	if (w->pid > 0) {
+		fd = pidfd_open(w->pid, 0);
+		if (fd < 0) {
+			r = -errno;
+			log_errno(LOG_ERR, r, "the window's process");
+			return r;
+		}
+		vm->view.window = (struct loop_source){.fd = fd, .events = EPOLLIN, .fn = on_window};
+		return loop_add(&vm->loop, &vm->view.window);
+	}
+	return 0;
+}
+
+/*
+ * Beginning and end.
+ */
+
+static const struct viewers_ops ops = {.input = on_input, .release = on_release, .action = on_action, .input_state = on_input_state, .event = on_event,
+	.kept_gone = on_kept_gone};
+
+int vm_view_init(struct vm *vm)
+{
+	struct viewers *vs = &vm->view.viewers;
+	int r = 0;
+
+	viewers_init(vs, &vm->loop, vm->gpu ? &vm->gpu->display : NULL, vm->cfg->machine.name, &ops, vm);
+	for (unsigned i = 0; i < vm->cfg->display.allow.n && vs->nallow < VIEWERS_ALLOW_MAX; i++) {
+		/* config.c has seen to it that it is uid:NUMBER. */
+		vs->allow[vs->nallow++] = (uid_t)strtoul(vm->cfg->display.allow.item[i] + 4, NULL, 10);
+	}
+	if (vm->options->viewer_fd > 0) {
+		r = viewers_listen(vs, vm->options->viewer_fd);
+	}
+	return r == 0 && vm->options->window ? watch_window(vm) : r;
+}
+
+void vm_view_stop(struct vm *vm)
+{
+	struct vm_view *view = &vm->view;
+
+	if (view->window.fn) {
+		loop_remove(&view->window);
+		close(view->window.fd);
+		view->window.fn = NULL;
+	}
+	viewers_stop(&view->viewers, result_wants_restart(vm->result, vm->cfg) ? VIEWER_BYE_RESTART : VIEWER_BYE_END);
+}
+
+/*
+ * Counters.
+ */
+
+static json_int_t now(const uint64_t *counter)
+{
+	return (json_int_t)__atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static json_t *percentiles(const struct viewer_out_samples *s)
+{
+	uint32_t us[3];
+
+	return viewer_out_percentiles(s, us) ? json_pack("[i, i, i]", (int)us[0], (int)us[1], (int)us[2]) : json_array();
+}
+
+static json_t *one_viewer(const struct vm *vm, const struct viewer_conn *c)
+{
+	const struct viewer_out_counters *n = &c->out.counters;
+	json_t *o = json_pack("{s:i, s:o, s:i, s:b, s:b}", "viewer", (int)c->number, "name", json_text(c->name, sizeof(c->name)), "pid", (int)c->pid, "controls",
+		(int)(vm->view.viewers.controller == c), "wants", (int)c->wants);
+
+	json_object_set_new(o, "sent", json_integer(now(&n->sent)));
+	json_object_set_new(o, "released", json_integer(now(&n->released)));
+	json_object_set_new(o, "presented", json_integer(now(&n->presented)));
+	json_object_set_new(o, "replaced", json_integer(now(&n->replaced)));
+	json_object_set_new(o, "buffers", json_integer(now(&n->buffers)));
+	json_object_set_new(o, "release_us", percentiles(&n->release));
+	json_object_set_new(o, "input_us", percentiles(&n->input));
+	return o;
+}
+
+json_t *vm_view_stats(const struct vm *vm)
+{
+	json_t *all = json_array();
+
+	for (unsigned i = 0; i < VIEWERS_MAX; i++) {
+		const struct viewer_conn *c = vm->view.viewers.conn[i];
+
+		if (c && c->state == VIEWER_ACTIVE) {
+			json_array_append_new(all, one_viewer(vm, c));
+		}
+	}
+	return all;
+}
