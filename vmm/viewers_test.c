@@ -451,17 +451,12 @@ static void test_viewers_have_one_who_controls(void **state)
 	hang_up(c);
 }
 
-struct frame {
-	struct viewer_input in;
-	struct viewer_event ev[4];
-};
-
 static void type(int fd, enum viewer_device device, unsigned scanout, unsigned n, const struct viewer_event *ev)
 {
-	struct frame f = {.in = {.hdr.type = VIEWER_INPUT, .time_ns = now_ns, .device = device, .scanout = scanout, .nevents = n}};
+	struct viewer_in_input m = {.hdr.type = VIEWER_INPUT, .time_ns = now_ns, .device = device, .scanout = scanout, .nevents = n};
 
-	memcpy(f.ev, ev, n * sizeof(*ev));
-	put(fd, &f, sizeof(f.in) + n * sizeof(*ev));
+	memcpy(m.event, ev, n * sizeof(*ev));
+	put(fd, &m, offsetof(struct viewer_in_input, event) + n * sizeof(*ev));
 }
 
 static void test_viewers_pass_input_on(void **state)
@@ -796,10 +791,10 @@ static void lie_place(int fd)
 
 static void lie_nevents(int fd)
 {
-	const struct viewer_input m = {.hdr.type = VIEWER_INPUT, .device = VIEWER_KEYBOARD, .nevents = UINT32_MAX / 8 + 2};
+	const struct viewer_in_input m = {.hdr.type = VIEWER_INPUT, .device = VIEWER_KEYBOARD, .nevents = UINT32_MAX / 8 + 2};
 
 	hello(fd);
-	put(fd, &m, sizeof(m));
+	put(fd, &m, offsetof(struct viewer_in_input, event));
 }
 
 static void lie_action(int fd)
