@@ -684,7 +684,7 @@ static void lie_short_header(int fd)
 
 static void lie_short_message(int fd)
 {
-	const struct viewer_release m = {.hdr.type = VIEWER_RELEASE};
+	const struct viewer_focus m = {.hdr.type = VIEWER_FOCUS};
 
 	hello(fd);
 	put(fd, &m, sizeof(m) - 1);
