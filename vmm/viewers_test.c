@@ -367,6 +367,8 @@ static void test_viewers_send_one_frame_at_a_time(void **state)
 	first = p.frame.number;
 	flush(0, 1, 1, 2, 2);
 	flush(0, 20, 20, 2, 2);
+	/* Something else to send is no reason either. */
+	display_move_cursor(&display, 0, 7, 7);
 	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
 	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = first, .scanout = 0);
 	assert_true(get(fd));
@@ -510,7 +512,7 @@ static void test_viewers_outputs_settle(void **state)
 	PUT(b, viewer_output, .hdr.type = VIEWER_OUTPUT, .scanout = 0, .plugged = 0, .width = 10, .height = 700);
 	pass(VIEWER_OUT_SETTLE_NS - 1);
 	serve();
-	assert_int_equal(display.scanout[1].output.width, W);
+	assert_int_equal(display.scanout[1].output.height, H);
 	pass(1);
 	serve();
 	assert_int_equal(display.scanout[1].output.width, 64);
@@ -685,7 +687,7 @@ static void lie_short_header(int fd)
 
 static void lie_short_message(int fd)
 {
-	const struct viewer_release m = {.hdr.type = VIEWER_RELEASE};
+	const struct viewer_focus m = {.hdr.type = VIEWER_FOCUS};
 
 	hello(fd);
 	put(fd, &m, sizeof(m) - 1);

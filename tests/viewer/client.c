@@ -4,6 +4,7 @@
  * has read it; on standard input it is told what to do:
  *
  *   key CODE 0|1    press, release      tablet X Y    0 to 65535      control 0|1    focus 0|1    output W H
+ *   idle 0|1        do not look at pictures: takes no time
  *   hold 0|1        keep the frames it gets, and release them     send HEX    any packet     quit
  */
 #include <fcntl.h>
@@ -27,7 +28,7 @@
 #define SCANOUTS 16
 
 static int sock;
-static bool holds;
+static bool holds, is_idle;
 static struct {
 	uint64_t id;
 	struct viewer_buffer b;
@@ -54,7 +55,7 @@ static uint32_t sum_of(const struct viewer_frame *f, const struct viewer_buffer 
 {
 	uint32_t crc = ~0u;
 
-	for (uint32_t y = 0; y < f->crop.h; y++) {
+	for (uint32_t y = 0; !is_idle && y < f->crop.h; y++) {
 		const uint8_t *p = map + b->offset[0] + (size_t)(f->crop.y + y) * b->stride[0] + 4ul * f->crop.x;
 
 		for (uint32_t x = 0; x < f->crop.w; x++, p += 4) {
@@ -229,6 +230,8 @@ static bool command(const char *line)
 		say(&(const struct viewer_focus){.hdr.type = VIEWER_FOCUS, .has = a}, sizeof(struct viewer_focus));
 	} else if (sscanf(line, "output %u %u", &a, &b) == 2) {
 		say(&(const struct viewer_output){.hdr.type = VIEWER_OUTPUT, .plugged = 1, .width = a, .height = b}, sizeof(struct viewer_output));
+	} else if (sscanf(line, "idle %u", &a) == 1) {
+		is_idle = a;
 	} else if (sscanf(line, "hold %u", &a) == 1) {
 		hold(a);
 	} else if (sscanf(line, "send %4095[0-9a-f]", hex) == 1) {
