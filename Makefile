@@ -135,7 +135,12 @@ GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest
 # Programs for tests of input devices, on the host and in the guest: they bring their own C library.
 EVDEV_SRC := $(sort $(wildcard tests/evdev/*.c))
 EVDEV_BIN := build/evdev/uinput build/evdev/evread
-tests: $(TEST_BIN) $(GUEST_BIN) $(EVDEV_BIN)
+# Another viewer than ours, for tests.
+VIEWER_CLIENT := build/viewer/client
+tests: $(TEST_BIN) $(GUEST_BIN) $(EVDEV_BIN) $(VIEWER_CLIENT)
+$(VIEWER_CLIENT): tests/viewer/client.c display/viewer_proto.h Makefile
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) -static -o $@ $<
 $(EVDEV_BIN): build/evdev/%: tests/evdev/%.c tests/evdev/caps.c tests/evdev/frames.c $(wildcard tests/evdev/*.h) Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) \

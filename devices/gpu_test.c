@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "tests/support/gpudrv.h"
+#include "vmm/clock.h"
 #include "vmm/log.h"
 
 static struct gpudrv v;
@@ -946,6 +947,177 @@ static void test_gpu_finish_accepts_zeroed_memory(void **state)
 #define T2(name) cmocka_unit_test_setup_teardown(name, setup_two, teardown)
 #define TB(name) cmocka_unit_test_setup_teardown(name, setup_blob, teardown)
 
+/*
+ * Flushes that wait to be seen.
+ */
+
+static const struct display_sink_ops blind = {.mode = NULL};
+static struct display_sink pacer;
+
+/* Somebody paces, and resource 1 is shown. */
+static void begin_pacing(void)
+{
+	make(1, GPU_FORMAT_B8G8R8X8, 64, 32);
+	OK(gpudrv_set_scanout(&v, 0, 1, rect(0, 0, 64, 32)));
+	pacer = (struct display_sink){.ops = &blind};
+	display_sink_add(&v.display, &pacer);
+	display_pace(&v.display, &pacer);
+}
+
+static void end_pacing(void)
+{
+	display_sink_remove(&v.display, &pacer);
+}
+
+static void seen(uint64_t number)
+{
+	display_seen(&v.display, &pacer, 0, number);
+	tdrv_serve(&v.d);
+}
+
+/* Leaves @type on the control queue. @fence 0: none. Return: the chain's head; its answer will be at *@at. */
+static uint32_t leave(uint32_t type, uint64_t fence, uint64_t *at)
+{
+	struct gpu_wire_flush m = {.hdr = {.type = le32_of(type), .flags = le32_of(fence ? GPU_FLAG_FENCE : 0), .fence_id = le64_of(fence)},
+		.r = {.x = le32_of(1), .width = le32_of(8), .height = le32_of(8)}, .resource_id = le32_of(1)}; /* others have the resource where x is */
+	uint64_t in = tdrv_alloc(&v.d, sizeof(m), 8);
+	uint32_t head;
+
+	*at = tdrv_alloc(&v.d, sizeof(struct gpu_wire_hdr), 8);
+	memcpy(tdrv_ptr(&v.d, in, sizeof(m)), &m, sizeof(m));
+	head = tdrv_add(&v.d, GPU_CONTROLQ, in, sizeof(m), *at, sizeof(struct gpu_wire_hdr));
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	return head;
+}
+
+/* The next answer is of chain @head, and OK. */
+static void want_answer(uint32_t head, uint64_t at, uint64_t fence)
+{
+	const struct gpu_wire_hdr *hdr = tdrv_ptr(&v.d, at, sizeof(*hdr));
+	uint32_t got, len;
+
+	assert_true(tdrv_used(&v.d, GPU_CONTROLQ, &got, &len));
+	assert_int_equal(got, head);
+	assert_int_equal(len, sizeof(*hdr));
+	assert_int_equal(le32_get(hdr->type), GPU_RESP_OK_NODATA);
+	assert_int_equal(le64_get(hdr->fence_id), fence);
+}
+
+static void want_no_answer(void)
+{
+	uint32_t got, len;
+
+	assert_false(tdrv_used(&v.d, GPU_CONTROLQ, &got, &len));
+}
+
+static void test_gpu_flush_waits_to_be_seen(void **state)
+{
+	uint32_t first, second;
+	uint64_t at, at2;
+
+	(void)state;
+	begin_pacing();
+	first = leave(GPU_CMD_RESOURCE_FLUSH, 0, &at);
+	want_no_answer();
+	/* Others go on. */
+	OK(gpudrv_transfer(&v, 1, rect(0, 0, 8, 8), 0));
+	second = leave(GPU_CMD_RESOURCE_FLUSH, 0, &at2);
+	seen(1);
+	want_answer(first, at, 0);
+	want_no_answer();
+	seen(2);
+	want_answer(second, at2, 0);
+	/* What is not shown is answered at once. */
+	make(2, GPU_FORMAT_B8G8R8X8, 64, 32);
+	OK(gpudrv_flush(&v, 2, rect(0, 0, 8, 8)));
+	display_pace(&v.display, NULL);
+	OK(gpudrv_flush(&v, 1, rect(0, 0, 4, 4)));
+	assert_int_equal(v.display.counters.held, 2);
+	end_pacing();
+}
+
+static void test_gpu_flush_waits_no_longer_than_that(void **state)
+{
+	uint32_t first;
+	uint64_t at;
+
+	(void)state;
+	clock_set_test_ns(1000000000);
+	begin_pacing();
+	first = leave(GPU_CMD_RESOURCE_FLUSH, 9, &at);
+	clock_set_test_ns(1000000000 + DISPLAY_HOLD_NS - 1);
+	tdrv_serve(&v.d);
+	want_no_answer();
+	clock_set_test_ns(1000000000 + DISPLAY_HOLD_NS);
+	tdrv_serve(&v.d);
+	want_answer(first, at, 9);
+	OK(gpudrv_flush(&v, 1, rect(0, 0, 8, 8)));
+	end_pacing();
+	clock_set_test_ns(0);
+}
+
+static void test_gpu_fence_overtakes_no_fence(void **state)
+{
+	uint32_t head[4];
+	uint64_t at[4];
+
+	(void)state;
+	begin_pacing();
+	head[0] = leave(GPU_CMD_RESOURCE_FLUSH, 10, &at[0]);
+	head[1] = leave(GPU_CMD_RESOURCE_FLUSH, 0, &at[1]);
+	head[2] = leave(GPU_CMD_RESOURCE_FLUSH, 11, &at[2]);
+	want_no_answer();
+	/* A younger fence: those held before it go first, the one without a fence waits on. */
+	head[3] = leave(GPU_CMD_RESOURCE_DETACH_BACKING, 12, &at[3]);
+	want_answer(head[0], at[0], 10);
+	want_answer(head[2], at[2], 11);
+	want_answer(head[3], at[3], 12);
+	want_no_answer();
+	seen(2);
+	want_answer(head[1], at[1], 0);
+	end_pacing();
+}
+
+static void test_gpu_holds_so_many(void **state)
+{
+	uint32_t head[GPU_HELD_MAX + 1];
+	uint64_t at[GPU_HELD_MAX + 1];
+
+	(void)state;
+	begin_pacing();
+	for (unsigned i = 0; i < GPU_HELD_MAX; i++) {
+		head[i] = leave(GPU_CMD_RESOURCE_FLUSH, 0, &at[i]);
+	}
+	want_no_answer();
+	head[GPU_HELD_MAX] = leave(GPU_CMD_RESOURCE_FLUSH, 0, &at[GPU_HELD_MAX]);
+	want_answer(head[0], at[0], 0);
+	want_no_answer();
+	/* The one who paces goes. */
+	end_pacing();
+	tdrv_serve(&v.d);
+	for (unsigned i = 1; i <= GPU_HELD_MAX; i++) {
+		want_answer(head[i], at[i], 0);
+	}
+}
+
+static void test_gpu_reset_forgets_what_waits(void **state)
+{
+	uint64_t at;
+
+	(void)state;
+	begin_pacing();
+	leave(GPU_CMD_RESOURCE_FLUSH, 3, &at);
+	leave(GPU_CMD_RESOURCE_FLUSH, 0, &at);
+	gpudrv_start(&v);
+	assert_null(v.display.holds);
+	make(1, GPU_FORMAT_B8G8R8X8, 64, 32);
+	OK(gpudrv_set_scanout(&v, 0, 1, rect(0, 0, 64, 32)));
+	leave(GPU_CMD_RESOURCE_FLUSH, 0, &at);
+	want_no_answer();
+	/* Nothing is shown, and so nothing can be seen. */
+	end_pacing();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -963,6 +1135,11 @@ int main(void)
 		T2(test_gpu_scanout_off_and_resource_gone),
 		T(test_gpu_new_resource_is_black),
 		T(test_gpu_fence_comes_back_with_the_answer),
+		T(test_gpu_flush_waits_to_be_seen),
+		T(test_gpu_flush_waits_no_longer_than_that),
+		T(test_gpu_fence_overtakes_no_fence),
+		T(test_gpu_holds_so_many),
+		T(test_gpu_reset_forgets_what_waits),
 		T2(test_gpu_cursor_image_hot_spot_and_place),
 		T(test_gpu_cursor_commands_need_no_answer),
 		TB(test_gpu_blob_is_shown_by_a_flush),

@@ -3,14 +3,17 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "vmm/clock.h"
+#include "vmm/log.h"
 
 #define OUTPUT_MIN 64 /* pixels, as gpu.size */
 #define REFRESH_MAX 360
@@ -502,7 +505,8 @@ void viewer_out_input(struct viewer_out *v, uint64_t input_ns)
 void viewer_out_init(struct viewer_out *v, struct display *display, int fd, const struct viewer_out_ops *ops, void *ctx)
 {
 	v->display = display;
-	v->fd = fd;
+	/* Its own: a loop watches a descriptor once, and this loop may be the one that reads it. */
+	v->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	v->ops = ops;
 	v->ctx = ctx;
 	v->sink = (struct display_sink){.ops = &sink_ops, .ctx = v};
@@ -510,6 +514,10 @@ void viewer_out_init(struct viewer_out *v, struct display *display, int fd, cons
 	loop_timer_init(&v->settle, display->loop, on_settled);
 	for (unsigned i = 0; i < display->nscanouts; i++) {
 		v->at[i].is_mode_new = v->at[i].is_image_new = v->at[i].is_cursor_new = true;
+	}
+	if (v->fd < 0) {
+		log_errno(LOG_WARN, errno, "viewer");
+		lose(v, VIEWER_BYE_FULL, "the monitor has no descriptor left");
 	}
 	display_sink_add(display, &v->sink);
 	pump(v);
@@ -529,6 +537,9 @@ void viewer_out_finish(struct viewer_out *v)
 		if (v->at[i].state != VIEWER_OUT_NONE) {
 			drop_frame(v, i);
 		}
+	}
+	if (v->fd >= 0) {
+		close(v->fd);
 	}
 	v->display = NULL;
 }

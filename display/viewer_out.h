@@ -8,7 +8,7 @@
  * sent is always how things are now. At most one frame of a scanout is with the viewer; the next one is taken when it releases that one, and what came in between was
  * replaced. A viewer whose socket stays full for VIEWER_OUT_PATIENCE_NS is lost.
  *
- * The socket is borrowed: whoever has it reads it, and may send messages of its own.
+ * The socket is somebody else's, who reads it and may send messages of its own.
  *
  * Thread: the display's loop, except where noted.
  */
@@ -67,7 +67,7 @@ struct viewer_out_buffer {
 /* Embedded in its owner. */
 struct viewer_out {
 	struct display *display; /* NULL: not there */
-	int fd;
+	int fd; /* a copy of the one that was lent */
 	const struct viewer_out_ops *ops;
 	void *ctx;
 	struct display_sink sink;

@@ -139,7 +139,7 @@ static void test_options_parse_refuses_what_it_does_not_know(void **state)
 	assert_refused(ARGS("rum"), "did you mean \"run\"?");
 	assert_refused(ARGS("xyzzy"), "unknown verb");
 	assert_refused(ARGS("run", "--kernle", "x"), "did you mean --kernel?");
-	assert_refused(ARGS("run", "--headless"), "unknown option --headless");
+	assert_refused(ARGS("run", "--windowless"), "unknown option --windowless");
 	assert_refused(ARGS("run", "-z"), "unknown option -z");
 	assert_refused(ARGS("run", "--memory"), "expected SIZE");
 	assert_refused(ARGS("check", "--timeout", "5s"), "unknown option --timeout");

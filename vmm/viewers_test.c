@@ -1,0 +1,979 @@
+/* SPDX-License-Identifier: MIT */
+/* Viewers over real sockets, on a real display: what an honest one gets, who controls, and that one that lies loses its own connection and nothing else. */
+#include "vmm/viewers.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <linux/input-event-codes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "vmm/clock.h"
+#include "vmm/log.h"
+
+#define BUDGET (1u << 22)
+#define W 64
+#define H 32
+
+static struct loop loop;
+static struct display display;
+static struct viewers viewers;
+static char path[] = "/tmp/viewers_test.XXXXXX";
+static int listener;
+static uint64_t now_ns;
+
+/* What the owner was told. */
+static struct {
+	unsigned inputs, releases, actions, events, kept_gone, n;
+	enum viewer_device device;
+	struct input_ev ev[160];
+} heard;
+
+static void on_input(void *ctx, const struct viewer_conn *c, enum viewer_device device, const struct input_ev *ev, unsigned n)
+{
+	(void)ctx;
+	(void)c;
+	assert_true(n > 1 && n <= 160 && ev[n - 1].type == EV_SYN);
+	heard.inputs++;
+	heard.device = device;
+	heard.n = n;
+	memcpy(heard.ev, ev, n * sizeof(*ev));
+}
+
+static void on_release(void *ctx, const struct viewer_conn *c)
+{
+	(void)ctx;
+	(void)c;
+	heard.releases++;
+}
+
+static void on_action(void *ctx, enum viewer_action_kind action)
+{
+	(void)ctx;
+	(void)action;
+	heard.actions++;
+}
+
+static void on_input_state(void *ctx, struct viewer_input_state *s)
+{
+	(void)ctx;
+	s->has = VIEWER_HAS_KEYBOARD;
+}
+
+static void on_event(void *ctx, const struct viewer_conn *c, const char *what)
+{
+	(void)ctx;
+	(void)c;
+	(void)what;
+	heard.events++;
+}
+
+static void on_kept_gone(void *ctx)
+{
+	(void)ctx;
+	heard.kept_gone++;
+}
+
+static const struct viewers_ops ops = {.input = on_input, .release = on_release, .action = on_action, .input_state = on_input_state, .event = on_event,
+	.kept_gone = on_kept_gone};
+
+static void on_log(enum log_level level, const char *line)
+{
+	if (level == LOG_ERR) {
+		fail_msg("%s", line);
+	}
+}
+
+static int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(dir)) {
+		n++;
+	}
+	closedir(dir);
+	return n;
+}
+
+static void pass(uint64_t ns)
+{
+	now_ns += ns;
+	clock_set_test_ns(now_ns);
+}
+
+static void serve(void)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		loop_run_once(&loop, 0);
+	}
+}
+
+static int setup(void **state)
+{
+	const struct display_output outputs[2] = {{.enabled = true, .width = W, .height = H, .refresh_hz = 60}, {.enabled = true, .width = W, .height = H, .refresh_hz = 60}};
+
+	(void)state;
+	log_set_hook(on_log);
+	memset(&heard, 0, sizeof(heard));
+	now_ns = 1000000000;
+	clock_set_test_ns(now_ns);
+	assert_int_equal(loop_init(&loop), 0);
+	display_init(&display, &loop, outputs, 2, BUDGET);
+	viewers_init(&viewers, &loop, &display, "vm", &ops, NULL);
+	unlink(path);
+	listener = viewers_socket(path);
+	assert_true(listener >= 0);
+	assert_int_equal(viewers_listen(&viewers, listener), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	viewers_stop(&viewers, VIEWER_BYE_END);
+	for (unsigned i = 0; i < 2; i++) {
+		display_show(&display, i, NULL, NULL);
+	}
+	assert_null(display.sinks);
+	display_finish(&display);
+	close(listener);
+	unlink(path);
+	loop_finish(&loop);
+	clock_set_test_ns(0);
+	return 0;
+}
+
+/*
+ * The guest.
+ */
+
+static void show(unsigned scanout)
+{
+	struct display_picture p = {.fourcc = DISPLAY_XRGB8888, .width = W, .height = H, .stride = W * 4, .len = (uint64_t)W * H * 4};
+	const struct display_rect all = {0, 0, W, H};
+	struct display_buffer *buffer;
+	uint8_t *map;
+
+	p.fd = display_memfd("test", p.len, &map);
+	assert_true(p.fd >= 0);
+	memset(map, 0x5a, p.len);
+	munmap(map, p.len);
+	assert_true(display_budget_take(&display.budget, p.len));
+	buffer = display_buffer_create(&p, &display.budget, p.len);
+	display_show(&display, scanout, buffer, &all);
+	display_buffer_unref(buffer);
+}
+
+static void flush(unsigned scanout, uint32_t x, uint32_t y, uint32_t w, uint32_t h)
+{
+	pass(1000000);
+	display_flush(&display, scanout, &(struct display_rect){x, y, w, h});
+	serve();
+}
+
+/*
+ * The viewer.
+ */
+
+struct packet {
+	size_t len; /* 0: nothing came; SIZE_MAX: the connection has ended */
+	int fd;
+	union {
+		uint8_t bytes[VIEWER_PACKET_MAX];
+		struct viewer_header hdr;
+		struct viewer_hello hello;
+		struct viewer_mode mode;
+		struct viewer_buffer buffer;
+		struct viewer_buffer_gone gone;
+		struct viewer_frame frame;
+		struct viewer_cursor cursor;
+		struct viewer_cursor_image image;
+		struct viewer_role role;
+		struct viewer_input_state input;
+		struct viewer_bye bye;
+	};
+};
+
+static struct packet p;
+
+static int dial(void)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, path);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+	serve();
+	return fd;
+}
+
+static void put(int fd, const void *message, size_t len)
+{
+	assert_int_equal(send(fd, message, len, MSG_NOSIGNAL), len);
+	serve();
+}
+
+#define PUT(fd, TYPE, ...) put(fd, &(const struct TYPE){__VA_ARGS__}, sizeof(struct TYPE))
+
+static bool get(int fd)
+{
+	struct iovec iov = {p.bytes, sizeof(p.bytes)};
+	union {
+		struct cmsghdr hdr;
+		char room[CMSG_SPACE(sizeof(int) * VIEWER_FDS_MAX)];
+	} cmsg;
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cmsg, .msg_controllen = sizeof(cmsg)};
+	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	p.fd = -1;
+	p.len = n > 0 ? (size_t)n : n == 0 || errno != EAGAIN ? SIZE_MAX : 0;
+	if (n > 0 && CMSG_FIRSTHDR(&msg)) {
+		memcpy(&p.fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(int));
+	}
+	return n > 0;
+}
+
+/* The next message of @type; others are passed over. */
+static void want(int fd, enum viewer_type type)
+{
+	while (get(fd) && p.hdr.type != type) {
+		if (p.fd >= 0) {
+			close(p.fd);
+		}
+	}
+	if (p.len == 0 || p.len == SIZE_MAX) {
+		fail_msg("message %u did not come", type);
+	}
+}
+
+/* Return: how many of @type came. */
+static unsigned drain(int fd, enum viewer_type type)
+{
+	unsigned n = 0;
+
+	while (get(fd)) {
+		n += p.hdr.type == type;
+		if (p.fd >= 0) {
+			close(p.fd);
+		}
+	}
+	return n;
+}
+
+static int meet(uint32_t flags)
+{
+	int fd = dial();
+
+	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .flags = flags, .name = "test");
+	return fd;
+}
+
+static void hang_up(int fd)
+{
+	close(fd);
+	serve();
+}
+
+static void want_bye(int fd, enum viewer_bye_reason reason)
+{
+	want(fd, VIEWER_BYE);
+	assert_int_equal(p.bye.reason, reason);
+	assert_false(get(fd));
+	assert_int_equal(p.len, SIZE_MAX);
+	hang_up(fd);
+}
+
+/*
+ * Honest ones.
+ */
+
+static void test_viewers_show_what_there_is(void **state)
+{
+	const uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE] = {[0] = 0xff112233};
+	const uint8_t *map;
+	uint64_t id;
+	int fd;
+
+	(void)state;
+	show(0);
+	display_set_cursor(&display, 0, image, 3, 4);
+	display_move_cursor(&display, 0, -5, 6);
+	fd = meet(0);
+	assert_true(get(fd));
+	assert_int_equal(p.hdr.type, VIEWER_HELLO);
+	assert_int_equal(p.hello.version, VIEWER_VERSION);
+	assert_int_equal(p.hello.nscanouts, 2);
+	assert_string_equal((char *)p.hello.vm, "vm");
+	want(fd, VIEWER_INPUT_STATE);
+	assert_int_equal(p.input.has, VIEWER_HAS_KEYBOARD);
+	want(fd, VIEWER_ROLE);
+	assert_int_equal(p.role.controls, 1);
+	assert_int_equal(p.role.pid, getpid());
+	want(fd, VIEWER_MODE);
+	assert_int_equal(p.mode.scanout, 0);
+	assert_int_equal(p.mode.flags, VIEWER_MODE_PLUGGED | VIEWER_MODE_SHOWS);
+	assert_int_equal(p.mode.width, W);
+	assert_int_equal(p.mode.refresh_mhz, 60000);
+	assert_true(get(fd));
+	assert_int_equal(p.hdr.type, VIEWER_MODE);
+	assert_int_equal(p.mode.flags, VIEWER_MODE_PLUGGED);
+	want(fd, VIEWER_CURSOR_IMAGE);
+	assert_int_equal(p.len, sizeof(struct viewer_cursor_image) + sizeof(image));
+	assert_int_equal(p.image.hot_y, 4);
+	assert_memory_equal(p.bytes + sizeof(struct viewer_cursor_image), image, sizeof(image));
+	want(fd, VIEWER_CURSOR);
+	assert_int_equal(p.cursor.x, -5);
+	assert_int_equal(p.cursor.visible, 1);
+	want(fd, VIEWER_BUFFER);
+	assert_true(p.fd >= 0);
+	assert_int_equal(p.buffer.kind, VIEWER_MEMFD);
+	assert_int_equal(p.buffer.flags, VIEWER_BUFFER_OPAQUE);
+	id = p.buffer.id;
+	map = mmap(NULL, p.buffer.len, PROT_READ, MAP_SHARED, p.fd, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	assert_int_equal(map[W * H * 4 - 1], 0x5a);
+	assert_ptr_equal(mmap(NULL, p.buffer.len, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd, 0), MAP_FAILED);
+	munmap((void *)(uintptr_t)map, p.buffer.len);
+	close(p.fd);
+	want(fd, VIEWER_FRAME);
+	assert_int_equal(p.frame.buffer, id);
+	assert_int_equal(p.frame.nrects, 1);
+	assert_int_equal(p.frame.rect[0].w, W);
+	hang_up(fd);
+}
+
+/* One frame of a scanout is with the viewer; what comes meanwhile melts into the next. */
+static void test_viewers_send_one_frame_at_a_time(void **state)
+{
+	uint64_t first;
+	int fd;
+
+	(void)state;
+	show(0);
+	flush(0, 0, 0, W, H);
+	fd = meet(0);
+	want(fd, VIEWER_FRAME);
+	first = p.frame.number;
+	flush(0, 1, 1, 2, 2);
+	flush(0, 20, 20, 2, 2);
+	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = first, .scanout = 0);
+	assert_true(get(fd));
+	assert_int_equal(p.hdr.type, VIEWER_FRAME);
+	assert_int_equal(p.frame.number, first + 2);
+	assert_int_equal(p.frame.nrects, 2);
+	assert_int_equal(p.frame.rect[1].x, 20);
+	PUT(fd, viewer_presented, .hdr.type = VIEWER_PRESENTED, .number = first + 2);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = first + 2);
+	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
+	assert_int_equal(viewers.conn[0]->out.counters.sent, 2);
+	assert_int_equal(viewers.conn[0]->out.counters.released, 2);
+	assert_int_equal(viewers.conn[0]->out.counters.replaced, 1);
+	assert_int_equal(viewers.conn[0]->out.counters.presented, 1);
+	hang_up(fd);
+}
+
+/* A buffer is announced once, and taken back when the guest's resource and the viewer's frame are both gone. */
+static void test_viewers_tell_of_buffers_once(void **state)
+{
+	uint64_t first, number;
+	int fd;
+
+	(void)state;
+	show(0);
+	fd = meet(0);
+	want(fd, VIEWER_BUFFER);
+	close(p.fd);
+	first = p.buffer.id;
+	want(fd, VIEWER_FRAME);
+	number = p.frame.number;
+	drain(fd, 0);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = number);
+	flush(0, 0, 0, 1, 1);
+	assert_true(get(fd));
+	assert_int_equal(p.hdr.type, VIEWER_FRAME);
+	assert_int_equal(p.frame.buffer, first);
+	number = p.frame.number;
+	show(0);
+	flush(0, 0, 0, 1, 1);
+	assert_int_equal(drain(fd, VIEWER_BUFFER_GONE), 0);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = number);
+	want(fd, VIEWER_BUFFER_GONE);
+	assert_int_equal(p.gone.id, first);
+	want(fd, VIEWER_BUFFER);
+	close(p.fd);
+	assert_int_not_equal(p.buffer.id, first);
+	want(fd, VIEWER_FRAME);
+	assert_int_equal(p.frame.rect[0].w, W);
+	hang_up(fd);
+}
+
+static void test_viewers_have_one_who_controls(void **state)
+{
+	int a = meet(0), b = meet(0), c = meet(VIEWER_OBSERVES);
+
+	(void)state;
+	assert_int_equal(viewers_count(&viewers), 3);
+	drain(a, 0);
+	drain(b, 0);
+	PUT(b, viewer_action, .hdr.type = VIEWER_ACTION, .action = VIEWER_POWER_BUTTON);
+	assert_int_equal(heard.actions, 0);
+	PUT(a, viewer_action, .hdr.type = VIEWER_ACTION, .action = VIEWER_POWER_BUTTON);
+	assert_int_equal(heard.actions, 1);
+	PUT(b, viewer_control, .hdr.type = VIEWER_CONTROL, .wants = 1);
+	assert_int_equal(heard.releases, 1);
+	want(a, VIEWER_ROLE);
+	assert_int_equal(p.role.controls, 0);
+	assert_int_equal(p.role.controller, 2);
+	assert_int_equal(p.role.nviewers, 3);
+	PUT(a, viewer_action, .hdr.type = VIEWER_ACTION, .action = VIEWER_POWER_BUTTON);
+	assert_int_equal(heard.actions, 1);
+	hang_up(b);
+	assert_int_equal(heard.releases, 2);
+	want(a, VIEWER_ROLE);
+	assert_int_equal(p.role.controls, 1);
+	hang_up(a);
+	drain(c, 0);
+	assert_null(viewers.controller);
+	PUT(c, viewer_control, .hdr.type = VIEWER_CONTROL, .wants = 0);
+	want(c, VIEWER_ROLE);
+	assert_int_equal(p.role.controller, 0);
+	hang_up(c);
+}
+
+static void type(int fd, enum viewer_device device, unsigned scanout, unsigned n, const struct viewer_event *ev)
+{
+	struct viewer_in_input m = {.hdr.type = VIEWER_INPUT, .time_ns = now_ns, .device = device, .scanout = scanout, .nevents = n};
+
+	memcpy(m.event, ev, n * sizeof(*ev));
+	put(fd, &m, offsetof(struct viewer_in_input, event) + n * sizeof(*ev));
+}
+
+static void test_viewers_pass_input_on(void **state)
+{
+	int fd;
+
+	(void)state;
+	show(0);
+	show(1);
+	fd = meet(0);
+	type(fd, VIEWER_KEYBOARD, 0, 1, (struct viewer_event[]){{EV_KEY, KEY_A, 1}});
+	assert_int_equal(heard.device, VIEWER_KEYBOARD);
+	assert_int_equal(heard.ev[0].code, KEY_A);
+	/* Half a notch, and half a notch more. */
+	type(fd, VIEWER_MOUSE, 0, 1, (struct viewer_event[]){{EV_REL, REL_WHEEL_HI_RES, -60}});
+	assert_int_equal(heard.n, 2);
+	type(fd, VIEWER_MOUSE, 0, 1, (struct viewer_event[]){{EV_REL, REL_WHEEL_HI_RES, -60}});
+	assert_int_equal(heard.n, 3);
+	assert_int_equal(heard.ev[1].code, REL_WHEEL);
+	assert_int_equal(heard.ev[1].value, -1);
+	/* The second of two outputs side by side is the right half of the tablet. */
+	type(fd, VIEWER_TABLET, 1, 2, (struct viewer_event[]){{EV_ABS, ABS_X, 0}, {EV_ABS, ABS_Y, VIEWER_ABS_MAX}});
+	assert_int_equal(heard.ev[0].value, INPUT_TABLET_MAX / 2);
+	assert_int_equal(heard.ev[1].value, INPUT_TABLET_MAX);
+	type(fd, VIEWER_TABLET, 1, 1, (struct viewer_event[]){{EV_ABS, ABS_X, VIEWER_ABS_MAX}});
+	assert_int_equal(heard.ev[0].value, INPUT_TABLET_MAX);
+	type(fd, VIEWER_TOUCH, 0, 2, (struct viewer_event[]){{EV_ABS, ABS_MT_SLOT, 1}, {EV_ABS, ABS_MT_POSITION_X, VIEWER_ABS_MAX}});
+	assert_int_equal(heard.ev[0].value, 1);
+	assert_int_equal(heard.ev[1].value, INPUT_TABLET_MAX / 2);
+	PUT(fd, viewer_focus, .hdr.type = VIEWER_FOCUS, .has = 0);
+	assert_int_equal(heard.releases, 1);
+	/* The next frame says which event it follows. */
+	drain(fd, 0);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = viewers.conn[0]->out.at[0].last);
+	flush(0, 0, 0, 1, 1);
+	want(fd, VIEWER_FRAME);
+	assert_int_equal(p.frame.input_ns, now_ns - 1000000);
+	assert_int_equal(viewers.conn[0]->out.counters.input.n, 1);
+	hang_up(fd);
+}
+
+static void test_viewers_outputs_settle(void **state)
+{
+	int a = meet(0), b = meet(0);
+
+	(void)state;
+	PUT(a, viewer_output, .hdr.type = VIEWER_OUTPUT, .scanout = 1, .plugged = 1, .width = 800, .height = 600);
+	pass(VIEWER_OUT_SETTLE_NS / 2);
+	PUT(a, viewer_output, .hdr.type = VIEWER_OUTPUT, .scanout = 1, .plugged = 1, .width = 10, .height = 700, .refresh_mhz = 75000);
+	PUT(b, viewer_output, .hdr.type = VIEWER_OUTPUT, .scanout = 0, .plugged = 0, .width = 10, .height = 700);
+	pass(VIEWER_OUT_SETTLE_NS - 1);
+	serve();
+	assert_int_equal(display.scanout[1].output.width, W);
+	pass(1);
+	serve();
+	assert_int_equal(display.scanout[1].output.width, 64);
+	assert_int_equal(display.scanout[1].output.height, 700);
+	assert_int_equal(display.scanout[1].output.refresh_hz, 75);
+	assert_true(display.scanout[0].output.enabled);
+	hang_up(a);
+	hang_up(b);
+}
+
+static void test_viewers_say_goodbye(void **state)
+{
+	int sv[2], fd = meet(0);
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
+	assert_int_equal(viewers_add(&viewers, sv[0], 77), 0);
+	/* Left over from before the restart. */
+	PUT(sv[1], viewer_release, .hdr.type = VIEWER_RELEASE, .number = 5);
+	PUT(sv[1], viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION);
+	want(sv[1], VIEWER_ROLE);
+	assert_int_equal(p.role.controls, 0);
+	viewers_stop(&viewers, VIEWER_BYE_RESTART);
+	want_bye(fd, VIEWER_BYE_RESTART);
+	want(sv[1], VIEWER_BYE);
+	assert_int_equal(heard.kept_gone, 1);
+	/* That one is still open. */
+	assert_int_equal(send(sv[0], "x", 1, MSG_NOSIGNAL), 1);
+	close(sv[0]);
+	close(sv[1]);
+}
+
+static void test_viewers_without_a_display(void **state)
+{
+	int fd;
+
+	(void)state;
+	viewers.display = NULL;
+	fd = meet(0);
+	want(fd, VIEWER_HELLO);
+	assert_int_equal(p.hello.nscanouts, 0);
+	type(fd, VIEWER_TABLET, 3, 1, (struct viewer_event[]){{EV_ABS, ABS_X, VIEWER_ABS_MAX}});
+	assert_int_equal(heard.ev[0].value, INPUT_TABLET_MAX);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE);
+	want_bye(fd, VIEWER_BYE_PROTOCOL);
+	viewers.display = &display;
+}
+
+/*
+ * Pacing.
+ */
+
+static unsigned done;
+
+static void on_done(struct display_hold *h)
+{
+	(void)h;
+	done++;
+}
+
+static void test_viewers_pace_while_they_keep_up(void **state)
+{
+	struct display_hold hold = {.done = on_done};
+	uint64_t number;
+	int fd, watcher;
+
+	(void)state;
+	done = 0;
+	show(0);
+	watcher = meet(VIEWER_OBSERVES);
+	flush(0, 0, 0, 1, 1);
+	assert_false(display_hold(&display, &hold, 1));
+	fd = meet(0);
+	want(fd, VIEWER_FRAME);
+	number = p.frame.number;
+	assert_true(display_hold(&display, &hold, 1));
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = number);
+	assert_int_equal(done, 1);
+	/* One that comes while a frame is with the viewer waits for the one it is in. */
+	flush(0, 0, 0, 1, 1);
+	want(fd, VIEWER_FRAME);
+	number = p.frame.number;
+	flush(0, 0, 0, 1, 1);
+	assert_true(display_hold(&display, &hold, 1));
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = number);
+	assert_int_equal(done, 1);
+	pass(DISPLAY_HOLD_NS - 1000001);
+	serve();
+	assert_int_equal(done, 1);
+	pass(1000001);
+	serve();
+	assert_int_equal(done, 2);
+	assert_int_equal(display.counters.late, 1);
+	/* Too late: nothing is held for it, until it releases a frame. */
+	flush(0, 0, 0, 1, 1);
+	assert_false(display_hold(&display, &hold, 1));
+	want(fd, VIEWER_FRAME);
+	number = p.frame.number;
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = number);
+	flush(0, 0, 0, 1, 1);
+	assert_true(display_hold(&display, &hold, 1));
+	/* Its end is the end of that. */
+	hang_up(fd);
+	assert_int_equal(done, 3);
+	assert_false(display_hold(&display, &hold, 1));
+	hang_up(watcher);
+}
+
+static void test_viewers_pace_no_longer_than_they_control(void **state)
+{
+	struct display_hold hold = {.done = on_done};
+	int a, b;
+
+	(void)state;
+	done = 0;
+	show(0);
+	flush(0, 0, 0, 1, 1);
+	a = meet(0);
+	b = meet(0);
+	assert_true(display_hold(&display, &hold, 1));
+	PUT(b, viewer_control, .hdr.type = VIEWER_CONTROL, .wants = 1);
+	assert_int_equal(done, 1);
+	assert_true(display_hold(&display, &hold, 1));
+	/* Nothing is shown: nothing can be seen. */
+	display_show(&display, 0, NULL, NULL);
+	assert_int_equal(done, 2);
+	hang_up(a);
+	hang_up(b);
+}
+
+/*
+ * Those that lie.
+ */
+
+static void lie_version(int fd)
+{
+	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION + 1);
+}
+
+static void lie_nothing(int fd)
+{
+	(void)fd;
+	pass(VIEWERS_HELLO_NS + 1);
+	serve();
+}
+
+static void lie_no_hello(int fd)
+{
+	PUT(fd, viewer_control, .hdr.type = VIEWER_CONTROL, .wants = 1);
+}
+
+static void hello(int fd)
+{
+	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION);
+}
+
+static void lie_second_hello(int fd)
+{
+	hello(fd);
+	hello(fd);
+}
+
+static void lie_formats(int fd)
+{
+	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .nformats = 3);
+}
+
+static void lie_short_header(int fd)
+{
+	put(fd, "abc", 3);
+}
+
+static void lie_short_message(int fd)
+{
+	const struct viewer_release m = {.hdr.type = VIEWER_RELEASE};
+
+	hello(fd);
+	put(fd, &m, sizeof(m) - 1);
+}
+
+static void lie_long_packet(int fd)
+{
+	static uint8_t big[VIEWER_PACKET_MAX + 1];
+
+	hello(fd);
+	put(fd, big, sizeof(big));
+}
+
+static void lie_descriptors(int fd)
+{
+	const struct viewer_focus m = {.hdr.type = VIEWER_FOCUS};
+	struct iovec iov = {(void *)(uintptr_t)&m, sizeof(m)};
+	union {
+		struct cmsghdr hdr;
+		char room[CMSG_SPACE(sizeof(int) * 100)];
+	} cmsg;
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cmsg, .msg_controllen = sizeof(cmsg)};
+
+	hello(fd);
+	cmsg.hdr = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int) * 100)};
+	for (unsigned i = 0; i < 100; i++) {
+		memcpy(CMSG_DATA(&cmsg.hdr) + i * sizeof(int), &fd, sizeof(int));
+	}
+	assert_true(sendmsg(fd, &msg, MSG_NOSIGNAL) > 0);
+	serve();
+}
+
+static void lie_release_twice(int fd)
+{
+	uint64_t number;
+
+	hello(fd);
+	want(fd, VIEWER_FRAME);
+	number = p.frame.number;
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = number);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = number);
+}
+
+/* Both before the display's loop hears of the first. */
+static void lie_release_at_once(int fd)
+{
+	struct viewer_release m = {.hdr.type = VIEWER_RELEASE};
+
+	hello(fd);
+	want(fd, VIEWER_FRAME);
+	m.number = p.frame.number;
+	assert_int_equal(send(fd, &m, sizeof(m), 0), sizeof(m));
+	assert_int_equal(send(fd, &m, sizeof(m), 0), sizeof(m));
+	serve();
+}
+
+static void lie_release_unknown(int fd)
+{
+	hello(fd);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = 12345);
+}
+
+static void lie_scanout(int fd)
+{
+	hello(fd);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .scanout = 2);
+}
+
+static void lie_presented(int fd)
+{
+	hello(fd);
+	PUT(fd, viewer_presented, .hdr.type = VIEWER_PRESENTED, .number = 1ull << 60);
+}
+
+static void lie_output(int fd)
+{
+	hello(fd);
+	PUT(fd, viewer_output, .hdr.type = VIEWER_OUTPUT, .plugged = 1, .width = UINT32_MAX, .height = 10);
+}
+
+static void lie_device(int fd)
+{
+	hello(fd);
+	type(fd, 9, 0, 1, (struct viewer_event[]){{EV_KEY, KEY_A, 1}});
+}
+
+static void lie_event(int fd)
+{
+	hello(fd);
+	type(fd, VIEWER_KEYBOARD, 0, 1, (struct viewer_event[]){{EV_ABS, ABS_X, 1}});
+}
+
+static void lie_syn(int fd)
+{
+	hello(fd);
+	type(fd, VIEWER_MOUSE, 0, 1, (struct viewer_event[]){{EV_SYN, SYN_REPORT, 0}});
+}
+
+static void lie_place(int fd)
+{
+	hello(fd);
+	type(fd, VIEWER_TABLET, 0, 1, (struct viewer_event[]){{EV_ABS, ABS_X, VIEWER_ABS_MAX + 1}});
+}
+
+static void lie_nevents(int fd)
+{
+	const struct viewer_in_input m = {.hdr.type = VIEWER_INPUT, .device = VIEWER_KEYBOARD, .nevents = UINT32_MAX / 8 + 2};
+
+	hello(fd);
+	put(fd, &m, offsetof(struct viewer_in_input, event));
+}
+
+static void lie_action(int fd)
+{
+	hello(fd);
+	PUT(fd, viewer_action, .hdr.type = VIEWER_ACTION, .action = 4);
+}
+
+static void lie_flood(int fd)
+{
+	const struct viewer_presented m = {.hdr.type = VIEWER_PRESENTED, .number = 1};
+	const struct viewer_release r = {.hdr.type = VIEWER_RELEASE, .number = 77};
+
+	hello(fd);
+	while (send(fd, &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+	}
+	for (unsigned i = 0; i < 1000; i++) {
+		serve();
+	}
+	put(fd, &r, sizeof(r));
+}
+
+static void test_viewers_that_lie_lose_their_connection_only(void **state)
+{
+	static const struct {
+		const char *name;
+		void (*lie)(int fd);
+		enum viewer_bye_reason reason;
+	} rows[] = {
+		{"another version", lie_version, VIEWER_BYE_VERSION}, {"no word", lie_nothing, VIEWER_BYE_PROTOCOL}, {"no hello", lie_no_hello, VIEWER_BYE_PROTOCOL},
+		{"two hellos", lie_second_hello, VIEWER_BYE_PROTOCOL}, {"formats that are not there", lie_formats, VIEWER_BYE_PROTOCOL},
+		{"less than a header", lie_short_header, VIEWER_BYE_PROTOCOL}, {"a short message", lie_short_message, VIEWER_BYE_PROTOCOL},
+		{"a long packet", lie_long_packet, VIEWER_BYE_PROTOCOL}, {"descriptors", lie_descriptors, VIEWER_BYE_PROTOCOL},
+		{"a release twice", lie_release_twice, VIEWER_BYE_PROTOCOL}, {"two releases at once", lie_release_at_once, VIEWER_BYE_PROTOCOL},
+		{"a release of what was not sent", lie_release_unknown, VIEWER_BYE_PROTOCOL}, {"a scanout", lie_scanout, VIEWER_BYE_PROTOCOL},
+		{"presented what was not sent", lie_presented, VIEWER_BYE_PROTOCOL}, {"a size", lie_output, VIEWER_BYE_PROTOCOL},
+		{"a device", lie_device, VIEWER_BYE_PROTOCOL}, {"an event", lie_event, VIEWER_BYE_PROTOCOL}, {"an end of a frame", lie_syn, VIEWER_BYE_PROTOCOL},
+		{"a place", lie_place, VIEWER_BYE_PROTOCOL}, {"more events than there are", lie_nevents, VIEWER_BYE_PROTOCOL},
+		{"an action", lie_action, VIEWER_BYE_PROTOCOL}, {"a flood", lie_flood, VIEWER_BYE_PROTOCOL},
+	};
+	uint64_t number, used;
+	int honest, fds;
+
+	(void)state;
+	show(0);
+	flush(0, 0, 0, W, H);
+	honest = meet(0);
+	want(honest, VIEWER_FRAME);
+	number = p.frame.number;
+	drain(honest, 0);
+	fds = count_fds();
+	used = display.budget.used;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int fd = dial();
+
+		rows[i].lie(fd);
+		want(fd, VIEWER_BYE);
+		if (p.bye.reason != rows[i].reason) {
+			fail_msg("%s: bye for reason %u: %s", rows[i].name, p.bye.reason, (char *)p.bye.text);
+		}
+		hang_up(fd);
+		drain(honest, 0);
+		if (viewers.n != 1 || count_fds() != fds || display.budget.used != used) {
+			fail_msg("%s: %u viewers, %d descriptors", rows[i].name, viewers.n, count_fds() - fds);
+		}
+	}
+	assert_int_equal(heard.inputs, 0);
+	PUT(honest, viewer_release, .hdr.type = VIEWER_RELEASE, .number = number);
+	flush(0, 0, 0, 1, 1);
+	want(honest, VIEWER_FRAME);
+	assert_int_equal(p.frame.number, number + 1);
+	hang_up(honest);
+	assert_int_equal(viewers.n, 0);
+	assert_int_equal(count_fds(), fds - 3);
+}
+
+static void test_viewers_that_never_read_are_dropped(void **state)
+{
+	int fd, reader, fds;
+
+	(void)state;
+	show(0);
+	reader = meet(0);
+	fds = count_fds();
+	fd = meet(0);
+	for (unsigned i = 0; i < 5000; i++) {
+		display_move_cursor(&display, 0, (int32_t)i, 1);
+		drain(reader, 0);
+	}
+	assert_non_null(viewers.conn[1]->out.room.loop);
+	pass(VIEWER_OUT_PATIENCE_NS - 1);
+	serve();
+	assert_int_equal(viewers.n, 2);
+	pass(1);
+	serve();
+	assert_int_equal(viewers.n, 1);
+	close(fd);
+	display_move_cursor(&display, 0, 77, 1);
+	want(reader, VIEWER_CURSOR);
+	assert_int_equal(p.cursor.x, 77);
+	assert_int_equal(count_fds(), fds);
+	hang_up(reader);
+}
+
+static void test_viewers_that_read_late_get_the_newest(void **state)
+{
+	int fd;
+	int32_t x = 0;
+
+	(void)state;
+	show(0);
+	fd = meet(0);
+	for (unsigned i = 0; i < 5000; i++) {
+		display_move_cursor(&display, 0, (int32_t)i, 1);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		while (get(fd)) {
+			x = p.hdr.type == VIEWER_CURSOR ? p.cursor.x : x;
+			if (p.fd >= 0) {
+				close(p.fd);
+			}
+		}
+		serve();
+	}
+	assert_int_equal(x, 4999);
+	assert_null(viewers.conn[0]->out.room.loop);
+	hang_up(fd);
+}
+
+static void test_viewers_are_so_many(void **state)
+{
+	int fd[VIEWERS_MAX + 1];
+
+	(void)state;
+	for (unsigned i = 0; i < VIEWERS_MAX; i++) {
+		fd[i] = meet(0);
+	}
+	fd[VIEWERS_MAX] = dial();
+	want_bye(fd[VIEWERS_MAX], VIEWER_BYE_FULL);
+	hang_up(fd[3]);
+	fd[3] = meet(0);
+	want(fd[3], VIEWER_HELLO);
+	for (unsigned i = 0; i < VIEWERS_MAX; i++) {
+		hang_up(fd[i]);
+	}
+}
+
+static void test_viewers_are_these_users(void **state)
+{
+	int fd;
+
+	(void)state;
+	if (geteuid() == 0) {
+		skip();
+	}
+	viewers.allow[0] = geteuid() + 1;
+	viewers.nallow = 1;
+	fd = dial();
+	assert_false(get(fd));
+	assert_int_equal(p.len, SIZE_MAX);
+	close(fd);
+	viewers.allow[0] = geteuid();
+	fd = meet(0);
+	want(fd, VIEWER_HELLO);
+	hang_up(fd);
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_viewers_show_what_there_is), T(test_viewers_send_one_frame_at_a_time), T(test_viewers_tell_of_buffers_once),
+		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
+		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_pace_no_longer_than_they_control),
+		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_never_read_are_dropped),
+		T(test_viewers_that_read_late_get_the_newest), T(test_viewers_are_so_many), T(test_viewers_are_these_users),
+	};
+
+	close(mkstemp(path));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
