@@ -815,6 +815,8 @@ static void set_hints(void)
 	SDL_SetHint(SDL_HINT_MOUSE_FOCUS_CLICKTHROUGH, "1");
 	SDL_SetHint(SDL_HINT_MOUSE_RELATIVE_SYSTEM_SCALE, "0");
 	SDL_SetHint(SDL_HINT_VIDEO_X11_FORCE_EGL, "1");
+	/* Where the processor draws, OpenGL is what does not work. */
+	SDL_SetHint(SDL_HINT_FRAMEBUFFER_ACCELERATION, "0");
 	SDL_SetHint(SDL_HINT_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR, "0");
 	SDL_setenv("SDL_VIDEO_X11_WMCLASS", CLIENT_NAME, 0);
 	SDL_setenv("SDL_VIDEO_WAYLAND_WMCLASS", CLIENT_NAME, 0);
@@ -822,6 +824,14 @@ static void set_hints(void)
 	if (SDL_getenv("WAYLAND_DISPLAY")) {
 		SDL_SetHint(SDL_HINT_VIDEODRIVER, "wayland,x11");
 	}
+}
+
+/* SDL has drivers that draw where nobody looks, and takes one when there is no other. */
+static bool is_seen(void)
+{
+	const char *driver = SDL_GetCurrentVideoDriver();
+
+	return SDL_getenv("SDL_VIDEODRIVER") || (strcmp(driver, "offscreen") != 0 && strcmp(driver, "dummy") != 0);
 }
 
 static struct app app;
@@ -835,6 +845,14 @@ enum view_exit view_sdl_run(const struct view_options *o, int fd)
 	set_hints();
 	if (SDL_Init(SDL_INIT_VIDEO) < 0) {
 		fprintf(stderr, "tinyvmm-view: error: no display: %s\n", SDL_GetError());
+		if (fd >= 0) {
+			close(fd);
+		}
+		return VIEW_EXIT_HOST;
+	}
+	if (!is_seen()) {
+		fprintf(stderr, "tinyvmm-view: error: no display: neither DISPLAY nor WAYLAND_DISPLAY leads to one\n");
+		SDL_Quit();
 		if (fd >= 0) {
 			close(fd);
 		}
