@@ -456,9 +456,15 @@ static void cursor_set(struct app *a, enum cursor_kind kind)
 	SDL_Cursor *old = a->cursor, *new = NULL;
 
 	if (kind == CURSOR_GUEST) {
+		size_t n = (size_t)s->cursor_width * s->cursor_height;
 		SDL_Surface *surface;
 
-		unmultiply(pixels, s->cursor, (size_t)s->cursor_width * s->cursor_height);
+		/* SDL 2.26 gives X the pixels as they are, and X wants them multiplied. */
+		if (strcmp(SDL_GetCurrentVideoDriver(), "x11") == 0) {
+			memcpy(pixels, s->cursor, n * sizeof(pixels[0]));
+		} else {
+			unmultiply(pixels, s->cursor, n);
+		}
 		surface = SDL_CreateRGBSurfaceWithFormatFrom(pixels, (int)s->cursor_width, (int)s->cursor_height, 32, (int)s->cursor_width * 4, SDL_PIXELFORMAT_ARGB8888);
 		new = surface ? SDL_CreateColorCursor(surface, (int)s->hot_x, (int)s->hot_y) : NULL;
 		SDL_FreeSurface(surface);
