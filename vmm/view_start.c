@@ -50,7 +50,7 @@ static const char *find_program(char *buf, size_t len)
 static void say_missing(int err)
 {
 	if (err == ENOENT) {
-		log_msg(LOG_ERR, PROGRAM " is not installed: package tinyvmm-gui, or make view in the source tree");
+		log_msg(LOG_ERR, PROGRAM " is neither beside tinyvmm nor in PATH: make builds it where libsdl2-dev is installed");
 	} else {
 		log_errno(LOG_ERR, err, PROGRAM);
 	}
