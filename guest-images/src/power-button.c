@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* power-button: waits until the ACPI power button is pressed. Exit code 0: pressed; 1: there is none. */
+/* power-button FILE: waits until the ACPI power button is pressed; FILE is made when it listens. Exit code 0: pressed; 1: there is none. */
 #include <fcntl.h>
 #include <linux/input.h>
 #include <poll.h>
@@ -8,7 +8,7 @@
 
 #define DEVICES_MAX 8
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct pollfd fds[DEVICES_MAX];
 	nfds_t n = 0;
@@ -22,6 +22,10 @@ int main(void)
 		if (fd >= 0) {
 			fds[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
 		}
+	}
+	/* Whoever presses it after that is heard. */
+	if (argc > 1) {
+		close(open(argv[1], O_WRONLY | O_CREAT, 0600));
 	}
 	while (n > 0 && poll(fds, n, -1) > 0) {
 		for (nfds_t i = 0; i < n; i++) {
