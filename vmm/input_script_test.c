@@ -101,6 +101,7 @@ static void test_input_script_says_what_is_wrong(void **state)
 		{"tpye x", "unknown command \"tpye\"; did you mean \"type\"?"},
 		{"quux", "unknown command \"quux\"; see tinyvmm help input"},
 		{"Type x", "did you mean \"type\"?"},
+		{"wait 30s", "got \"30s\""},
 		{"type", "type: expected TEXT"},
 		{"type ", "type: expected TEXT"},
 		{"type a\xff", "type: byte 2 of the text is no UTF-8"},

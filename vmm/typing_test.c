@@ -305,6 +305,10 @@ static void test_typing_names_the_package_that_is_missing(void **state)
 	setenv("XKB_CONFIG_ROOT", "/nonexistent", 1);
 	assert_int_equal(typing_open(&t, "us", err, sizeof(err)), -ELIBACC);
 	assert_non_null(strstr(err, "apt-get install xkb-data"));
+	/* A folder, and no layouts in it. */
+	setenv("XKB_CONFIG_ROOT", "/", 1);
+	assert_int_equal(typing_open(&t, "us", err, sizeof(err)), -ELIBACC);
+	assert_non_null(strstr(err, "apt-get install xkb-data"));
 	unsetenv("XKB_CONFIG_ROOT");
 	setenv("XLOCALEDIR", "/nonexistent", 1);
 	t = open_typing("de");
