@@ -184,8 +184,11 @@ static void test_typing_a_key_wins_over_a_sequence(void **state)
 	assert_key(fr, '1', KEY_1, SHIFT);
 	assert_key(fr, 0xe9, KEY_2, 0);
 	assert_dead(fr, 0xea, (struct typing_stroke){KEY_LEFTBRACE, 0}, (struct typing_stroke){KEY_E, 0});
-	/* Three keys at once, where a dead key and a space would be two. */
+	/* From here on it knows sequences. Three keys at once, where a dead key and a space would be two. */
+	assert_non_null(find(intl, 0xea));
 	assert_key(intl, '^', KEY_6, SHIFT | ALTGR);
+	/* One key, which a dead key and a letter would be too. */
+	assert_key(intl, 0xe9, KEY_E, ALTGR);
 	typing_close(fr);
 	typing_close(intl);
 }
