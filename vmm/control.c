@@ -351,17 +351,19 @@ static void on_connection(struct loop_source *src, uint32_t events)
 	}
 }
 
-int control_listen(const char *path)
+int control_listen(const char *path, int type, int backlog)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), r;
+	int fd = -1, r = -ENAMETOOLONG;
 	mode_t mask;
 
-	assert(strlen(path) < sizeof(addr.sun_path));
-	strcpy(addr.sun_path, path);
-	mask = umask(0177);
-	r = fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, CONTROL_CONNS_MAX) < 0 ? -errno : 0;
-	umask(mask);
+	if (strlen(path) < sizeof(addr.sun_path)) {
+		strcpy(addr.sun_path, path);
+		fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		mask = umask(0177);
+		r = fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, backlog) < 0 ? -errno : 0;
+		umask(mask);
+	}
 	if (r < 0) {
 		log_errno(LOG_ERR, r, "%s", path);
 		if (fd >= 0) {

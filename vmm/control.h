@@ -71,8 +71,8 @@ int control_init(struct control *c, struct loop *loop, int fd, const struct cont
 /* Closes connections after giving their answers @patience_ms to leave. The listener is closed only when @keep is false. Accepts zeroed memory. */
 void control_finish(struct control *c, unsigned patience_ms, bool keep);
 
-/* A private listening socket at @path. Return: a descriptor or -errno (logged). */
-int control_listen(const char *path);
+/* A private listening socket at @path, of @type SOCK_STREAM or SOCK_SEQPACKET, where @backlog peers may wait; viewers' and consoles' too. Return: a descriptor or -errno (logged). */
+int control_listen(const char *path, int type, int backlog);
 
 /* Answers the request that @conn waits for. @fields: more members, or NULL; its reference is taken. */
 void control_ok(struct control_conn *conn, json_t *fields);

@@ -9,8 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "devices/input_desc.h"
@@ -641,29 +639,6 @@ int viewers_add(struct viewers *vs, int fd, pid_t pid)
 	c->is_kept = true;
 	c->pid = pid;
 	return 0;
-}
-
-int viewers_socket(const char *path)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = -1, r = -ENAMETOOLONG;
-	mode_t mask;
-
-	if (strlen(path) < sizeof(addr.sun_path)) {
-		strcpy(addr.sun_path, path);
-		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		mask = umask(0177);
-		r = fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, VIEWERS_MAX) < 0 ? -errno : 0;
-		umask(mask);
-	}
-	if (r < 0) {
-		log_errno(LOG_ERR, r, "%s", path);
-		if (fd >= 0) {
-			close(fd);
-		}
-		return r;
-	}
-	return fd;
 }
 
 void viewers_init(struct viewers *vs, struct loop *loop, struct display *display, const char *vm, const struct viewers_ops *ops, void *ctx)

@@ -96,8 +96,6 @@ struct viewers {
 
 /* @display: its loop may be another one, and runs until after viewers_stop. NULL: none. @vm: its name, borrowed. */
 void viewers_init(struct viewers *vs, struct loop *loop, struct display *display, const char *vm, const struct viewers_ops *ops, void *ctx);
-/* A private listening socket at @path. Return: a descriptor or -errno (logged). */
-int viewers_socket(const char *path);
 /* Serves a listening socket, which stays the caller's. Return: 0 or -errno (logged). */
 int viewers_listen(struct viewers *vs, int fd);
 /* A connection that is there already, from a socketpair with process @pid. @fd stays open, and the caller's, when it ends. Return: 0 or -ENOMEM. */

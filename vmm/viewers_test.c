@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "vmm/clock.h"
+#include "vmm/control.h"
 #include "vmm/log.h"
 
 #define BUDGET (1u << 22)
@@ -132,7 +133,7 @@ static int setup(void **state)
 	display_init(&display, &loop, outputs, 2, BUDGET);
 	viewers_init(&viewers, &loop, &display, "vm", &ops, NULL);
 	unlink(path);
-	listener = viewers_socket(path);
+	listener = control_listen(path, SOCK_SEQPACKET, VIEWERS_MAX);
 	assert_true(listener >= 0);
 	assert_int_equal(viewers_listen(&viewers, listener), 0);
 	return 0;
