@@ -248,10 +248,23 @@ static void forward(struct evdev *e)
 	tell_changed(e);
 }
 
+/* The state is whole. */
+static void settle(struct evdev *e)
+{
+	loop_timer_stop(&e->settle);
+	sync_guest(e);
+}
+
+static void on_settle(struct loop_timer *timer)
+{
+	settle((struct evdev *)((char *)timer - offsetof(struct evdev, settle)));
+}
+
 /* @is_there: the device can still be spoken to. */
 static void give_back(struct evdev *e, bool is_there)
 {
 	e->is_forwarding = false;
+	loop_timer_stop(&e->settle);
 	evdev_twin_destroy(e->twin);
 	e->twin = NULL;
 	if (is_there) {
@@ -352,6 +365,22 @@ static bool is_chord(struct evdev *e)
 	return new_release || new_chord;
 }
 
+/* What is left of the frame when the guest has its state: what moved, and no more. */
+static void forget_state(struct evdev *e)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < e->n; i++) {
+		if (e->frame[i].type == EV_REL) {
+			e->frame[n++] = e->frame[i];
+		}
+	}
+	e->n = n;
+	if (n > 0) {
+		e->frame[e->n++] = (struct input_ev){.type = EV_SYN, .code = SYN_REPORT};
+	}
+}
+
 /* The frame is whole. Return: false when the device does not answer any more. */
 static bool end_frame(struct evdev *e, const struct timeval *time)
 {
@@ -362,13 +391,23 @@ static bool end_frame(struct evdev *e, const struct timeval *time)
 		is_there = read_state(e);
 		if (is_there && e->is_forwarding) {
 			e->in->counters.resyncs++;
-			sync_guest(e);
+			/* More may be lost before that: no later than the first time. */
+			if (e->settle.deadline_ns == 0) {
+				loop_timer_set(&e->settle, clock_now_ns() + EVDEV_SETTLE_NS);
+			}
 		}
 	} else {
 		for (unsigned i = 0; i < e->n; i++) {
 			input_state_apply(&e->state, &e->frame[i]);
 		}
-		if (!is_chord(e) && e->is_forwarding) {
+		if (is_chord(e)) {
+			e->n = 0;
+		}
+		if (e->settle.deadline_ns != 0) {
+			settle(e);
+			forget_state(e);
+		}
+		if (e->n > 0 && e->is_forwarding) {
 			send_frame(e);
 			count_delay(e, time);
 		}
@@ -437,6 +476,7 @@ void evdev_init(struct evdev *e, struct input *in, const struct evdev_options *o
 	e->host = &evdev_host_ops;
 	e->is_wanted = true;
 	e->src = (struct loop_source){.fd = -1, .events = EPOLLIN, .fn = on_events};
+	loop_timer_init(&e->settle, in->base.loop, on_settle);
 	input_state_init(&e->state, &in->desc);
 }
 

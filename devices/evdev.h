@@ -60,6 +60,8 @@ struct evdev_options {
 	void *ctx;
 };
 
+#define EVDEV_SETTLE_NS 20000000u /* whoever writes a frame to the host's kernel has written all of it by then */
+
 struct evdev {
 	struct input *in;
 	struct evdev_options options;
@@ -68,6 +70,7 @@ struct evdev {
 	bool is_wanted, is_forwarding;
 	bool is_busy; /* somebody else has the grab, and it was said */
 	bool is_lost; /* events were lost: nothing counts until the next SYN_REPORT */
+	struct loop_timer settle; /* the state was found again, and may be of the middle of a frame: the guest gets it with the end of that, or when this fires */
 	bool was_chord, was_release;
 	struct input_state state; /* as the host's device has it */
 	struct input_ev frame[INPUT_FRAME_MAX];

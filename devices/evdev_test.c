@@ -275,6 +275,14 @@ static void send_events(const struct input_ev *ev, unsigned n)
 		send_events(ev, sizeof(ev) / sizeof(ev[0])); \
 	} while (0)
 
+/* What was found again after a loss is as the device's frame has ended. */
+static void wait_settled(void)
+{
+	for (uint64_t end = clock_now_ns() + EVDEV_SETTLE_NS + 1000000; clock_now_ns() < end;) {
+		loop_run_once(&drv.loop, 5);
+	}
+}
+
 static void key(unsigned code, int value)
 {
 	const struct input_ev ev[] = {{EV_KEY, (uint16_t)code, value}, SYN};
@@ -459,6 +467,7 @@ static void test_evdev_dropped_events_are_found_again(void **state)
 	SEND({EV_SYN, SYN_DROPPED, 0}, {EV_KEY, KEY_C, 1});
 	EXPECT_NOTHING();
 	SEND({EV_KEY, KEY_C, 0}, SYN);
+	wait_settled();
 	EXPECT({EV_KEY, KEY_A, 0}, {EV_KEY, KEY_B, 1}, SYN);
 	assert_int_equal(in->counters.resyncs, 2);
 	key(KEY_B, 0);
@@ -473,7 +482,36 @@ static void test_evdev_what_came_before_a_look_does_not_count(void **state)
 	start("");
 	/* All in one read: A came and went before the kernel was asked, and B is known from the answer. */
 	send_events(lost, sizeof(lost) / sizeof(lost[0]));
+	wait_settled();
 	EXPECT({EV_KEY, KEY_B, 1}, SYN);
+}
+
+static void test_evdev_a_state_from_the_middle_of_a_frame_waits_for_its_end(void **state)
+{
+	(void)state;
+	start_kind(INPUT_MOUSE);
+	/* The kernel is asked when of two buttons that go down together the first one has. */
+	input_state_apply(&host.state, &(struct input_ev){EV_KEY, BTN_LEFT, 1});
+	SEND({EV_SYN, SYN_DROPPED, 0}, SYN);
+	EXPECT_NOTHING();
+	SEND({EV_KEY, BTN_RIGHT, 1}, {EV_REL, REL_X, 5}, SYN);
+	EXPECT({EV_KEY, BTN_LEFT, 1}, {EV_KEY, BTN_RIGHT, 1}, SYN, {EV_REL, REL_X, 5}, SYN);
+	/* Only once. */
+	wait_settled();
+	EXPECT_NOTHING();
+	SEND({EV_KEY, BTN_RIGHT, 0}, SYN);
+	EXPECT({EV_KEY, BTN_RIGHT, 0}, SYN);
+}
+
+static void test_evdev_a_state_is_not_sent_after_the_device(void **state)
+{
+	(void)state;
+	start("");
+	input_state_apply(&host.state, &(struct input_ev){EV_KEY, KEY_A, 1});
+	SEND({EV_SYN, SYN_DROPPED, 0}, SYN);
+	evdev_want(e, false);
+	wait_settled();
+	EXPECT_NOTHING();
 }
 
 static void test_evdev_a_frame_without_end_is_lost(void **state)
@@ -686,6 +724,8 @@ int main(void)
 		T(test_evdev_state_at_activation_reaches_the_guest),
 		T(test_evdev_dropped_events_are_found_again),
 		T(test_evdev_what_came_before_a_look_does_not_count),
+		T(test_evdev_a_state_from_the_middle_of_a_frame_waits_for_its_end),
+		T(test_evdev_a_state_is_not_sent_after_the_device),
 		T(test_evdev_a_frame_without_end_is_lost),
 		T(test_evdev_unplug_releases_and_replug_attaches),
 		T(test_evdev_another_device_must_not_do_more),
