@@ -158,23 +158,16 @@ static void add_tail(struct console_client *k, const struct stream *s)
 	}
 }
 
-static void on_connection(struct loop_source *src, uint32_t events)
+static void on_connection(struct listener *l, int fd, pid_t pid)
 {
-	struct console_sock *c = (struct console_sock *)((char *)src - offsetof(struct console_sock, listener));
-	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct ucred peer = {.uid = (uid_t)-1};
+	struct console_sock *c = (struct console_sock *)((char *)l - offsetof(struct console_sock, listener));
 	struct console_client *k = NULL;
-	socklen_t len = sizeof(peer);
 
-	(void)events;
-	if (fd < 0) {
-		return;
-	}
+	(void)pid;
 	for (unsigned i = 0; !k && i < CONSOLE_SOCK_CLIENTS; i++) {
 		k = c->client[i].src.fd < 0 ? &c->client[i] : NULL;
 	}
-	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	if (!k || (peer.uid != geteuid() && peer.uid != 0)) {
+	if (!k) {
 		close(fd);
 		return;
 	}
@@ -195,11 +188,11 @@ int console_sock_init(struct console_sock *c, struct loop *loop, int fd, struct 
 {
 	int r;
 
-	*c = (struct console_sock){.loop = loop, .listener = {.fd = fd, .events = EPOLLIN, .fn = on_connection}};
+	*c = (struct console_sock){.loop = loop};
 	for (unsigned i = 0; i < CONSOLE_SOCK_CLIENTS; i++) {
 		c->client[i] = (struct console_client){.owner = c, .src.fd = -1};
 	}
-	r = loop_add(loop, &c->listener);
+	r = listener_init(&c->listener, loop, fd, "console", on_connection);
 	if (r < 0) {
 		close(fd);
 		c->loop = NULL;
@@ -216,7 +209,7 @@ void console_sock_finish(struct console_sock *c, unsigned patience_ms, bool keep
 	if (!c->loop) {
 		return;
 	}
-	loop_remove(&c->listener);
+	listener_finish(&c->listener);
 	stream_detach(&c->sink);
 	for (unsigned i = 0; i < CONSOLE_SOCK_CLIENTS; i++) {
 		struct console_client *k = &c->client[i];
@@ -231,7 +224,7 @@ void console_sock_finish(struct console_sock *c, unsigned patience_ms, bool keep
 		}
 	}
 	if (!keep) {
-		close(c->listener.fd);
+		close(c->listener.src.fd);
 	}
 	*c = (struct console_sock){.loop = NULL};
 }

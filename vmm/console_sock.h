@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "devices/stream.h"
+#include "vmm/listener.h"
 #include "vmm/loop.h"
 
 #define CONSOLE_SOCK_CLIENTS 8
@@ -35,7 +36,7 @@ struct console_client {
 
 struct console_sock {
 	struct loop *loop; /* NULL: not there */
-	struct loop_source listener;
+	struct listener listener;
 	struct stream_sink sink;
 	uint64_t came;
 	struct console_client client[CONSOLE_SOCK_CLIENTS];

@@ -48,7 +48,7 @@ static int set_up(void **state)
 	assert_int_equal(loop_init(&loop), 0);
 	snprintf(path, sizeof(path), "/tmp/console_sock_test.%d", getpid());
 	unlink(path);
-	return console_sock_init(&console, &loop, control_listen(path, SOCK_STREAM, CONTROL_CONNS_MAX), &stream);
+	return console_sock_init(&console, &loop, listener_open(path, SOCK_STREAM, CONTROL_CONNS_MAX), &stream);
 }
 
 static int tear_down(void **state)

@@ -11,8 +11,6 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "vmm/clock.h"
@@ -319,24 +317,17 @@ static void on_event(struct loop_source *src, uint32_t events)
 	loop_set_events(src, (wants_input(conn) ? EPOLLIN : 0u) | (conn->out_len ? EPOLLOUT : 0u));
 }
 
-static void on_connection(struct loop_source *src, uint32_t events)
+static void on_connection(struct listener *l, int fd, pid_t pid)
 {
 	static const char busy[] = "{\"ok\":false,\"error\":{\"code\":\"busy\",\"text\":\"too many connections\"}}\n";
-	struct control *c = (struct control *)((char *)src - offsetof(struct control, listener));
-	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct control *c = (struct control *)((char *)l - offsetof(struct control, listener));
 	struct control_conn *conn = NULL;
-	struct ucred peer = {.uid = (uid_t)-1};
-	socklen_t len = sizeof(peer);
 
-	(void)events;
-	if (fd < 0) {
-		return;
-	}
+	(void)pid;
 	for (unsigned i = 0; !conn && i < CONTROL_CONNS_MAX; i++) {
 		conn = c->conn[i].src.fd < 0 ? &c->conn[i] : NULL;
 	}
-	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	if (!conn || (peer.uid != geteuid() && peer.uid != 0)) {
+	if (!conn) {
 		send(fd, busy, sizeof(busy) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 		close(fd);
 		return;
@@ -351,38 +342,15 @@ static void on_connection(struct loop_source *src, uint32_t events)
 	}
 }
 
-int control_listen(const char *path, int type, int backlog)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = -1, r = -ENAMETOOLONG;
-	mode_t mask;
-
-	if (strlen(path) < sizeof(addr.sun_path)) {
-		strcpy(addr.sun_path, path);
-		fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		mask = umask(0177);
-		r = fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, backlog) < 0 ? -errno : 0;
-		umask(mask);
-	}
-	if (r < 0) {
-		log_errno(LOG_ERR, r, "%s", path);
-		if (fd >= 0) {
-			close(fd);
-		}
-		return r;
-	}
-	return fd;
-}
-
 int control_init(struct control *c, struct loop *loop, int fd, const struct control_ops *ops, void *ctx)
 {
 	int r;
 
-	*c = (struct control){.loop = loop, .listener = {.fd = fd, .events = EPOLLIN, .fn = on_connection}, .ops = ops, .ctx = ctx};
+	*c = (struct control){.loop = loop, .ops = ops, .ctx = ctx};
 	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
 		c->conn[i] = (struct control_conn){.control = c, .src.fd = -1, .out_fd = -1};
 	}
-	r = loop_add(loop, &c->listener);
+	r = listener_init(&c->listener, loop, fd, "control", on_connection);
 	if (r < 0) {
 		close(fd);
 		c->loop = NULL;
@@ -407,7 +375,7 @@ void control_finish(struct control *c, unsigned patience_ms, bool keep)
 	if (!c->loop) {
 		return;
 	}
-	loop_remove(&c->listener);
+	listener_finish(&c->listener);
 	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
 		if (c->conn[i].src.fd >= 0) {
 			flush(&c->conn[i], deadline);
@@ -415,7 +383,7 @@ void control_finish(struct control *c, unsigned patience_ms, bool keep)
 		}
 	}
 	if (!keep) {
-		close(c->listener.fd);
+		close(c->listener.src.fd);
 	}
 	*c = (struct control){.loop = NULL};
 }

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vmm/listener.h"
 #include "vmm/loop.h"
 
 #define CONTROL_LINE_MAX 65536
@@ -56,7 +57,7 @@ struct control_ops {
 
 struct control {
 	struct loop *loop;
-	struct loop_source listener; /* fd 0 or -1: none */
+	struct listener listener;
 	const struct control_ops *ops;
 	void *ctx;
 	struct control_conn conn[CONTROL_CONNS_MAX];
@@ -64,15 +65,12 @@ struct control {
 
 /**
  * control_init - serve a listening socket
- * @fd: from control_listen, or inherited; becomes the control's
+ * @fd: from listener_open, or inherited; becomes the control's
  * Return: 0 or -errno (logged).
  */
 int control_init(struct control *c, struct loop *loop, int fd, const struct control_ops *ops, void *ctx);
 /* Closes connections after giving their answers @patience_ms to leave. The listener is closed only when @keep is false. Accepts zeroed memory. */
 void control_finish(struct control *c, unsigned patience_ms, bool keep);
-
-/* A private listening socket at @path, of @type SOCK_STREAM or SOCK_SEQPACKET, where @backlog peers may wait; viewers' and consoles' too. Return: a descriptor or -errno (logged). */
-int control_listen(const char *path, int type, int backlog);
 
 /* Answers the request that @conn waits for. @fields: more members, or NULL; its reference is taken. */
 void control_ok(struct control_conn *conn, json_t *fields);

@@ -92,7 +92,7 @@ static int set_up(void **state)
 	snprintf(path, sizeof(path), "%s/s", dir);
 	unlink(path);
 	assert_int_equal(loop_init(&loop), 0);
-	return control_init(&control, &loop, control_listen(path, SOCK_STREAM, CONTROL_CONNS_MAX), &ops, NULL);
+	return control_init(&control, &loop, listener_open(path, SOCK_STREAM, CONTROL_CONNS_MAX), &ops, NULL);
 }
 
 static int tear_down(void **state)

@@ -242,7 +242,7 @@ static int open_socket(const struct session *s, const char *file, const char *ac
 	int fd = inherited_socket(activation_name);
 
 	rundir_file(&s->dir, file, path, sizeof(path));
-	return fd > 0 ? fd : control_listen(path, SOCK_STREAM, CONTROL_CONNS_MAX);
+	return fd > 0 ? fd : listener_open(path, SOCK_STREAM, CONTROL_CONNS_MAX);
 }
 
 /* Where viewers connect: in the run folder, or where display.socket says. There, what a killed process left is removed; a socket that somebody serves is not. */
@@ -263,7 +263,7 @@ static int open_viewer_socket(struct session *s)
 		}
 		close(probe);
 	}
-	return control_listen(s->viewer_path, SOCK_SEQPACKET, VIEWERS_MAX);
+	return listener_open(s->viewer_path, SOCK_SEQPACKET, VIEWERS_MAX);
 }
 
 static int open_sockets(struct session *s)

@@ -592,40 +592,17 @@ static struct viewer_conn *new_conn(struct viewers *vs, int fd)
 	return c;
 }
 
-static bool is_allowed(const struct viewers *vs, uid_t uid)
+static void on_connection(struct listener *l, int fd, pid_t pid)
 {
-	for (unsigned i = 0; i < vs->nallow; i++) {
-		if (vs->allow[i] == uid) {
-			return true;
-		}
-	}
-	return uid == 0 || (vs->nallow == 0 && uid == geteuid());
-}
+	struct viewers *vs = (struct viewers *)((char *)l - offsetof(struct viewers, listener));
+	struct viewer_conn *c = new_conn(vs, fd);
 
-static void on_connection(struct loop_source *src, uint32_t events)
-{
-	struct viewers *vs = (struct viewers *)((char *)src - offsetof(struct viewers, listener));
-	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct ucred peer = {.uid = (uid_t)-1};
-	socklen_t len = sizeof(peer);
-	struct viewer_conn *c;
-
-	(void)events;
-	if (fd < 0) {
-		return;
-	}
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || !is_allowed(vs, peer.uid)) {
-		log_msg(LOG_WARN, "viewer: user %d is not in display.allow", (int)peer.uid);
-		close(fd);
-		return;
-	}
-	c = new_conn(vs, fd);
 	if (!c) {
 		say_bye(fd, VIEWER_BYE_FULL, "too many viewers");
 		close(fd);
 		return;
 	}
-	c->pid = peer.pid;
+	c->pid = pid;
 	loop_timer_set(&c->patience, clock_now_ns() + VIEWERS_HELLO_NS);
 }
 
@@ -648,8 +625,11 @@ void viewers_init(struct viewers *vs, struct loop *loop, struct display *display
 
 int viewers_listen(struct viewers *vs, int fd)
 {
-	vs->listener = (struct loop_source){.fd = fd, .events = EPOLLIN, .fn = on_connection};
-	return loop_add(vs->loop, &vs->listener);
+	int r = listener_init(&vs->listener, vs->loop, fd, "viewer", on_connection);
+
+	vs->listener.allow = vs->allow;
+	vs->listener.nallow = vs->nallow;
+	return r;
 }
 
 void viewers_stop(struct viewers *vs, enum viewer_bye_reason reason)
@@ -658,7 +638,7 @@ void viewers_stop(struct viewers *vs, enum viewer_bye_reason reason)
 		return;
 	}
 	vs->is_stopping = true;
-	loop_remove(&vs->listener);
+	listener_finish(&vs->listener);
 	for (unsigned i = 0; i < VIEWERS_MAX; i++) {
 		if (vs->conn[i]) {
 			close_conn(vs->conn[i], reason, reason == VIEWER_BYE_RESTART ? "the VM starts again" : "the VM has ended");

@@ -23,6 +23,7 @@
 #include "display/display.h"
 #include "display/viewer_in.h"
 #include "display/viewer_out.h"
+#include "vmm/listener.h"
 #include "vmm/loop.h"
 
 #define VIEWERS_MAX 8
@@ -83,7 +84,7 @@ struct viewers {
 	const char *vm;
 	const struct viewers_ops *ops;
 	void *ctx;
-	struct loop_source listener; /* fd 0: none */
+	struct listener listener;
 	uid_t allow[VIEWERS_ALLOW_MAX];
 	unsigned nallow; /* 0: only this user, and root */
 	uint32_t came;

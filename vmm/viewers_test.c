@@ -133,7 +133,7 @@ static int setup(void **state)
 	display_init(&display, &loop, outputs, 2, BUDGET);
 	viewers_init(&viewers, &loop, &display, "vm", &ops, NULL);
 	unlink(path);
-	listener = control_listen(path, SOCK_SEQPACKET, VIEWERS_MAX);
+	listener = listener_open(path, SOCK_SEQPACKET, VIEWERS_MAX);
 	assert_true(listener >= 0);
 	assert_int_equal(viewers_listen(&viewers, listener), 0);
 	return 0;
@@ -954,7 +954,7 @@ static void test_viewers_are_these_users(void **state)
 	(void)state;
 	/* Root may always: it comes as somebody else. */
 	viewers.allow[0] = other + 1;
-	viewers.nallow = 1;
+	viewers.listener.nallow = 1;
 	assert_int_equal(chmod(path, 0666), 0);
 	assert_int_equal(seteuid(other), 0);
 	fd = dial();

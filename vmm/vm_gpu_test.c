@@ -61,7 +61,7 @@ static int setup(void **state)
 	vm->cfg = &config;
 	assert_int_equal(loop_init(&vm->loop), 0);
 	gmem_add(&vm->mem, 0x1000, ram, sizeof(ram));
-	assert_int_equal(control_init(&vm->ctl.control, &vm->loop, control_listen(path, SOCK_STREAM, CONTROL_CONNS_MAX), &ops, vm), 0);
+	assert_int_equal(control_init(&vm->ctl.control, &vm->loop, listener_open(path, SOCK_STREAM, CONTROL_CONNS_MAX), &ops, vm), 0);
 	assert_int_equal(vm_gpu_init(vm), 0);
 	assert_int_equal(vm_gpu_start(vm), 0);
 	return 0;

@@ -138,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	snprintf(path, sizeof(path), "/tmp/control_fuzz.%d", getpid());
 	unlink(path);
 	waiting = NULL;
-	must(loop_init(&loop) == 0 && control_init(&control, &loop, control_listen(path, SOCK_STREAM, CONTROL_CONNS_MAX), &ops, NULL) == 0);
+	must(loop_init(&loop) == 0 && control_init(&control, &loop, listener_open(path, SOCK_STREAM, CONTROL_CONNS_MAX), &ops, NULL) == 0);
 	fd = connect_peer(path);
 	other = connect_peer(path);
 	unlink(path);
