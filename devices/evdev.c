@@ -311,8 +311,8 @@ static void lose_device(struct evdev *e)
  * Events.
  */
 
-/* Sends the frame without what is reserved, which goes to the twin. */
-static void send_frame(struct evdev *e)
+/* Sends the frame without what is reserved, which goes to the twin. @has_state: the guest knows how things are at the frame's end, but not what moved. */
+static void send_frame(struct evdev *e, bool has_state)
 {
 	unsigned n = 0, kept = 0;
 
@@ -327,14 +327,14 @@ static void send_frame(struct evdev *e)
 		}
 		if (is_reserved || is_scan) {
 			kept += is_reserved;
-		} else {
+		} else if (!has_state || ev->type == EV_REL || ev->type == EV_SYN) {
 			e->frame[n++] = *ev;
 		}
 	}
 	if (kept && e->twin) {
 		evdev_twin_send(e->twin, &(struct input_ev){.type = EV_SYN, .code = SYN_REPORT});
 	}
-	if (n > 1 || !kept) {
+	if (n > 1 || (!kept && !has_state)) {
 		input_send(e->in, e->frame, n);
 	}
 }
@@ -365,22 +365,6 @@ static bool is_chord(struct evdev *e)
 	return new_release || new_chord;
 }
 
-/* What is left of the frame when the guest has its state: what moved, and no more. */
-static void forget_state(struct evdev *e)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < e->n; i++) {
-		if (e->frame[i].type == EV_REL) {
-			e->frame[n++] = e->frame[i];
-		}
-	}
-	e->n = n;
-	if (n > 0) {
-		e->frame[e->n++] = (struct input_ev){.type = EV_SYN, .code = SYN_REPORT};
-	}
-}
-
 /* The frame is whole. Return: false when the device does not answer any more. */
 static bool end_frame(struct evdev *e, const struct timeval *time)
 {
@@ -400,15 +384,13 @@ static bool end_frame(struct evdev *e, const struct timeval *time)
 		for (unsigned i = 0; i < e->n; i++) {
 			input_state_apply(&e->state, &e->frame[i]);
 		}
-		if (is_chord(e)) {
-			e->n = 0;
-		}
-		if (e->settle.deadline_ns != 0) {
-			settle(e);
-			forget_state(e);
-		}
-		if (e->n > 0 && e->is_forwarding) {
-			send_frame(e);
+		if (!is_chord(e) && e->is_forwarding) {
+			bool has_state = e->settle.deadline_ns != 0;
+
+			if (has_state) {
+				settle(e);
+			}
+			send_frame(e, has_state);
 			count_delay(e, time);
 		}
 	}
