@@ -167,16 +167,24 @@ static unsigned turns(unsigned ms)
 	return n;
 }
 
-static void test_listener_without_descriptors_rests_and_then_serves(void **state)
+/* Return: the limit as it was. */
+static struct rlimit leave_no_descriptors(void)
 {
 	struct rlimit before, none;
-	int s = dial();
 
-	(void)state;
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
 	none = before;
 	none.rlim_cur = 3;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	return before;
+}
+
+static void test_listener_without_descriptors_rests_and_then_serves(void **state)
+{
+	int s = dial();
+	struct rlimit before = leave_no_descriptors();
+
+	(void)state;
 	assert_in_range(turns(350), 1, 12);
 	/* Once, however long it lasts. */
 	want_said("test: connections wait: Too many open files");
@@ -189,14 +197,10 @@ static void test_listener_without_descriptors_rests_and_then_serves(void **state
 
 static void test_listener_ends_while_it_rests(void **state)
 {
-	struct rlimit before, none;
 	int s = dial();
+	struct rlimit before = leave_no_descriptors();
 
 	(void)state;
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-	none = before;
-	none.rlim_cur = 3;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	loop_run_once(&loop, 1000);
 	want_said("test: connections wait: Too many open files");
 	listener_finish(&listener);

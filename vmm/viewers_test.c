@@ -19,7 +19,6 @@
 #include <cmocka.h>
 
 #include "vmm/clock.h"
-#include "vmm/control.h"
 #include "vmm/log.h"
 
 #define BUDGET (1u << 22)
