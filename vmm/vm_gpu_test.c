@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "vmm/clock.h"
 #include "vmm/vm_priv.h"
 
 static char dir[] = "/tmp/vm_gpu_test.XXXXXX", path[64];
@@ -326,6 +327,61 @@ static void test_vm_gpu_stop_answers_what_was_asked_and_nothing_after(void **sta
 	close(fd);
 }
 
+static sem_t flushed;
+
+static void flush(void)
+{
+	display_flush(&vm->gpu->display, 1, &(struct display_rect){0, 0, 30, 20});
+	sem_post(&flushed);
+}
+
+/* Two frames, and after each of them nothing for as long as the test likes. */
+static void on_two_frames(struct loop_post *post)
+{
+	flush();
+	on_hold(post);
+	flush();
+	on_hold(post);
+}
+
+/* [expect] screen: a frame that is heard of during a look leads to another one, however long the first takes. */
+static void test_vm_gpu_frame_during_a_slow_look(void **state)
+{
+	struct config_screen want = {.scanout = 1, .stable_ns = 3600 * CLOCK_NS_PER_S};
+	const struct vm_options options = {.expect = true};
+	struct loop_post frames = {.fn = on_two_frames};
+	uint64_t looked_ns;
+
+	(void)state;
+	vm_gpu_stop(vm);
+	vm_gpu_finish(vm);
+	config.expect.screen = &want;
+	vm->options = &options;
+	assert_int_equal(vm_gpu_init(vm), 0);
+	assert_int_equal(vm_gpu_start(vm), 0);
+	loop_call(&vm->gpu->loop, show_something, &vm->gpu->display);
+	sem_init(&hold, 0, 0);
+	sem_init(&flushed, 0, 0);
+	loop_post(&vm->gpu->loop, &frames);
+	sem_wait(&flushed);
+	serve();
+	assert_true(vm->screen.is_looking);
+	looked_ns = vm->screen.looked_ns;
+	sem_post(&hold);
+	sem_wait(&flushed);
+	serve();
+	/* Later than the next look would be due. */
+	usleep(100000);
+	serve();
+	assert_true(vm->screen.is_looking);
+	sem_post(&hold);
+	for (int i = 0; i < 2000 && vm->screen.looked_ns == looked_ns; i++) {
+		loop_run_once(&vm->loop, 5);
+	}
+	assert_true(vm->screen.looked_ns > looked_ns);
+	assert_true(vm->screen.is_armed);
+}
+
 static void test_vm_gpu_no_display(void **state)
 {
 	json_t *stats = vm_gpu_stats(vm);
@@ -370,6 +426,7 @@ int main(void)
 		T(test_vm_gpu_output_changes_one_thing_at_a_time),
 		T(test_vm_gpu_peer_that_leaves_while_it_waits),
 		T(test_vm_gpu_stop_answers_what_was_asked_and_nothing_after),
+		T(test_vm_gpu_frame_during_a_slow_look),
 		T(test_vm_gpu_no_display),
 	};
 

@@ -72,7 +72,11 @@ static void look(struct vm_screen *s)
 {
 	uint64_t now = clock_now_ns();
 
-	if (!s->is_expected || s->is_seen || s->is_looking || !s->vm->gpu->is_running) {
+	if (!s->is_expected || s->is_seen || !s->vm->gpu->is_running) {
+		return;
+	}
+	if (s->is_looking) {
+		s->looks_again = true;
 		return;
 	}
 	if (now - s->looked_ns < LOOK_GAP_NS) {
@@ -94,6 +98,10 @@ static void on_looked(struct loop_post *post)
 	s->is_looking = false;
 	if (s->is_seen) {
 		vm_control_screen_seen(s->vm);
+	} else if (s->looks_again) {
+		/* Nobody listens for frames any more: the one that asked for this look was the last to be heard of. */
+		s->looks_again = false;
+		look(s);
 	} else if (s->again_ns) {
 		loop_timer_set(&s->again, s->again_ns);
 	}
@@ -110,12 +118,7 @@ static void on_news(struct loop_post *post)
 
 	__atomic_store_n(&s->has_news, false, __ATOMIC_RELEASE);
 	vm_control_frame(s->vm);
-	if (s->is_looking) {
-		/* Of a frame the look may have missed. */
-		loop_timer_set(&s->again, clock_now_ns() + LOOK_GAP_NS);
-	} else {
-		look(s);
-	}
+	look(s);
 }
 
 void vm_screen_watch(struct vm *vm)

@@ -27,6 +27,7 @@ struct vm_screen {
 	bool is_seen;
 	uint64_t again_ns;
 	bool is_looking, is_expected;
+	bool looks_again; /* a look was wanted during one */
 	uint64_t looked_ns;
 	struct loop_post look;
 	struct loop_timer again, first_frame;
