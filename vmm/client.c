@@ -21,6 +21,8 @@
 #include "vmm/rundir.h"
 
 #define CONNECT_PATIENCE_S 2
+/* For each VM of a list, one after the other: a monitor on a machine that is overloaded takes a second. */
+#define LIST_PATIENCE_MS 3000
 /* Beyond the grace a VM was given: for its last words. */
 #define END_PATIENCE_MS 30000
 /* Ctrl-A */
@@ -226,7 +228,7 @@ static void list_one(const struct rundir *rd, const char *name, pid_t pid, void 
 	struct list *list = ctx;
 	struct client_link l = {.fd = connect_to(rd, "control.sock"), .received_fd = -1};
 	const char *state = l.fd >= 0 || errno == EAGAIN ? "silent" : "starting", *config = "", *display = "off";
-	json_t *answer = l.fd >= 0 ? client_ask(&l, json_pack("{s:s}", "do", "status"), 1000) : NULL;
+	json_t *answer = l.fd >= 0 ? client_ask(&l, json_pack("{s:s}", "do", "status"), LIST_PATIENCE_MS) : NULL;
 	json_int_t uptime = 0, memory = 0;
 	char size[32] = "-";
 	int cpus = 0, viewers = 0;

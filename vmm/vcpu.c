@@ -188,6 +188,13 @@ static void open_stats(struct vcpu *vcpu)
 	}
 }
 
+static void do_dump(struct vcpu *vcpu)
+{
+	if (__atomic_exchange_n(&vcpu->dump, false, __ATOMIC_ACQUIRE)) {
+		x86_vcpu_dump(vcpu);
+	}
+}
+
 /* Waits out of the guest until the VM ends, or, when it was only paused, until it goes on. */
 static void wait_outside(struct vcpu *vcpu, bool only_paused)
 {
@@ -199,17 +206,11 @@ static void wait_outside(struct vcpu *vcpu, bool only_paused)
 	while (!is_stopped(vcpu) && (!only_paused || is_paused(vcpu))) {
 		int sig;
 
+		do_dump(vcpu);
 		open_stats(vcpu);
 		sigwait(&set, &sig);
 	}
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
-
-static void do_dump(struct vcpu *vcpu)
-{
-	if (__atomic_exchange_n(&vcpu->dump, false, __ATOMIC_ACQUIRE)) {
-		x86_vcpu_dump(vcpu);
-	}
 }
 
 /* Waits out of the guest until the device behind a port may have room, or somebody wants something. */
@@ -324,6 +325,8 @@ static void *vcpu_thread(void *arg)
 	sigaddset(&set, VCPU_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	run_guest(vcpu);
+	/* Asked for just before the end, as for a guest that hangs. */
+	do_dump(vcpu);
 	keep_usage(vcpu);
 	vcpu->bus->gone(vcpu->bus->ctx);
 	return NULL;

@@ -27,7 +27,8 @@ static char got[256];
 static size_t ngot;
 static unsigned room; /* bytes the device takes (atomic) */
 static bool room_at_once; /* as soon as it has refused something */
-static unsigned offered, parked, opened, gone, faults, runs; /* atomic */
+static bool end_at_once; /* then somebody asks for the registers and ends the VM */
+static unsigned offered, parked, opened, gone, faults, runs, dumps; /* atomic */
 
 static unsigned count_of(const unsigned *n)
 {
@@ -46,6 +47,9 @@ int ioctl(int fd, unsigned long request, ...)
 	const struct timespec pause = {.tv_nsec = 200000};
 
 	(void)fd;
+	if (request == KVM_GET_REGS) {
+		add(&dumps);
+	}
 	if (request != KVM_RUN) {
 		errno = ENOTTY;
 		return -1;
@@ -84,6 +88,10 @@ static bool on_out(void *ctx, uint16_t port, const void *src, uint32_t len)
 	if (count_of(&room) == 0) {
 		if (room_at_once) {
 			give_room(100);
+		}
+		if (end_at_once) {
+			vcpu_dump(&vcpu);
+			vcpu_stop(&vcpu);
 		}
 		return false;
 	}
@@ -140,7 +148,7 @@ static void start(unsigned bytes)
 	assert_non_null(run);
 	memset(run, 0, RUN_LEN);
 	ngot = 0;
-	offered = parked = opened = gone = faults = runs = 0;
+	offered = parked = opened = gone = faults = runs = dumps = 0;
 	room = bytes;
 	vcpu = (struct vcpu){.fd = -1, .run = run, .bus = &bus};
 	assert_int_equal(vcpu_start(&vcpu), 0);
@@ -161,7 +169,7 @@ static int tear_down(void **state)
 	vcpu_join(&vcpu);
 	free(vcpu.run);
 	vcpu.run = NULL;
-	room_at_once = false;
+	room_at_once = end_at_once = false;
 	return 0;
 }
 
@@ -235,6 +243,27 @@ static void test_vcpu_room_that_comes_at_once_is_not_missed(void **state)
 	expect_all_of_it();
 }
 
+static void test_vcpu_paused_shows_its_registers(void **state)
+{
+	(void)state;
+	start(6);
+	vcpu_pause(&vcpu);
+	wait_for(&parked, 1);
+	vcpu_dump(&vcpu);
+	wait_for(&dumps, 1);
+	assert_true(vcpu_is_parked(&vcpu));
+}
+
+/* Who ends a guest that hangs wants to know where it was, and asks for both at once. */
+static void test_vcpu_shows_its_registers_before_it_ends(void **state)
+{
+	(void)state;
+	end_at_once = true;
+	start(0);
+	wait_for(&gone, 1);
+	assert_int_equal(count_of(&dumps), 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_teardown(name, tear_down)
@@ -244,6 +273,8 @@ int main(void)
 		T(test_vcpu_without_room_opens_its_counters),
 		T(test_vcpu_without_room_can_be_stopped),
 		T(test_vcpu_room_that_comes_at_once_is_not_missed),
+		T(test_vcpu_paused_shows_its_registers),
+		T(test_vcpu_shows_its_registers_before_it_ends),
 	};
 
 	return cmocka_run_group_tests_name("vcpu", tests, set_up_all, NULL);
