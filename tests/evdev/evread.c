@@ -38,7 +38,7 @@ struct reader {
 	struct input_event batch[BATCH];
 	unsigned next, n;
 	unsigned late_ms, slow_us;
-	bool is_lost; /* after SYN_DROPPED, up to the next SYN_REPORT */
+	bool is_lost; /* after SYN_DROPPED, up to the next SYN_REPORT of the device's */
 	unsigned long frames, events, lost;
 };
 
@@ -169,7 +169,8 @@ static unsigned next_frame(struct reader *r, struct frames_event *frame, unsigne
 			continue;
 		}
 		if (r->is_lost) {
-			r->is_lost = !is_report;
+			/* The rest of a frame that such a report lies within is lost too. */
+			r->is_lost = !is_end;
 			n = 0;
 			continue;
 		}

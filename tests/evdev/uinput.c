@@ -8,7 +8,8 @@
  *   frames N MODE SEED [HZ]     N frames from a seed (frames.h), so many a second; 0 or nothing: as fast as they can be written
  *   window N MODE SEED          the same, at the reader's pace: after each window it waits for a line "+"
  *   release                     lets go of everything that the frames left held
- *   print N MODE SEED           makes no use of uinput: the frames of "window" for a fresh device as JSON, a line each window
+ *   print N MODE SEED           makes no use of uinput: the frames of "window" for a fresh device as JSON, a line each window, and after the answer what is held
+ *                               then, as "evread state" says it
  *   quit                        or the end of its input
  *
  * frames, window, print and release answer "sent FRAMES EVENTS", the SYN_REPORTs not counted. Lights that come back are told at any time: "led CODE VALUE".
@@ -274,6 +275,7 @@ static void print_frames(struct device *d, const char *text)
 		sent++;
 	}
 	printf("%ssent %u %lu\n", window ? "]\n" : "", sent, events);
+	caps_print_state(&d->caps, &f->state, stdout);
 }
 
 static void release(struct device *d)
