@@ -401,8 +401,21 @@ static bool end_frame(struct evdev *e, const struct timeval *time)
 	return is_there;
 }
 
+/* The kernel repeats a key whenever it is time, in the middle of what the device sends too, and ends that with a report of its own kind. */
+static bool is_repeat_end(const struct evdev *e, const struct input_event *ev)
+{
+	const struct input_ev *last = e->n > 0 ? &e->frame[e->n - 1] : NULL;
+
+	return ev->type == EV_SYN && ev->code == SYN_REPORT && ev->value == 1 && !e->is_lost && last && last->type == EV_KEY && last->value == 2 &&
+		input_desc_has_type(&e->in->desc, EV_REP);
+}
+
 static bool take_event(struct evdev *e, const struct input_event *ev)
 {
+	if (is_repeat_end(e, ev)) {
+		e->n--;
+		return true;
+	}
 	if (ev->type == EV_SYN && ev->code == SYN_DROPPED) {
 		e->is_lost = true;
 		return true;

@@ -669,6 +669,24 @@ static void test_evdev_repeats_are_the_guests(void **state)
 	EXPECT({EV_KEY, KEY_A, 1}, SYN, {EV_KEY, KEY_A, 0}, SYN);
 }
 
+static void test_evdev_a_repeat_inside_a_frame_does_not_end_it(void **state)
+{
+	(void)state;
+	start("");
+	key(KEY_A, 1);
+	EXPECT({EV_KEY, KEY_A, 1}, SYN);
+	SEND({EV_KEY, KEY_B, 1}, {EV_KEY, KEY_A, 2}, {EV_SYN, SYN_REPORT, 1}, {EV_KEY, KEY_C, 1}, SYN);
+	EXPECT({EV_KEY, KEY_B, 1}, {EV_KEY, KEY_C, 1}, SYN);
+	/* More of them than a frame has room for. */
+	for (unsigned i = 0; i < INPUT_FRAME_MAX; i++) {
+		SEND({EV_KEY, KEY_A, 2}, {EV_SYN, SYN_REPORT, 1});
+	}
+	EXPECT_NOTHING();
+	/* The kernel's end of a frame that was too long for it is one. */
+	SEND({EV_KEY, KEY_A, 0}, {EV_SYN, SYN_REPORT, 1});
+	EXPECT({EV_KEY, KEY_A, 0}, {EV_SYN, SYN_REPORT, 1});
+}
+
 static void test_evdev_the_end_gives_the_device_back(void **state)
 {
 	(void)state;
@@ -734,6 +752,7 @@ int main(void)
 		T(test_evdev_reserved_keys_do_not_reach_the_guest),
 		T(test_evdev_lights_go_with_the_device),
 		T(test_evdev_repeats_are_the_guests),
+		T(test_evdev_a_repeat_inside_a_frame_does_not_end_it),
 		T(test_evdev_the_end_gives_the_device_back),
 		T(test_evdev_chord_parse),
 	};
