@@ -29,6 +29,8 @@ class Source:
 
     def __init__(self, name):
         self.name, self.lights, self.node = name, [], None
+        with open(f"{DEVICES}/{name}.evemu", encoding="utf-8") as f:
+            self.title = next(line[3:66].strip() for line in f if line.startswith("N:"))
         self.process = subprocess.Popen([UINPUT, f"{DEVICES}/{name}.evemu"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def say(self, line):
