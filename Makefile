@@ -155,9 +155,11 @@ build/guest/kms: $(KMS) $(wildcard tests/guest/*.h) Makefile
 fuzzers: $(FUZZ_BIN)
 
 # Every header stands alone.
-headers:
-	$(Q)set -e; for h in $(HEADERS); do for cc in gcc clang; do \
-		$$cc $(CFLAGS) -Werror -Wno-unused-function -fsyntax-only -x c $$h; done; done
+HEADERS_OK := $(HEADERS:%=build/headers/%.ok)
+headers: $(HEADERS_OK)
+build/headers/%.ok: % Makefile
+	$(Q)mkdir -p $(@D) && for cc in gcc clang; do \
+		$$cc $(CFLAGS) -Werror -Wno-unused-function -fsyntax-only -MMD -MP -MF $(@:.ok=.d) -MT $@ -x c $< || exit 1; done && touch $@
 
 format:
 	$(Q)tools/format
@@ -180,11 +182,14 @@ check-unit-build:
 	$(Q)+for m in $(UNIT_MODES); do $(MAKE) -s $(JOBS) MODE=$$m WERROR=1 all tests || exit 1; done
 	$(Q)+$(MAKE) -s $(JOBS) MODE=fuzz WERROR=1 fuzzers
 
-UNIT_TESTS = $(foreach m,$(UNIT_MODES),$(TESTS:%.c=build/$(m)/%)) tests/run_test tests/bad_config tests/docs_test tests/man_test tests/completion_test tests/input_test tests/format_test tests/picture_test tests/guest_kernel_test tests/mistakes_test tests/install_test \
-	'headers=$(MAKE) -s headers' tools/check-deps.sh tests/fuzz/replay
+# The longest first; then those of the modules, whose time is mostly waiting: more of them run side by side than there are processors.
+UNIT_TESTS = $(foreach f,$(FUZZ:tests/fuzz/%_fuzz.c=%),'fuzz-$f=tests/fuzz/replay $f') tests/run_test tests/input_test tests/format_test 'headers=$(MAKE) -s headers' \
+	tests/bad_config tests/docs_test tests/man_test tests/completion_test tests/picture_test tests/guest_kernel_test tests/mistakes_test tests/install_test \
+	tools/check-deps.sh $(foreach t,$(TESTS:%.c=%),$(UNIT_MODES:%=build/%/$t))
+RUN_UNIT_TESTS = tests/run -j $$((2 * $(shell nproc))) --junit build/unit.xml --counts build/counts $(UNIT_TESTS)
 check-unit: check-unit-build
 	$(Q)rm -f build/counts
-	$(Q)tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS)
+	$(Q)$(RUN_UNIT_TESTS)
 
 # Two lanes side by side, a host VM in each: one processor is all that one of them uses. They are about as long as each other; what the second one says comes at its end.
 SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long,$(wildcard tests/system/*)))
@@ -192,7 +197,7 @@ LANE_2 := $(filter $(addprefix tests/system/,evdev gpu gpu_qemu hotplug input ou
 check: check-unit-build
 	$(Q)tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu && guest-images/keymap de
 	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm; failed=0; \
-	tests/run --junit build/unit.xml --counts build/counts $(UNIT_TESTS) || failed=1; \
+	$(RUN_UNIT_TESTS) || failed=1; \
 	$(MAKE) -s check-lane-2 > build/lane-2.log 2>&1 & lane_2=$$!; \
 	tests/on-kvm system $(filter-out $(LANE_2),$(SYSTEM_TESTS)) || failed=1; \
 	wait $$lane_2 || failed=1; cat build/lane-2.log; \
@@ -258,4 +263,4 @@ uninstall:
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(VIEW_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d)
+-include $(OBJ:.o=.d) $(VIEW_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d) $(HEADERS_OK:.ok=.d)
