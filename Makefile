@@ -43,7 +43,8 @@ FUZZ    := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 SUPPORT := $(sort $(wildcard tests/support/*.c))
 HEADERS := $(sort $(wildcard $(FOLDERS:=/*.h) tests/support/*.h tests/evdev/*.h))
 
-OBJ      := $(patsubst %,$(OUT)/%.o,$(basename $(SRC)))
+# C++ first: what takes longest must not begin last.
+OBJ      := $(patsubst %,$(OUT)/%.o,$(basename $(filter %.cc,$(SRC)) $(filter %.c,$(SRC))))
 SUPPORT_OBJ := $(SUPPORT:%.c=$(OUT)/%.o)
 LIB_OBJ  := $(filter-out $(OUT)/vmm/main.o,$(OBJ))
 VIEW_OBJ := $(VIEW_SRC:%.c=$(OUT)/%.o)
@@ -55,7 +56,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps check-unit-build check-unit check check-lane-2 check-long bench run guest-kernel man format format-check tidy install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-lane-2 check-long bench run guest-kernel man format format-check tidy install uninstall
 
 # SDL=0: no window. Fuzzers and their libraries want none either.
 SDL ?= 1
@@ -137,7 +138,7 @@ EVDEV_SRC := $(sort $(wildcard tests/evdev/*.c))
 EVDEV_BIN := build/evdev/uinput build/evdev/evread
 # Another viewer than ours, for tests.
 VIEWER_CLIENT := build/viewer/client
-tests: $(TEST_BIN) $(GUEST_BIN) $(EVDEV_BIN) $(VIEWER_CLIENT)
+tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(EVDEV_BIN) $(VIEWER_CLIENT))
 $(VIEWER_CLIENT): tests/viewer/client.c display/viewer_proto.h Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) -static -o $@ $<
@@ -153,6 +154,14 @@ build/guest/kms: $(KMS) $(wildcard tests/guest/*.h) Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -I/usr/include/libdrm -static -o $@ $(KMS)
 fuzzers: $(FUZZ_BIN)
+# What tests/mutants/run compiles and links with.
+flags:
+	$(info CC=$(CC) $(CFLAGS))
+	$(info CXX=$(CXX) $(CXXFLAGS))
+	$(info LINK=$(CXX) $(LDFLAGS))
+	$(info LIBS=$(LDLIBS) -lcmocka)
+	$(info OBJECTS=$(LIB_OBJ) $(SUPPORT_OBJ))
+	@:
 
 # Every header stands alone.
 HEADERS_OK := $(HEADERS:%=build/headers/%.ok)
@@ -174,13 +183,14 @@ tidy:
 deps:
 	$(Q)tools/deps.sh build guest test images
 
-# Modes are built one after another: each uses all processors.
 JOBS := -j$(shell nproc)
 UNIT_MODES := release clang asan
 check-unit-build:
 	$(Q)tools/deps.sh build test
-	$(Q)+for m in $(UNIT_MODES); do $(MAKE) -s $(JOBS) MODE=$$m WERROR=1 all tests || exit 1; done
-	$(Q)+$(MAKE) -s $(JOBS) MODE=fuzz WERROR=1 fuzzers
+	$(Q)+$(MAKE) -s $(JOBS) $(UNIT_MODES:%=mode-%) mode-fuzz
+mode-fuzz: WHAT := fuzzers
+mode-%:
+	$(Q)+$(MAKE) -s MODE=$* WERROR=1 $(or $(WHAT),all tests)
 
 # The longest first; then those of the modules, whose time is mostly waiting: more of them run side by side than there are processors.
 UNIT_TESTS = $(foreach f,$(FUZZ:tests/fuzz/%_fuzz.c=%),'fuzz-$f=tests/fuzz/replay $f') tests/run_test tests/input_test tests/format_test 'headers=$(MAKE) -s headers' \
