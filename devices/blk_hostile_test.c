@@ -186,6 +186,9 @@ static void test_blk_hostile_header_cut_short(void **state)
 	uint8_t *s = blkdrv_ptr(&v, status, 1);
 
 	(void)state;
+	/* With the rest of it, a request that would be done. */
+	memset(blkdrv_ptr(&v, data, 16), 0, 16);
+	*(uint8_t *)blkdrv_ptr(&v, data, 1) = BLK_T_FLUSH;
 	for (uint32_t len = 0; len < 16; len++) {
 		*s = BLKDRV_PENDING;
 		tdrv_desc(&v.d, table, 0, data, len, TDRV_NEXT, 1);
