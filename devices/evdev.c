@@ -248,11 +248,25 @@ static void forward(struct evdev *e)
 	tell_changed(e);
 }
 
+/* Of the keys that are the host's. What is pressed or released already stays so. */
+static void sync_twin(struct evdev *e)
+{
+	for (unsigned code = 0; e->twin && code < KEY_CNT; code++) {
+		if (get_bit(e->options.reserve, code)) {
+			evdev_twin_send(e->twin, &(struct input_ev){.type = EV_KEY, .code = (uint16_t)code, .value = get_bit(e->state.key, code)});
+		}
+	}
+	if (e->twin) {
+		evdev_twin_send(e->twin, &(struct input_ev){.type = EV_SYN, .code = SYN_REPORT});
+	}
+}
+
 /* The state is whole. */
 static void settle(struct evdev *e)
 {
 	loop_timer_stop(&e->settle);
 	sync_guest(e);
+	sync_twin(e);
 }
 
 static void on_settle(struct loop_timer *timer)

@@ -217,10 +217,10 @@ class GuestReader:
         pattern = "|".join(re.escape(start) for start in starts)
         got = self.guest.wait(rf"^({pattern}).*\n", 90)
         lines = got.splitlines()
-        console.last = "\n".join(lines)
         if lines[-1].startswith("result"):
             # It ends now; what the shell says about that is nothing for the next command to read.
             self.guest.result(30)
+        console.last = got
         return lines[-1]
 
     def rest(self):
