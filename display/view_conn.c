@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "display/buffer.h"
@@ -114,6 +116,19 @@ static bool is_safe_memfd(int fd, uint64_t len)
 	return seals >= 0 && (seals & F_SEAL_SHRINK) && fstat(fd, &st) == 0 && st.st_size > 0 && (uint64_t)st.st_size >= len;
 }
 
+/* The same of a dma-buf: none ever changes its size. Some drivers' say too little of it, and are not taken. */
+static bool is_safe_dmabuf(int fd, uint64_t len)
+{
+	struct statfs fs;
+	off_t size;
+
+	if (fstatfs(fd, &fs) < 0 || fs.f_type != DMA_BUF_MAGIC) {
+		return false;
+	}
+	size = lseek(fd, 0, SEEK_END);
+	return size > 0 && (uint64_t)size >= len;
+}
+
 static bool is_size(uint32_t w, uint32_t h)
 {
 	return w > 0 && h > 0 && w <= VIEW_SIZE_MAX && h <= VIEW_SIZE_MAX;
@@ -123,7 +138,7 @@ static const char *buffer_mistake(struct view_conn *c, const struct viewer_buffe
 {
 	uint64_t row = (uint64_t)m->width * BYTES_PER_PIXEL;
 
-	if (m->kind != VIEWER_MEMFD || m->nplanes != 1 || nfds != 1) {
+	if ((m->kind != VIEWER_MEMFD && (m->kind != VIEWER_GUEST || !c->sends_guest)) || m->nplanes != 1 || nfds != 1) {
 		return "a buffer of a kind that was not asked for";
 	}
 	if (!is_size(m->width, m->height) || !is_known_format(m->fourcc)) {
@@ -132,8 +147,8 @@ static const char *buffer_mistake(struct view_conn *c, const struct viewer_buffe
 	if (m->stride[0] < row || (uint64_t)m->offset[0] + (uint64_t)m->stride[0] * (m->height - 1) + row > m->len || m->len > SIZE_MAX / 2) {
 		return "a picture that is larger than its buffer";
 	}
-	if (!is_safe_memfd(fds[0], m->len)) {
-		return "a buffer that is no sealed memfd of its size";
+	if (m->kind == VIEWER_GUEST ? !is_safe_dmabuf(fds[0], m->len) : !is_safe_memfd(fds[0], m->len)) {
+		return "a buffer that is no sealed memfd or dma-buf of its size";
 	}
 	if (picture_find(c, m->id) || c->npictures >= VIEW_PICTURES_MAX) {
 		return "a buffer twice, or too many";
@@ -289,6 +304,7 @@ static void take_hello(struct view_conn *c, const struct viewer_hello *m)
 		return;
 	}
 	c->said_hello = true;
+	c->sends_guest = m->features & VIEWER_CAN_GUEST;
 	c->number = m->viewer;
 	c->nscanouts = m->nscanouts;
 	copy_text(c->vm, m->vm, sizeof(c->vm));
@@ -585,7 +601,8 @@ int view_conn_connect(const char *path)
 
 static void say_hello(struct view_conn *c, const char *name, bool observes)
 {
-	struct viewer_client_hello m = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .flags = observes ? VIEWER_OBSERVES : 0};
+	struct viewer_client_hello m = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_GUEST,
+		.flags = observes ? VIEWER_OBSERVES : 0};
 
 	memcpy(m.name, name, strnlen(name, sizeof(m.name) - 1));
 	view_conn_send(c, &m, sizeof(m));

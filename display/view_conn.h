@@ -75,6 +75,7 @@ struct view_conn {
 	char why[VIEWER_TEXT_LEN + 64]; /* of an end, for people; printable */
 
 	bool said_hello;
+	bool sends_guest; /* pictures that are guest memory */
 	uint32_t number; /* of this viewer */
 	char vm[VIEWER_NAME_LEN];
 	unsigned nscanouts;

@@ -5,12 +5,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/udmabuf.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -38,6 +40,30 @@ static unsigned open_fds(void)
 	}
 	closedir(d);
 	return n;
+}
+
+/* W x H pixels of @fill as the kernel's udmabuf makes them of memory. Return: -1 where there is none. */
+static int guest_memory(uint8_t fill)
+{
+	struct udmabuf_create u = {.flags = UDMABUF_FLAGS_CLOEXEC, .size = W * H * 4};
+	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), fd;
+	void *map;
+
+	if (dev < 0) {
+		return -1;
+	}
+	u.memfd = (uint32_t)memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	assert_int_equal(ftruncate((int)u.memfd, W * H * 4), 0);
+	assert_int_equal(fcntl((int)u.memfd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	map = mmap(NULL, W * H * 4, PROT_READ | PROT_WRITE, MAP_SHARED, (int)u.memfd, 0);
+	assert_true(map != MAP_FAILED);
+	memset(map, fill, W * H * 4);
+	munmap(map, W * H * 4);
+	fd = ioctl(dev, UDMABUF_CREATE, &u);
+	assert_true(fd >= 0);
+	close((int)u.memfd);
+	close(dev);
+	return fd;
 }
 
 static int set_up(void **state)
@@ -84,7 +110,8 @@ static void test_view_conn_says_hello(void **state)
 	assert_non_null(hello);
 	assert_int_equal(hello->hdr.type, VIEWER_CLIENT_HELLO);
 	assert_int_equal(hello->version, VIEWER_VERSION);
-	assert_int_equal(hello->flags | hello->features | hello->nformats, 0);
+	assert_int_equal(hello->flags | hello->nformats, 0);
+	assert_int_equal(hello->features, VIEWER_CAN_GUEST);
 	assert_string_equal((const char *)hello->name, "tests");
 	view_conn_again(&c, "tests", true);
 	hello = viewmon_read(&m, 0);
@@ -388,6 +415,32 @@ static void lie_buffer_kind(void)
 	send_buffer(&b);
 }
 
+/* Sealed as it may be: guest memory is a dma-buf. */
+static void lie_buffer_guest_in_a_file(void)
+{
+	struct viewer_buffer b = a_buffer();
+
+	b.kind = VIEWER_GUEST;
+	send_buffer(&b);
+}
+
+static void lie_buffer_guest_unsaid(void)
+{
+	struct viewer_hello hello = {.hdr.type = VIEWER_HELLO, .version = VIEWER_VERSION, .nscanouts = 1};
+	struct viewer_buffer b = viewmon_make_buffer(7, W, H);
+	int fd;
+
+	viewmon_send(&m, &hello, sizeof(hello));
+	b.kind = VIEWER_GUEST;
+	fd = guest_memory(3);
+	if (fd < 0) {
+		send_buffer(&b);
+	} else {
+		viewmon_send_fd(&m, &b, sizeof(b), fd);
+		close(fd);
+	}
+}
+
 static void lie_buffer_planes(void)
 {
 	struct viewer_buffer b = a_buffer();
@@ -559,11 +612,39 @@ static void lie_cursor_empty(void)
 	viewmon_send(&m, &image, sizeof(image));
 }
 
+static void test_view_conn_maps_guest_memory(void **state)
+{
+	struct viewer_buffer b = viewmon_make_buffer(7, W, H);
+	unsigned before = open_fds();
+	int fd = guest_memory(0x5c);
+
+	(void)state;
+	if (fd < 0) {
+		skip();
+	}
+	greeted(1);
+	b.kind = VIEWER_GUEST;
+	viewmon_send_fd(&m, &b, sizeof(b), fd);
+	viewmon_frame(&m, 0, 7, 1, W, H, ALL_OF_IT);
+	view_conn_read(&c);
+	assert_int_equal(c.end, VIEW_GOES_ON);
+	assert_int_equal(((const uint8_t *)c.pictures->map)[W * H * 4 - 1], 0x5c);
+	/* One page more than there is: whoever looks there would be killed. */
+	b.id = 8;
+	b.len += 4096;
+	viewmon_send_fd(&m, &b, sizeof(b), fd);
+	view_conn_read(&c);
+	assert_int_equal(c.end, VIEW_END_LIE);
+	close(fd);
+	assert_int_equal(open_fds(), before);
+}
+
 static void test_view_conn_lies_end_it(void **state)
 {
 	static void (*const lies[])(void) = {
 		lie_before_hello, lie_hello_twice, lie_version, lie_scanouts, lie_no_header, lie_short, lie_long, lie_scanout, lie_mode, lie_mode_large, lie_buffer_without,
-		lie_buffer_with_two, lie_fds, lie_many_fds, lie_buffer_that_can_shrink, lie_buffer_that_is_short, lie_buffer_no_file, lie_buffer_kind, lie_buffer_planes,
+		lie_buffer_with_two, lie_fds, lie_many_fds, lie_buffer_that_can_shrink, lie_buffer_that_is_short, lie_buffer_no_file, lie_buffer_kind, lie_buffer_guest_in_a_file,
+		lie_buffer_guest_unsaid, lie_buffer_planes,
 		lie_buffer_format, lie_buffer_stride, lie_buffer_offset, lie_buffer_overflow, lie_buffer_large, lie_buffer_twice, lie_gone, lie_gone_twice, lie_frame_unknown,
 		lie_frame_gone, lie_frame_early, lie_frame_crop, lie_frame_rect, lie_frame_rect_overflow, lie_frame_scanout, lie_frame_no_rects, lie_frame_short, lie_frame_rects,
 		lie_cursor_short, lie_cursor_empty,
@@ -742,6 +823,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_view_conn_a_cursor, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_newer_monitors_say_more, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_lies_end_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_conn_maps_guest_memory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_buffers_are_bounded, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_how_it_ends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_a_monitor_that_does_not_read, set_up, tear_down),

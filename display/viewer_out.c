@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -244,8 +245,8 @@ static int announce(struct viewer_out *v, const struct display_buffer *buffer, u
 {
 	struct viewer_out_buffer *b = place_of(v, buffer->id);
 	const struct display_picture *p = &buffer->picture;
-	struct viewer_buffer m = {.hdr.type = VIEWER_BUFFER, .len = p->len, .kind = VIEWER_MEMFD, .flags = is_opaque(p->fourcc) ? VIEWER_BUFFER_OPAQUE : 0,
-		.fourcc = p->fourcc, .width = p->width, .height = p->height, .nplanes = 1, .offset = {(uint32_t)p->offset}, .stride = {p->stride}};
+	struct viewer_buffer m = {.hdr.type = VIEWER_BUFFER, .len = p->len, .kind = p->is_guest ? VIEWER_GUEST : VIEWER_MEMFD,
+		.flags = is_opaque(p->fourcc) ? VIEWER_BUFFER_OPAQUE : 0, .fourcc = p->fourcc, .width = p->width, .height = p->height, .nplanes = 1, .offset = {(uint32_t)p->offset}, .stride = {p->stride}};
 	int r = 0;
 
 	assert(b);
@@ -266,6 +267,82 @@ static int announce(struct viewer_out *v, const struct display_buffer *buffer, u
 		*id = b->id;
 	}
 	return r;
+}
+
+/*
+ * Guest memory for those who take none.
+ */
+
+static void drop_copy(struct viewer_out_scanout *at)
+{
+	struct display_buffer *copy = at->copy;
+
+	if (copy) {
+		at->copy = NULL;
+		munmap(at->copy_map, copy->picture.len);
+		display_buffer_unref(copy);
+	}
+}
+
+/* A picture like @p in memory of its own. Return: false when there is none. */
+static bool make_copy(struct viewer_out *v, struct viewer_out_scanout *at, const struct display_picture *p)
+{
+	struct display_picture own = {.fourcc = p->fourcc, .width = p->width, .height = p->height, .stride = p->width * 4, .len = (uint64_t)p->width * p->height * 4};
+
+	if (at->copy && at->copy->picture.fourcc == own.fourcc && at->copy->picture.width == own.width && at->copy->picture.height == own.height) {
+		return true;
+	}
+	drop_copy(at);
+	if (!display_budget_take(&v->display->budget, own.len)) {
+		return false;
+	}
+	own.fd = display_memfd("viewer", own.len, &at->copy_map);
+	at->copy = own.fd >= 0 ? display_buffer_create(&own, &v->display->budget, own.len) : NULL;
+	if (!at->copy) {
+		if (own.fd >= 0) {
+			munmap(at->copy_map, own.len);
+		}
+		display_budget_give(&v->display->budget, own.len);
+	}
+	return at->copy != NULL;
+}
+
+static void copy_rect(struct viewer_out *v, const struct viewer_out_scanout *at, const struct display_picture *from, const uint8_t *map, const struct display_rect *r)
+{
+	const struct display_picture *to = &at->copy->picture;
+
+	for (uint64_t y = r->y; y < (uint64_t)r->y + r->h; y++) {
+		memcpy(at->copy_map + y * to->stride + r->x * 4ul, map + from->offset + y * from->stride + r->x * 4ul, r->w * 4ul);
+	}
+	count(&v->counters.copied_bytes, display_rect_area(r) * 4);
+}
+
+/* A frame in guest memory becomes one in a copy, which nobody looks at now. Return: false when there is no memory for it. */
+static bool copy_frame(struct viewer_out *v, struct viewer_out_scanout *at)
+{
+	struct display_frame *f = &at->frame;
+	struct display_buffer *guest = f->buffer;
+	const uint8_t *map;
+
+	if (v->takes_guest || !guest->picture.is_guest) {
+		drop_copy(at);
+		return true;
+	}
+	map = display_buffer_map(guest);
+	if (!map || !make_copy(v, at, &guest->picture)) {
+		return false;
+	}
+	if (f->damage.n == 0) {
+		copy_rect(v, at, &guest->picture, map, &f->crop);
+	}
+	for (unsigned i = 0; i < f->damage.n; i++) {
+		const struct display_rect *d = &f->damage.rect[i];
+
+		copy_rect(v, at, &guest->picture, map, &(struct display_rect){f->crop.x + d->x, f->crop.y + d->y, d->w, d->h});
+	}
+	f->buffer = display_buffer_ref(at->copy);
+	display_buffer_unref(guest);
+	return true;
 }
 
 /*
@@ -344,6 +421,10 @@ static int pump_scanout(struct viewer_out *v, unsigned i)
 	}
 	if (r == 0 && at->state == VIEWER_OUT_NONE && display_take(v->display, &v->sink, i, &at->frame)) {
 		at->state = VIEWER_OUT_TAKEN;
+		if (!copy_frame(v, at)) {
+			lose(v, VIEWER_BYE_FULL, "no memory for a copy of the picture");
+			return -ENOMEM;
+		}
 	}
 	return r == 0 && at->state == VIEWER_OUT_TAKEN ? send_frame(v, i) : r;
 }
@@ -364,6 +445,8 @@ static void pump(struct viewer_out *v)
 	for (unsigned i = 0; r == 0 && i < v->display->nscanouts; i++) {
 		r = pump_scanout(v, i);
 	}
+	/* A copy may have gone meanwhile. */
+	r = r == 0 ? send_gone(v) : r;
 	v->is_pumping = false;
 	if (r == -EAGAIN) {
 		await_room(v);
@@ -537,6 +620,7 @@ void viewer_out_finish(struct viewer_out *v)
 		if (v->at[i].state != VIEWER_OUT_NONE) {
 			drop_frame(v, i);
 		}
+		drop_copy(&v->at[i]);
 	}
 	if (v->fd >= 0) {
 		close(v->fd);

@@ -42,6 +42,7 @@ struct viewer_out_samples {
 struct viewer_out_counters {
 	uint64_t sent, released, presented, replaced; /* frames */
 	uint64_t buffers; /* announced */
+	uint64_t copied_bytes; /* of guest memory, for a viewer that takes none */
 	struct viewer_out_samples release; /* from the flush to the viewer's release */
 	struct viewer_out_samples input; /* from an input event, by the viewer's time in it, to the sending of the next frame */
 };
@@ -53,6 +54,9 @@ struct viewer_out_scanout {
 	uint64_t last; /* number of the last frame that was sent */
 	uint32_t mode_width, mode_height; /* as the viewer was told */
 	uint64_t shown; /* width << 32 | height, as it was told, 0 while unplugged; may be read by any thread (atomic) */
+	/* Guest memory for a viewer that takes none: what it is sent is copied in here. NULL: not needed. */
+	struct display_buffer *copy;
+	uint8_t *copy_map;
 	bool has_output;
 	struct viewer_output output; /* what it asked for last */
 };
@@ -73,6 +77,7 @@ struct viewer_out {
 	struct display_sink sink;
 	struct loop_source room; /* added while the socket is full */
 	struct loop_timer patience, settle;
+	bool takes_guest; /* pictures that are guest memory: VIEWER_CAN_GUEST */
 	bool is_lost, is_pumping;
 	uint64_t last_id, uses;
 	struct viewer_out_scanout at[DISPLAY_SCANOUTS_MAX];
@@ -81,7 +86,7 @@ struct viewer_out {
 	struct viewer_out_counters counters;
 };
 
-/* Begins: modes, cursors and frames leave at once. The hello has been sent. @v: zeroed memory. @fd: borrowed. */
+/* Begins: modes, cursors and frames leave at once. The hello has been sent. @v: zeroed memory, but for takes_guest. @fd: borrowed. */
 void viewer_out_init(struct viewer_out *v, struct display *display, int fd, const struct viewer_out_ops *ops, void *ctx);
 void viewer_out_finish(struct viewer_out *v); /* accepts zeroed memory */
 

@@ -63,6 +63,7 @@ struct viewer_rect {
  */
 
 #define VIEWER_CAN_DMABUF 1u /* features: pictures may be dma-bufs */
+#define VIEWER_CAN_GUEST 2u /* pictures may be the guest's own memory */
 
 /* The answer to a VIEWER_CLIENT_HELLO. */
 struct viewer_hello {
@@ -92,6 +93,7 @@ struct viewer_mode {
 enum viewer_kind {
 	VIEWER_MEMFD = 1, /* sealed: can be mapped, to read; never shrinks */
 	VIEWER_DMABUF = 2,
+	VIEWER_GUEST = 3, /* a dma-buf that can be mapped, to read: the guest's memory, whatever is in it. As large as lseek says, for ever */
 };
 
 #define VIEWER_BUFFER_Y_INVERTED 1u /* row 0 is at the bottom */
@@ -102,12 +104,12 @@ struct viewer_buffer {
 	struct viewer_header hdr;
 	uint64_t id; /* never used again */
 	uint64_t modifier; /* of a dma-buf: DRM_FORMAT_MOD_* */
-	uint64_t len; /* of a memfd: bytes to map */
+	uint64_t len; /* of what can be mapped: bytes */
 	uint32_t kind; /* enum viewer_kind */
 	uint32_t flags; /* VIEWER_BUFFER_* */
 	uint32_t fourcc; /* DRM_FORMAT_* */
 	uint32_t width, height; /* pixels */
-	uint32_t nplanes; /* 1 to 4; 1 for a memfd */
+	uint32_t nplanes; /* 1 to 4; 1 for what can be mapped */
 	uint32_t offset[4], stride[4]; /* bytes */
 };
 
@@ -180,7 +182,7 @@ enum viewer_bye_reason {
 	VIEWER_BYE_RESTART = 2, /* it starts again: connect again */
 	VIEWER_BYE_VERSION = 3, /* another version of the protocol */
 	VIEWER_BYE_PROTOCOL = 4, /* a message that cannot be; text says which */
-	VIEWER_BYE_FULL = 5, /* too many viewers */
+	VIEWER_BYE_FULL = 5, /* too many viewers, or no memory for one more */
 	VIEWER_BYE_SLOW = 6, /* does not read what it is sent */
 };
 

@@ -156,7 +156,8 @@ static void say_bye(int fd, enum viewer_bye_reason reason, const char *text)
 static bool say_hello(const struct viewer_conn *c)
 {
 	const struct viewers *vs = c->owner;
-	struct viewer_hello m = {.hdr.type = VIEWER_HELLO, .version = VIEWER_VERSION, .nscanouts = vs->display ? vs->display->nscanouts : 0, .viewer = c->number};
+	struct viewer_hello m = {.hdr.type = VIEWER_HELLO, .version = VIEWER_VERSION, .nscanouts = vs->display ? vs->display->nscanouts : 0, .viewer = c->number,
+		.features = c->out.takes_guest ? VIEWER_CAN_GUEST : 0};
 
 	snprintf((char *)m.vm, sizeof(m.vm), "%s", vs->vm);
 	return say(c, &m, sizeof(m));
@@ -360,6 +361,7 @@ static void on_hello(struct viewer_conn *c, const struct viewer_client_hello *he
 	loop_timer_stop(&c->patience);
 	memcpy(c->name, hello->name, sizeof(c->name));
 	c->wants = !(hello->flags & VIEWER_OBSERVES);
+	c->out.takes_guest = hello->features & VIEWER_CAN_GUEST;
 	if (!say_hello(c)) {
 		close_conn(c, VIEWER_BYE_SLOW, "no room for the hello");
 		return;

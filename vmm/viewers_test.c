@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/input-event-codes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -419,6 +420,143 @@ static void test_viewers_tell_of_buffers_once(void **state)
 	want(fd, VIEWER_FRAME);
 	assert_int_equal(p.frame.rect[0].w, W);
 	hang_up(fd);
+}
+
+/* A picture as udmabuf makes it: with room before its rows and between them, and without seals. Return: where its first pixel is. */
+static uint8_t *show_guest(unsigned scanout, const struct display_rect *crop)
+{
+	struct display_picture g = {.is_guest = true, .fourcc = DISPLAY_XRGB8888, .width = W, .height = H, .stride = W * 4 + 64, .offset = 4096};
+	struct display_buffer *buffer;
+	uint8_t *map;
+
+	g.len = 3 * 4096 + g.offset + (uint64_t)g.stride * H;
+	g.fd = memfd_create("guest", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(g.fd, (off_t)g.len), 0);
+	map = mmap(NULL, g.len, PROT_READ | PROT_WRITE, MAP_SHARED, g.fd, 0);
+	assert_true(map != MAP_FAILED);
+	buffer = display_buffer_create(&g, &display.budget, 0);
+	display_show(&display, scanout, buffer, crop);
+	display_buffer_unref(buffer);
+	return map + g.offset;
+}
+
+#define GUEST_STRIDE (W * 4 + 64)
+
+static void fill(uint8_t *pixels, uint8_t with)
+{
+	for (unsigned y = 0; y < H; y++) {
+		memset(pixels + (size_t)y * GUEST_STRIDE, with + (int)y % 8, W * 4);
+	}
+}
+
+static void done_guest(uint8_t *pixels)
+{
+	munmap(pixels - 4096, 3 * 4096 + 4096 + (size_t)GUEST_STRIDE * H);
+}
+
+/* Who takes guest memory gets it; for the others it is copied, what was flushed of it, into memory as all other pictures are. */
+static void test_viewers_that_take_no_guest_memory_get_a_copy(void **state)
+{
+	const struct display_rect crop = {2, 1, W - 4, H - 3};
+	uint64_t first, used = display.budget.used;
+	struct viewer_buffer b;
+	const uint8_t *seen;
+	uint8_t *pixels;
+	int takes, plain;
+
+	(void)state;
+	pixels = show_guest(0, &crop);
+	fill(pixels, 10);
+	flush(0, 0, 0, W, H);
+	takes = dial();
+	PUT(takes, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_GUEST | VIEWER_CAN_DMABUF, .name = "takes");
+	want(takes, VIEWER_HELLO);
+	assert_int_equal(p.hello.features, VIEWER_CAN_GUEST);
+	want(takes, VIEWER_BUFFER);
+	assert_int_equal(p.buffer.kind, VIEWER_GUEST);
+	assert_int_equal(p.buffer.offset[0], 4096);
+	assert_int_equal(p.buffer.stride[0], GUEST_STRIDE);
+	close(p.fd);
+	want(takes, VIEWER_FRAME);
+	assert_int_equal(display.budget.used, used);
+
+	plain = meet(VIEWER_OBSERVES);
+	want(plain, VIEWER_HELLO);
+	assert_int_equal(p.hello.features, 0);
+	want(plain, VIEWER_BUFFER);
+	b = p.buffer;
+	assert_int_equal(b.kind, VIEWER_MEMFD);
+	assert_int_equal(b.offset[0], 0);
+	assert_int_equal(b.stride[0], W * 4);
+	assert_int_equal(b.len, W * H * 4);
+	assert_true(fcntl(p.fd, F_GET_SEALS) & F_SEAL_SHRINK);
+	assert_int_equal(display.budget.used, used + b.len);
+	seen = mmap(NULL, b.len, PROT_READ, MAP_SHARED, p.fd, 0);
+	close(p.fd);
+	assert_true(seen != MAP_FAILED);
+	want(plain, VIEWER_FRAME);
+	first = p.frame.number;
+	assert_int_equal(p.frame.buffer, b.id);
+	assert_int_equal(p.frame.crop.x, crop.x);
+	for (unsigned y = crop.y; y < crop.y + crop.h; y++) {
+		assert_int_equal(seen[y * W * 4 + crop.x * 4], 10 + y % 8);
+		assert_int_equal(seen[y * W * 4 + (crop.x + crop.w) * 4 - 1], 10 + y % 8);
+		assert_int_equal(seen[y * W * 4 + (crop.x + crop.w) * 4], 0);
+	}
+
+	/* Painted is not flushed; flushed is not sent before the release. */
+	fill(pixels, 50);
+	flush(0, 4, 3, 2, 2);
+	assert_int_equal(seen[3 * W * 4 + 4 * 4], 13);
+	PUT(plain, viewer_release, .hdr.type = VIEWER_RELEASE, .number = first);
+	want(plain, VIEWER_FRAME);
+	assert_int_equal(p.frame.buffer, b.id);
+	for (unsigned y = crop.y; y < crop.y + crop.h; y++) {
+		for (unsigned x = crop.x; x < crop.x + crop.w; x++) {
+			bool is_new = x >= 4 && x < 6 && y >= 3 && y < 5;
+
+			assert_int_equal(seen[(y * W + x) * 4], (is_new ? 50 : 10) + y % 8);
+		}
+	}
+	assert_int_equal(viewers.conn[0]->out.counters.copied_bytes, 0);
+	assert_int_equal(viewers.conn[1]->out.counters.copied_bytes, (crop.w * crop.h + 2 * 2) * 4);
+	/* Back to an ordinary one: the copy is gone, and what it took. */
+	first = p.frame.number;
+	show(0);
+	flush(0, 0, 0, W, H);
+	PUT(plain, viewer_release, .hdr.type = VIEWER_RELEASE, .number = first);
+	want(plain, VIEWER_BUFFER);
+	assert_int_not_equal(p.buffer.id, b.id);
+	close(p.fd);
+	assert_int_equal(drain(plain, VIEWER_BUFFER_GONE), 1);
+	hang_up(takes);
+	display_show(&display, 0, NULL, NULL);
+	hang_up(plain);
+	assert_int_equal(display.budget.used, used);
+	munmap((void *)(uintptr_t)seen, b.len);
+	done_guest(pixels);
+}
+
+/* It counts as what the guest causes. */
+static void test_viewers_are_lost_when_there_is_no_memory_for_a_copy(void **state)
+{
+	const struct display_rect all = {0, 0, W, H};
+	uint8_t *pixels;
+	int fd;
+
+	(void)state;
+	pixels = show_guest(0, &all);
+	flush(0, 0, 0, W, H);
+	assert_true(display_budget_take(&display.budget, BUDGET - 100));
+	fd = meet(0);
+	want_bye(fd, VIEWER_BYE_FULL);
+	display_budget_give(&display.budget, BUDGET - 100);
+	fd = meet(0);
+	want(fd, VIEWER_FRAME);
+	hang_up(fd);
+	display_show(&display, 0, NULL, NULL);
+	assert_int_equal(display.budget.used, 0);
+	done_guest(pixels);
 }
 
 static void test_viewers_have_one_who_controls(void **state)
@@ -975,6 +1113,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_viewers_show_what_there_is), T(test_viewers_send_one_frame_at_a_time), T(test_viewers_tell_of_buffers_once),
+		T(test_viewers_that_take_no_guest_memory_get_a_copy), T(test_viewers_are_lost_when_there_is_no_memory_for_a_copy),
 		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
 		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_pace_no_longer_than_they_control),
 		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_never_read_are_dropped),

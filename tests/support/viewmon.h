@@ -20,6 +20,8 @@ void viewmon_finish(struct viewmon *m); /* closes what is not closed */
 void viewmon_send(struct viewmon *m, const void *message, size_t len);
 /* With @n descriptors of one new memfd of @size bytes and these @seals, closed here afterwards. @fill: its bytes. */
 void viewmon_send_memfd(struct viewmon *m, const void *message, size_t len, unsigned n, uint64_t size, int seals, uint8_t fill);
+/* @fd stays the caller's. */
+void viewmon_send_fd(struct viewmon *m, const void *message, size_t len, int fd);
 
 /* Messages as a good monitor sends them. */
 void viewmon_hello(struct viewmon *m, unsigned nscanouts);

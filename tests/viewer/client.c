@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The smallest viewer there is, written from docs/display-protocol.md: no window, no library. `client SOCKET [observe]`. It says what it is sent, a line each, and releases every frame once it
- * has read it; on standard input it is told what to do:
+ * The smallest viewer there is, written from docs/display-protocol.md: no window, no library. `client SOCKET [observe|guest]`; guest: it takes
+ * guest memory. It says what it is sent, a line each, and releases every frame once it has read it; on standard input it is told what to do:
  *
  *   key CODE 0|1    press, release      tablet X Y    0 to 65535      control 0|1    focus 0|1    output W H
  *   idle 0|1        do not look at pictures: takes no time
@@ -28,7 +28,7 @@
 #define SCANOUTS 16
 
 static int sock;
-static bool holds, is_idle;
+static bool holds, is_idle, takes_guest;
 static struct {
 	uint64_t id;
 	struct viewer_buffer b;
@@ -74,18 +74,22 @@ static void release(uint32_t scanout, uint64_t number)
 
 static bool on_buffer(const struct viewer_buffer *b, int fd)
 {
+	int seals = fcntl(fd, F_GET_SEALS);
 	unsigned i = 0;
 
 	while (i < BUFFERS && buffers[i].id) {
 		i++;
 	}
-	if (i == BUFFERS || fd < 0 || b->kind != VIEWER_MEMFD || !(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK)) {
+	if (i == BUFFERS || fd < 0 || (b->kind == VIEWER_MEMFD ? seals < 0 || !(seals & F_SEAL_SHRINK) : b->kind != VIEWER_GUEST || !takes_guest)) {
+		return false;
+	}
+	if (lseek(fd, 0, SEEK_END) < (off_t)b->len) {
 		return false;
 	}
 	buffers[i].map = mmap(NULL, b->len, PROT_READ, MAP_SHARED, fd, 0);
 	buffers[i].b = *b;
 	buffers[i].id = b->id;
-	printf("buffer %" PRIu64 " %ux%u %.4s\n", b->id, b->width, b->height, (const char *)&b->fourcc);
+	printf("buffer %" PRIu64 " %ux%u %.4s%s\n", b->id, b->width, b->height, (const char *)&b->fourcc, b->kind == VIEWER_GUEST ? " guest" : "");
 	return buffers[i].map != MAP_FAILED;
 }
 
@@ -248,7 +252,7 @@ static bool command(const char *line)
 
 int main(int argc, char **argv)
 {
-	struct viewer_client_hello hello = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .flags = argc > 2 ? VIEWER_OBSERVES : 0, .name = "client"};
+	struct viewer_client_hello hello = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .name = "client"};
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	char line[8192];
 
@@ -259,6 +263,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	strcpy(addr.sun_path, argv[1]);
+	takes_guest = argc > 2 && strcmp(argv[2], "guest") == 0;
+	hello.features = takes_guest ? VIEWER_CAN_GUEST : 0;
+	hello.flags = argc > 2 && !takes_guest ? VIEWER_OBSERVES : 0;
 	if (connect(sock, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || !say(&hello, sizeof(hello))) {
 		perror(argv[1]);
 		return 1;
