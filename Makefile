@@ -226,7 +226,7 @@ LONG_TESTS := $(sort $(wildcard tests/system/long/*))
 check-long:
 	$(Q)tools/deps.sh build test guest images
 	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
-	$(Q)guest-images/rootfs && guest-images/desktop
+	$(Q)guest-images/rootfs && guest-images/desktop && guest-images/newer-kernel trixie-backports
 	$(Q)mkdir -p build/hostvm; tools/with-kvm --timeout 2400 tests/run --junit build/hostvm/long.xml $(LONG_TESTS)
 
 # Not a check: nothing is expected of the numbers yet. In the host VM everywhere, so that they can be compared.

@@ -16,6 +16,22 @@ class Font:
             bits = "".join(bin(int.from_bytes(r, "big") | 1 << 8 * bytes_wide)[3:3 + self.width] for r in rows)
             self.glyphs[bits] = chr(code) if 32 <= code < 127 else "\N{REPLACEMENT CHARACTER}"
 
+    def finds(self, picture, text, colour=0xFF):
+        """Where the text is, (x, y) of its first pixel, wherever that may be; None. In one colour, grey or white, on anything else."""
+        bits = {char: glyph for glyph, char in self.glyphs.items()}
+        want = ["".join(bits[c][y * self.width:(y + 1) * self.width] for c in text) for y in range(self.height)]
+        names = bytes(49 if i == colour else 48 for i in range(256))
+        rows = [picture.row(y)[0::3].translate(names).decode() for y in range(picture.height)]
+        # The first row that has anything: a blank one is everywhere.
+        first = next(y for y, row in enumerate(want) if "1" in row)
+        for top in range(picture.height - self.height + 1):
+            x = rows[top + first].find(want[first])
+            while x >= 0:
+                if all(rows[top + y][x:x + len(want[y])] == want[y] for y in range(self.height)):
+                    return x, top
+                x = rows[top + first].find(want[first], x + 1)
+        return None
+
     def read(self, picture, colour=0xAA):
         """Rows of text without the blanks at their ends. Grey on black; a place that is not the picture of a character is a U+FFFD."""
         names = bytes(48 if i == 0 else 49 if i == colour else 63 for i in range(256))

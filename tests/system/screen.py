@@ -82,9 +82,10 @@ class Guest:
 
     monitor = ""
 
-    def __init__(self, name, do="run=kms,poweroff", append="", memory="512M", screens=1, size=(1280, 800), blob=False, initrds=(), extra=()):
+    def __init__(self, name, do="run=kms,poweroff", append="", memory="512M", screens=1, size=(1280, 800), blob=False, initrds=(), extra=(), kernel=f"{GUEST}/vmlinux"):
         self.name, self.do, self.append, self.memory, self.screens, self.size, self.blob = name, do, append, memory, screens, size, blob
         self.initrds = [f"{GUEST}/initramfs.cpio", f"{GPU}/gpu.cpio", *(initrds or [initrd("build/guest/kms")])]
+        self.kernel = kernel
         self.extra, self.text, self.sock, self.shots, self.process = list(extra), "", None, 0, None
         self.model, self.kept = self.fresh_model(), {}
 
@@ -177,7 +178,7 @@ class Tinyvmm(Guest):
     def command(self):
         gpu = ["--set", "gpu.mode=2d", "--set", f"gpu.size={self.size[0]}x{self.size[1]}", "--set", f"gpu.scanouts={self.screens}", "--set", f"gpu.blob={str(self.blob).lower()}",
                "--set", "gpu.max_host_memory=1G"]
-        return [TINYVMM, "run", "--name", self.name, "--kernel", f"{GUEST}/vmlinux", *[w for i in self.initrds for w in ("--initrd", i)], "--memory", self.memory,
+        return [TINYVMM, "run", "--name", self.name, "--kernel", self.kernel, *[w for i in self.initrds for w in ("--initrd", i)], "--memory", self.memory,
                 "--append", f"quiet loglevel=1 tinyvmm.do={self.do} {self.append}", "--set", "console.type=socket", *gpu, *self.extra]
 
     def start(self):
@@ -282,7 +283,7 @@ class Qemu(Guest):
                     data = f.read()
                 out.write(data + bytes(-len(data) % 4))
         command = [*program, *self.machine, "-smp", "1", "-m", self.memory, "-name", "guest,debug-threads=on", "-no-user-config", "-nodefaults",
-                   "-display", "none", "-no-reboot", "-kernel", f"{GUEST}/vmlinux", "-initrd", f"{base}.cpio",
+                   "-display", "none", "-no-reboot", "-kernel", self.kernel, "-initrd", f"{base}.cpio",
                    "-append", f"quiet loglevel=1 panic=-1 {self.append} console=hvc0 tinyvmm.do={self.do}",
                    "-chardev", f"socket,id=c,path={base}.console,server=on,wait=off", "-device", "virtio-serial-device", "-device", "virtconsole,chardev=c",
                    "-device", f"virtio-gpu-device,id=gpu,max_outputs={self.screens},xres={self.size[0]},yres={self.size[1]},max_hostmem=1G",
