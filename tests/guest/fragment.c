@@ -29,11 +29,11 @@ int entries_watch(void)
 	if (mount("tracefs", TRACING, "tracefs", 0, NULL) != 0 && errno != EBUSY) {
 		return -1;
 	}
-	/* void virtio_gpu_object_attach(vgdev, object, entries, n): the fourth one. */
-	if (put(TRACING "kprobe_events", "p:attach virtio_gpu_object_attach n=%cx:u32") != 0) {
+	/* virtio_gpu_object_attach(vgdev, object, entries, n): the fourth one; virtio_gpu_cmd_resource_create_blob(vgdev, object, params, entries, n): the fifth one. */
+	if (put(TRACING "kprobe_events", "p:attach virtio_gpu_object_attach n=%cx:u32\np:blob virtio_gpu_cmd_resource_create_blob n=%r8:u32") != 0) {
 		return -1;
 	}
-	return put(TRACING "events/kprobes/attach/enable", "1");
+	return put(TRACING "events/kprobes/enable", "1");
 }
 
 long entries_last(void)
@@ -88,13 +88,17 @@ long fragment_memory(unsigned left_mib)
 	if (map == MAP_FAILED) {
 		return -1;
 	}
+	/* They stay where they are: compaction would make large pieces again. */
+	if (put("/proc/sys/vm/compact_unevictable_allowed", "0") != 0 || mlock2(map, size, MLOCK_ONFAULT) != 0) {
+		return -1;
+	}
 	/* No huge pages; a kernel without them says so, and that is as well. */
 	madvise(map, size, MADV_NOHUGEPAGE);
 	for (size_t at = 0; at < size; at += PAGE) {
 		map[at] = 1;
 	}
 	for (size_t at = 0; at < size; at += 2 * PAGE) {
-		if (madvise(map + at, PAGE, MADV_DONTNEED) != 0) {
+		if (madvise(map + at, PAGE, MADV_DONTNEED_LOCKED) != 0) {
 			return -1;
 		}
 	}
