@@ -222,12 +222,17 @@ check-lane-2:
 	tests/run --timeout 1800 --junit build/mutants.xml --counts build/counts.2 tests/mutants/run || failed=1; \
 	[ $$failed = 0 ]
 
-LONG_TESTS := $(sort $(wildcard tests/system/long/*))
+# The last ones in a host VM with udmabuf, which the kernel of the other one has not.
+LONG_TESTS := $(sort $(filter-out %/udmabuf,$(wildcard tests/system/long/*)))
+UDMABUF_TESTS := tests/system/long/udmabuf tests/system/gpu build/release/display/view_conn_test
 check-long:
 	$(Q)tools/deps.sh build test guest images
 	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
 	$(Q)guest-images/rootfs && guest-images/desktop && guest-images/newer-kernel trixie-backports
-	$(Q)mkdir -p build/hostvm; tools/with-kvm --timeout 2400 tests/run --junit build/hostvm/long.xml $(LONG_TESTS)
+	$(Q)mkdir -p build/hostvm; failed=0; \
+	tools/with-kvm --timeout 2400 tests/run --junit build/hostvm/long.xml $(LONG_TESTS) || failed=1; \
+	tools/hostvm --kernel backports --timeout 1800 -- tests/run --junit build/hostvm/udmabuf.xml $(UDMABUF_TESTS) || failed=1; \
+	[ $$failed = 0 ]
 
 # Not a check: nothing is expected of the numbers yet. In the host VM everywhere, so that they can be compared.
 bench:
