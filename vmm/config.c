@@ -19,6 +19,7 @@
 #include "vmm/config_keys.h"
 #include "vmm/log.h"
 #include "vmm/suggest.h"
+#include "vmm/view_start.h"
 
 #define INCLUDE_DEPTH_MAX 8
 #define CONFIG_VERSION 1
@@ -847,8 +848,12 @@ static void check_screen(struct load *l)
 /* A window needs something to show, and users have numbers. */
 static void check_display(struct load *l)
 {
-	const struct config *cfg = l->cfg;
+	struct config *cfg = l->cfg;
 
+	cfg->display.by_default = strcmp(config_where(cfg, "display.type"), "default") == 0;
+	if (cfg->display.by_default && cfg->gpu.mode != GPU_OFF && view_start_has_display()) {
+		cfg->display.type = DISPLAY_SDL;
+	}
 	if (cfg->display.type == DISPLAY_SDL && cfg->gpu.mode == GPU_OFF) {
 		whole_mistake(l, config_where(cfg, "display.type"), "display.type is \"sdl\", but the VM has no display: gpu.mode is \"off\"");
 	}

@@ -136,6 +136,7 @@ struct config {
 	} gpu;
 	struct {
 		enum config_display type;
+		bool by_default; /* the window: nobody has asked for it, so that it is no mistake when there can be none */
 		enum config_on_close on_close;
 		char *socket; /* NULL: viewer.sock in the run folder */
 		struct config_list allow; /* "uid:NUMBER" */

@@ -524,6 +524,56 @@ static void test_config_load_input_devices(void **state)
 		"vm.toml:7:6: error: input.name: two input devices are called \"keyboard0\"");
 }
 
+static enum config_display loaded_display(const char *const *sets, unsigned n, bool *by_default)
+{
+	enum config_display type;
+	struct config cfg;
+	char *report;
+
+	assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n", (const char **)(uintptr_t)sets, n, &report), 0);
+	type = cfg.display.type;
+	*by_default = cfg.display.by_default;
+	free(report);
+	config_finish(&cfg);
+	return type;
+}
+
+static void test_config_load_a_window_opens_where_there_is_a_display(void **state)
+{
+	static const char *const sets[] = {"gpu.mode=2d", "display.type=none"}, *const window[] = {"gpu.mode=2d", "display.type=sdl"};
+	char *x = getenv("DISPLAY"), *wayland = getenv("WAYLAND_DISPLAY");
+	bool by_default;
+
+	(void)state;
+	x = x ? strdup(x) : NULL;
+	wayland = wayland ? strdup(wayland) : NULL;
+	unsetenv("DISPLAY");
+	unsetenv("WAYLAND_DISPLAY");
+	assert_int_equal(loaded_display(sets, 1, &by_default), DISPLAY_NONE);
+	setenv("WAYLAND_DISPLAY", "", 1);
+	assert_int_equal(loaded_display(sets, 1, &by_default), DISPLAY_NONE);
+	setenv("WAYLAND_DISPLAY", "wayland-0", 1);
+	assert_int_equal(loaded_display(sets, 1, &by_default), DISPLAY_SDL);
+	unsetenv("WAYLAND_DISPLAY");
+	setenv("DISPLAY", ":0", 1);
+	assert_int_equal(loaded_display(sets, 1, &by_default), DISPLAY_SDL);
+	assert_true(by_default);
+	/* Without a gpu there is nothing to show; and what is said counts. */
+	assert_int_equal(loaded_display(NULL, 0, &by_default), DISPLAY_NONE);
+	assert_int_equal(loaded_display(sets, 2, &by_default), DISPLAY_NONE);
+	assert_int_equal(loaded_display(window, 2, &by_default), DISPLAY_SDL);
+	assert_false(by_default);
+	unsetenv("DISPLAY");
+	if (x) {
+		setenv("DISPLAY", x, 1);
+	}
+	if (wayland) {
+		setenv("WAYLAND_DISPLAY", wayland, 1);
+	}
+	free(x);
+	free(wayland);
+}
+
 static void test_config_load_a_display_has_a_keyboard_and_a_tablet(void **state)
 {
 	static const char with_mouse[] = "[boot]\nkernel = 'k'\n[gpu]\nmode = '2d'\n[[input]]\ntype = 'mouse'\n";
@@ -755,6 +805,7 @@ int main(void)
 		cmocka_unit_test(test_config_load_evdev),
 		cmocka_unit_test(test_config_load_evdev_mistakes),
 		cmocka_unit_test(test_config_load_says_how_many_devices_there_can_be),
+		cmocka_unit_test(test_config_load_a_window_opens_where_there_is_a_display),
 		cmocka_unit_test(test_config_load_a_display_has_a_keyboard_and_a_tablet),
 		cmocka_unit_test(test_config_load_sizes_of_outputs),
 		cmocka_unit_test(test_config_load_disks_that_cannot_be),

@@ -287,6 +287,11 @@ static int open_window(struct session *s)
 	if (s->restart->restarted || s->cfg->display.type != DISPLAY_SDL) {
 		return EXIT_OK;
 	}
+	if (s->cfg->display.by_default && !view_start_is_installed()) {
+		log_msg(LOG_INFO, "no window: tinyvmm-view is not installed");
+		s->cfg->display.type = DISPLAY_NONE;
+		return EXIT_OK;
+	}
 	if (!view_start_has_display()) {
 		log_msg(LOG_ERR, "display.type is \"sdl\", but neither DISPLAY nor WAYLAND_DISPLAY is set: --headless runs the VM without a window");
 		return EXIT_HOST;

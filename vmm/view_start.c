@@ -47,6 +47,22 @@ static const char *find_program(char *buf, size_t len)
 	return PROGRAM;
 }
 
+bool view_start_is_installed(void)
+{
+	char buf[PATH_MAX];
+	const char *path = getenv("PATH"), *program = find_program(buf, sizeof(buf));
+
+	if (program[0] == '/') {
+		return true;
+	}
+	for (; path && path[0]; path += strcspn(path, ":"), path += path[0] == ':') {
+		if (snprintf(buf, sizeof(buf), "%.*s/" PROGRAM, (int)strcspn(path, ":"), path) < (int)sizeof(buf) && access(buf, X_OK) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void say_missing(int err)
 {
 	if (err == ENOENT) {

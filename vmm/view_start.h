@@ -10,7 +10,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define VIEW_START_CLOSED 5 /* its exit code when a person has closed the window */
+/* Exit codes of the program. */
+#define VIEW_START_NO_DISPLAY 3
+#define VIEW_START_CLOSED 5 /* a person has closed the window */
 
 /* A window this process has started, and our end of the socketpair to it. */
 struct view_window {
@@ -20,6 +22,9 @@ struct view_window {
 
 /* Whether there is a place for windows: a display of X11 or Wayland. */
 bool view_start_has_display(void);
+
+/* Whether there is a program for it. */
+bool view_start_is_installed(void);
 
 /* Return: 0 with the window of the VM @name, or -errno (logged). */
 int view_start_window(struct view_window *w, const char *name);

@@ -136,6 +136,10 @@ static void on_window(struct loop_source *src, uint32_t events)
 	} else if (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != VIEW_START_CLOSED) {
 		log_msg(LOG_WARN, "the window ended with exit code %d", WEXITSTATUS(status));
 	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) == VIEW_START_NO_DISPLAY && vm->cfg->display.by_default) {
+		log_msg(LOG_INFO, "no window: the guest runs on without it");
+		return;
+	}
 	on_window_gone(vm);
 }
 
