@@ -35,6 +35,7 @@ enum config_expect_exit { EXPECT_EXIT_STOP, EXPECT_EXIT_POWEROFF, EXPECT_EXIT_GU
 enum config_end { END_EXIT, END_RESTART }; /* on_reboot, on_panic */
 enum config_disk_format { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2 }; /* the second one only to say what to do about it */
 enum config_display { DISPLAY_NONE, DISPLAY_SDL };
+enum config_scale { SCALE_NONE, SCALE_FIT };
 enum config_on_close { ON_CLOSE_STOP, ON_CLOSE_DETACH };
 enum config_gpu { GPU_OFF, GPU_2D };
 enum config_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_SOCKET };
@@ -137,6 +138,8 @@ struct config {
 	struct {
 		enum config_display type;
 		bool by_default; /* the window: nobody has asked for it, so that it is no mistake when there can be none */
+		bool fullscreen, resize;
+		enum config_scale scale; /* without resize */
 		enum config_on_close on_close;
 		char *socket; /* NULL: viewer.sock in the run folder */
 		struct config_list allow; /* "uid:NUMBER" */

@@ -27,8 +27,9 @@ static const char *const serial_values[] = {"off", "stdio", "file", "socket", NU
 /* As enum config_gpu. */
 static const char *const gpu_values[] = {"off", "2d", NULL};
 
-/* As enum config_display and config_on_close. */
+/* As enum config_display, config_scale and config_on_close. */
 static const char *const display_values[] = {"none", "sdl", NULL};
+static const char *const scale_values[] = {"1:1", "fit", NULL};
 static const char *const on_close_values[] = {"stop", "detach", NULL};
 
 static const char *const format_values[] = {"raw", "qcow2", NULL};
@@ -105,6 +106,10 @@ const struct config_key config_keys[] = {
 	{"gpu", "blob", CONFIG_BOOL, AT(gpu.blob), "false", NULL, 0, 0, "Pictures may lie in guest memory, and are not copied where /dev/udmabuf takes them."},
 	{"display", "type", CONFIG_ENUM, AT(display.type), NULL, display_values, 0, 0,
 		"A window for the display: none, or one that is opened with the VM; default: sdl where DISPLAY or WAYLAND_DISPLAY is set, else none. tinyvmm view opens one at any time."},
+	{"display", "fullscreen", CONFIG_BOOL, AT(display.fullscreen), "false", NULL, 0, 0, "That window is as large as the screen."},
+	{"display", "resize", CONFIG_BOOL, AT(display.resize), "true", NULL, 0, 0, "The guest's display takes the size of that window."},
+	{"display", "scale", CONFIG_ENUM, AT(display.scale), "1:1", scale_values, 0, 0,
+		"Without resize: that window has the guest's size, or any, to which the picture is scaled."},
 	{"display", "on_close", CONFIG_ENUM, AT(display.on_close), "stop", on_close_values, 0, 0,
 		"When that window is closed: press the power button, or let the guest run on without it."},
 	{"display", "socket", CONFIG_PATH, AT(display.socket), NULL, NULL, 1, 107, "Socket for viewers; default: viewer.sock in the folder of the VM's other sockets."},

@@ -284,6 +284,8 @@ static int open_sockets(struct session *s)
 /* The window, where one is wanted. Return: an exit code. */
 static int open_window(struct session *s)
 {
+	const char *scale;
+
 	if (s->restart->restarted || s->cfg->display.type != DISPLAY_SDL) {
 		return EXIT_OK;
 	}
@@ -296,7 +298,8 @@ static int open_window(struct session *s)
 		log_msg(LOG_ERR, "display.type is \"sdl\", but neither DISPLAY nor WAYLAND_DISPLAY is set: --headless runs the VM without a window");
 		return EXIT_HOST;
 	}
-	return view_start_window(&s->restart->window, s->cfg->machine.name) < 0 ? EXIT_HOST : EXIT_OK;
+	scale = s->cfg->display.resize ? "follow" : s->cfg->display.scale == SCALE_FIT ? "scale" : "fixed";
+	return view_start_window(&s->restart->window, s->cfg->machine.name, scale, s->cfg->display.fullscreen) < 0 ? EXIT_HOST : EXIT_OK;
 }
 
 /* A log that is kept for every VM. Return: a descriptor, or -1 with an empty @path: no place for it is no reason not to run. */

@@ -98,10 +98,10 @@ static int spawn(pid_t *pid, char *const *argv, int fd)
 	return r;
 }
 
-int view_start_window(struct view_window *w, const char *name)
+int view_start_window(struct view_window *w, const char *name, const char *scale, bool fullscreen)
 {
 	char fd_text[16];
-	char *const argv[] = {(char[]){PROGRAM}, (char[]){"--fd"}, fd_text, (char[]){"--name"}, (char *)(uintptr_t)name, NULL};
+	const char *const argv[] = {PROGRAM, "--fd", fd_text, "--name", name, "--scale", scale, fullscreen ? "--fullscreen" : NULL, NULL};
 	int sv[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0) {
@@ -110,7 +110,7 @@ int view_start_window(struct view_window *w, const char *name)
 		return -r;
 	}
 	snprintf(fd_text, sizeof(fd_text), "%d", WINDOW_FD);
-	r = spawn(&w->pid, argv, sv[1]);
+	r = spawn(&w->pid, (char *const *)(uintptr_t)argv, sv[1]);
 	close(sv[1]);
 	if (r != 0) {
 		close(sv[0]);
