@@ -54,9 +54,18 @@ static void on_late(struct loop_timer *timer)
 {
 	struct display *d = (struct display *)((char *)timer - offsetof(struct display, late));
 
-	d->pacer_is_late = true;
+	uint32_t late = 0;
+
+	for (const struct display_hold *h = d->holds; h && h->deadline_ns <= clock_now_ns(); h = h->next) {
+		late |= h->scanouts;
+	}
+	d->late_scanouts |= late;
+	for (struct display_hold *h = d->holds; h; h = h->next) {
+		h->scanouts &= ~late;
+	}
 	count(&d->counters.late, 1);
-	let_go(d, true);
+	count(&d->pacer->demoted, 1);
+	let_go(d, false);
 }
 
 /* What was flushed on scanout @i up to @number waits no more. */
@@ -72,7 +81,7 @@ static void seen(struct display *d, unsigned i, uint64_t number)
 
 bool display_is_paced(const struct display *d)
 {
-	return d->pacer && !d->pacer_is_late;
+	return d->pacer && d->late_scanouts != (1u << d->nscanouts) - 1;
 }
 
 bool display_hold(struct display *d, struct display_hold *h, uint32_t scanouts)
@@ -81,7 +90,7 @@ bool display_hold(struct display *d, struct display_hold *h, uint32_t scanouts)
 
 	h->scanouts = 0;
 	for (unsigned i = 0; display_is_paced(d) && i < d->nscanouts; i++) {
-		if (scanouts & 1u << i && d->scanout[i].buffer && d->scanout[i].frames > d->seen[i]) {
+		if (scanouts & ~d->late_scanouts & 1u << i && d->scanout[i].buffer && d->scanout[i].frames > d->seen[i]) {
 			h->scanouts |= 1u << i;
 			h->number[i] = d->scanout[i].frames;
 		}
@@ -118,7 +127,7 @@ void display_pace(struct display *d, struct display_sink *sink)
 {
 	if (d->pacer != sink) {
 		d->pacer = sink;
-		d->pacer_is_late = false;
+		d->late_scanouts = 0;
 		memset(d->seen, 0, sizeof(d->seen));
 		let_go(d, true);
 	}
@@ -128,7 +137,7 @@ void display_seen(struct display *d, struct display_sink *sink, unsigned i, uint
 {
 	assert(i < d->nscanouts);
 	if (d->pacer == sink) {
-		d->pacer_is_late = false;
+		d->late_scanouts &= ~(1u << i);
 		d->seen[i] = number > d->seen[i] ? number : d->seen[i];
 		seen(d, i, d->seen[i]);
 	}

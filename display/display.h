@@ -19,7 +19,7 @@
  *     may be more than what was flushed.
  *
  * One of the sinks may pace: a device that wants to be told when a flush has been seen holds its answer (display_hold) until that sink has seen a frame with it, and no longer than
- * DISPLAY_HOLD_NS. A sink that misses that is late: nothing is held for it until it has seen a frame again. Without such a sink nothing is ever held.
+ * DISPLAY_HOLD_NS. A sink that misses that is late there: nothing of that scanout is held until it has seen a frame of it again. Without such a sink nothing is ever held.
  *
  * Thread: the display's loop, which is its device's, except where noted.
  */
@@ -94,6 +94,7 @@ struct display_sink {
 		bool has_frame;
 		struct display_damage damage;
 	} at[DISPLAY_SCANOUTS_MAX];
+	uint64_t demoted; /* times it missed a deadline while it paced; may be read by any thread (atomic) */
 };
 
 /* Written by the display's loop; may be read by any thread (atomic). */
@@ -126,7 +127,7 @@ struct display {
 	struct display_budget budget;
 	struct display_counters counters;
 	struct display_sink *pacer; /* NULL: nobody paces */
-	bool pacer_is_late;
+	uint32_t late_scanouts; /* a bit for each on which it missed a deadline: nothing is held there until it has seen a frame of that scanout */
 	uint64_t seen[DISPLAY_SCANOUTS_MAX]; /* by it: numbers of frames */
 	struct display_hold *holds; /* oldest first */
 	struct loop_timer late;

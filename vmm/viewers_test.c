@@ -759,6 +759,45 @@ static void test_viewers_pace_while_they_keep_up(void **state)
 	hang_up(watcher);
 }
 
+static void test_viewers_are_late_for_one_output_only(void **state)
+{
+	struct display_hold first = {.done = on_done}, second = {.done = on_done};
+	uint64_t number;
+	int fd;
+
+	(void)state;
+	done = 0;
+	show(0);
+	show(1);
+	flush(0, 0, 0, 1, 1);
+	flush(1, 0, 0, 1, 1);
+	fd = meet(0);
+	do {
+		want(fd, VIEWER_FRAME);
+	} while (p.frame.scanout != 0);
+	number = p.frame.number;
+	assert_true(display_hold(&display, &second, 2));
+	pass(DISPLAY_HOLD_NS / 2);
+	assert_true(display_hold(&display, &first, 1));
+	/* It never releases output 1. */
+	pass(DISPLAY_HOLD_NS / 2 + 1000001);
+	serve();
+	assert_int_equal(done, 1);
+	assert_int_equal(first.scanouts, 1);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = number);
+	assert_int_equal(done, 2);
+	/* Nothing is held there, whatever it releases elsewhere; there it goes on pacing. */
+	flush(0, 0, 0, 1, 1);
+	flush(1, 0, 0, 1, 1);
+	assert_false(display_hold(&display, &second, 2));
+	assert_true(display_is_paced(&display));
+	assert_true(display_hold(&display, &first, 3));
+	assert_int_equal(first.scanouts, 1);
+	assert_int_equal(display.pacer->demoted, 1);
+	hang_up(fd);
+	assert_int_equal(done, 3);
+}
+
 static void test_viewers_pace_no_longer_than_they_control(void **state)
 {
 	struct display_hold hold = {.done = on_done};
@@ -1115,7 +1154,7 @@ int main(void)
 		T(test_viewers_show_what_there_is), T(test_viewers_send_one_frame_at_a_time), T(test_viewers_tell_of_buffers_once),
 		T(test_viewers_that_take_no_guest_memory_get_a_copy), T(test_viewers_are_lost_when_there_is_no_memory_for_a_copy),
 		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
-		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_pace_no_longer_than_they_control),
+		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_are_late_for_one_output_only), T(test_viewers_pace_no_longer_than_they_control),
 		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_never_read_are_dropped),
 		T(test_viewers_that_read_late_get_the_newest), T(test_viewers_are_so_many), T(test_viewers_are_these_users),
 	};

@@ -241,6 +241,7 @@ static json_t *one_viewer(const struct vm *vm, const struct viewer_conn *c)
 	json_object_set_new(o, "replaced", json_integer(now(&n->replaced)));
 	json_object_set_new(o, "buffers", json_integer(now(&n->buffers)));
 	json_object_set_new(o, "copied_bytes", json_integer(now(&n->copied_bytes)));
+	json_object_set_new(o, "demoted", json_integer(now(&c->out.sink.demoted)));
 	json_object_set_new(o, "release_us", percentiles(&n->release));
 	json_object_set_new(o, "input_us", percentiles(&n->input));
 	return o;
