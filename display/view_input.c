@@ -47,7 +47,8 @@ static void on_key(struct app *a, const SDL_KeyboardEvent *e)
 {
 	int i = view_window_find(a, e->windowID);
 
-	if (e->repeat || view_press(&a->view, e->keysym.scancode, e->state == SDL_PRESSED) != VIEW_DO_FULLSCREEN || i < 0) {
+	/* Where the keyboard is nobody's, X gives keys to the window under the pointer: a key that is held would be pressed again right after it was released. */
+	if (e->repeat || (i < 0 && e->state == SDL_PRESSED) || view_press(&a->view, e->keysym.scancode, e->state == SDL_PRESSED) != VIEW_DO_FULLSCREEN || i < 0) {
 		return;
 	}
 	SDL_SetWindowFullscreen(a->at[i].window, SDL_GetWindowFlags(a->at[i].window) & SDL_WINDOW_FULLSCREEN_DESKTOP ? 0 : SDL_WINDOW_FULLSCREEN_DESKTOP);
