@@ -602,6 +602,7 @@ static void type(int fd, enum viewer_device device, unsigned scanout, unsigned n
 
 static void test_viewers_pass_input_on(void **state)
 {
+	uint32_t us[3];
 	int fd;
 
 	(void)state;
@@ -635,6 +636,10 @@ static void test_viewers_pass_input_on(void **state)
 	flush(0, 0, 0, 1, 1);
 	want(fd, VIEWER_FRAME);
 	assert_int_equal(p.frame.input_ns, now_ns - 1000000);
+	/* From the key, by the viewer's clock, to the frame: a millisecond. */
+	assert_true(viewer_out_percentiles(&viewers.controller->out.counters.input, us));
+	assert_int_equal(us[0], 1000);
+	assert_int_equal(us[2], 1000);
 	assert_int_equal(viewers.conn[0]->out.counters.input.n, 1);
 	hang_up(fd);
 }
