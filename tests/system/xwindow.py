@@ -59,6 +59,11 @@ class X:
                 return found
             time.sleep(0.2)
 
+    def unfocus(self):
+        """The keyboard is nobody's: keys go to whatever is under the pointer (PointerRoot)."""
+        self.x.XSetInputFocus(self.display, ctypes.c_ulong(1), 0, ctypes.c_ulong(0))
+        self.x.XSync(self.display, 0)
+
     def title(self, window):
         return self.do("getwindowname", window).strip()
 
