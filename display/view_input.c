@@ -54,11 +54,28 @@ static void on_key(struct app *a, const SDL_KeyboardEvent *e)
 	SDL_SetWindowFullscreen(a->at[i].window, SDL_GetWindowFlags(a->at[i].window) & SDL_WINDOW_FULLSCREEN_DESKTOP ? 0 : SDL_WINDOW_FULLSCREEN_DESKTOP);
 }
 
+/* SDL makes a mouse of a touch screen. */
+static bool is_finger(const struct app *a, uint32_t which)
+{
+	return which == SDL_TOUCH_MOUSEID && view_has_touch(&a->view);
+}
+
+static void on_finger(struct app *a, const SDL_TouchFingerEvent *e)
+{
+	int i = view_window_find(a, e->windowID);
+	enum view_touch what = e->type == SDL_FINGERDOWN ? VIEW_TOUCH_DOWN : e->type == SDL_FINGERUP ? VIEW_TOUCH_UP : VIEW_TOUCH_MOVE;
+
+	/* Touch pads are a pointer already. */
+	if (i >= 0 && SDL_GetTouchDeviceType(e->touchId) == SDL_TOUCH_DEVICE_DIRECT) {
+		view_touch(&a->view, (unsigned)i, e->fingerId, what, (int32_t)(e->x * (float)a->view.at[i].width), (int32_t)(e->y * (float)a->view.at[i].height));
+	}
+}
+
 static void on_motion(struct app *a, const SDL_MouseMotionEvent *e)
 {
 	int i = view_window_find(a, e->windowID);
 
-	if (i >= 0) {
+	if (i >= 0 && !is_finger(a, e->which)) {
 		float ratio = view_window_ratio(&a->at[i]);
 
 		a->pointed = (unsigned)i;
@@ -72,7 +89,7 @@ static void on_button(struct app *a, const SDL_MouseButtonEvent *e)
 		[SDL_BUTTON_X2] = BTN_EXTRA};
 	int i = view_window_find(a, e->windowID);
 
-	if (i >= 0 && e->button < sizeof(buttons) / sizeof(buttons[0]) && buttons[e->button]) {
+	if (i >= 0 && !is_finger(a, e->which) && e->button < sizeof(buttons) / sizeof(buttons[0]) && buttons[e->button]) {
 		float ratio = view_window_ratio(&a->at[i]);
 
 		/* A click where the pointer has not been seen moving. */
@@ -100,6 +117,11 @@ void view_input_event(struct app *a, const SDL_Event *e)
 	case SDL_MOUSEBUTTONDOWN:
 	case SDL_MOUSEBUTTONUP:
 		on_button(a, &e->button);
+		break;
+	case SDL_FINGERDOWN:
+	case SDL_FINGERMOTION:
+	case SDL_FINGERUP:
+		on_finger(a, &e->tfinger);
 		break;
 	case SDL_MOUSEWHEEL:
 		view_wheel(&a->view, a->pointed, e->wheel.preciseX, e->wheel.preciseY);

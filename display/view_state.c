@@ -30,7 +30,7 @@ enum {
 /* What became of a key that is down. */
 enum { KEY_IS_UP, KEY_IS_SENT, KEY_IS_CHORD };
 
-#define EVENTS_MAX 8
+#define EVENTS_MAX (3 * VIEW_FINGERS + 4) /* all fingers have moved, and one comes down */
 
 /* A struct viewer_input and its events. */
 struct frame {
@@ -95,6 +95,7 @@ static void forget_what_is_down(struct view *v)
 	v->has_place = false;
 	v->move_x = v->move_y = 0;
 	v->wheel_x = v->wheel_y = 0;
+	memset(v->finger, 0, sizeof(v->finger));
 }
 
 static void send_focus(struct view *v)
@@ -404,6 +405,98 @@ void view_wheel(struct view *v, unsigned scanout, float x, float y)
 }
 
 /*
+ * Touch.
+ */
+
+bool view_has_touch(const struct view *v)
+{
+	return v->conn->controls && v->conn->driven & VIEWER_HAS_TOUCH;
+}
+
+/* Return: the slot of one that is down, or, not @is_down, a free one; -1: none. */
+static int find_finger(const struct view *v, bool is_down, int64_t finger)
+{
+	for (int i = 0; i < VIEW_FINGERS; i++) {
+		if (v->finger[i].is_down == is_down && (!is_down || v->finger[i].finger == finger)) {
+			return i;
+		}
+	}
+	return -1;
+}
+
+/* Those that have moved on an output. */
+static void add_touches(struct view *v, struct frame *f, uint32_t scanout)
+{
+	for (int i = 0; i < VIEW_FINGERS; i++) {
+		struct view_finger *finger = &v->finger[i];
+
+		if (finger->has_moved && finger->scanout == scanout) {
+			frame_add(f, EV_ABS, ABS_MT_SLOT, i);
+			frame_add(f, EV_ABS, ABS_MT_POSITION_X, (int32_t)finger->x);
+			frame_add(f, EV_ABS, ABS_MT_POSITION_Y, (int32_t)finger->y);
+			finger->has_moved = false;
+		}
+	}
+}
+
+static void send_touches(struct view *v)
+{
+	for (int i = 0; i < VIEW_FINGERS; i++) {
+		if (v->finger[i].has_moved) {
+			struct frame f = {0};
+
+			add_touches(v, &f, v->finger[i].scanout);
+			frame_send(v, &f, VIEWER_TOUCH, v->finger[i].scanout);
+		}
+	}
+}
+
+static void finger_is_at(struct view *v, struct view_finger *finger, int32_t x, int32_t y)
+{
+	struct view_place place = view_place(v, finger->scanout);
+
+	if (place.w > 0 && place.h > 0) {
+		finger->x = over((int64_t)x - place.x, place.w);
+		finger->y = over((int64_t)y - place.y, place.h);
+	}
+}
+
+void view_touch(struct view *v, unsigned scanout, int64_t number, enum view_touch what, int32_t x, int32_t y)
+{
+	int slot = find_finger(v, true, number);
+	struct view_finger *finger;
+	struct frame f = {0};
+
+	if (what == VIEW_TOUCH_DOWN && slot >= 0) {
+		what = VIEW_TOUCH_MOVE;
+	} else if (what == VIEW_TOUCH_DOWN && view_has_touch(v)) {
+		slot = find_finger(v, false, number);
+	}
+	if (slot < 0) {
+		return;
+	}
+	finger = &v->finger[slot];
+	if (what == VIEW_TOUCH_MOVE) {
+		finger_is_at(v, finger, x, y);
+		finger->has_moved = true;
+		return;
+	}
+	add_touches(v, &f, what == VIEW_TOUCH_DOWN ? scanout : finger->scanout);
+	frame_add(&f, EV_ABS, ABS_MT_SLOT, slot);
+	if (what == VIEW_TOUCH_DOWN) {
+		*finger = (struct view_finger){.is_down = true, .finger = number, .scanout = scanout};
+		finger_is_at(v, finger, x, y);
+		frame_add(&f, EV_ABS, ABS_MT_TRACKING_ID, v->touches++);
+		frame_add(&f, EV_ABS, ABS_MT_POSITION_X, (int32_t)finger->x);
+		frame_add(&f, EV_ABS, ABS_MT_POSITION_Y, (int32_t)finger->y);
+	} else {
+		finger->is_down = false;
+		frame_add(&f, EV_ABS, ABS_MT_TRACKING_ID, -1);
+	}
+	frame_send(v, &f, VIEWER_TOUCH, finger->scanout);
+}
+
+/*
  * Sizes.
  */
 
@@ -531,6 +624,9 @@ void view_tick(struct view *v, uint64_t now)
 	/* While the monitor does not read, movements add up instead of queueing. */
 	if ((v->has_place || v->move_x || v->move_y) && !view_conn_waits(v->conn)) {
 		send_motion(v);
+	}
+	if (!view_conn_waits(v->conn)) {
+		send_touches(v);
 	}
 	for (unsigned i = 0; i < VIEW_SCANOUTS_MAX; i++) {
 		if (v->at[i].settles_ns && now >= v->at[i].settles_ns) {

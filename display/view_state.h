@@ -22,6 +22,7 @@
 #define VIEW_SETTLE_NS 150000000ull /* a window that has kept its size for that long has it */
 #define VIEW_ANSWER_NS 5000000000ull /* a guest that takes another size within this time does so because it was asked to */
 #define VIEW_REFRESH_MHZ 60000u /* of a display that does not say */
+#define VIEW_FINGERS 10 /* as many as the guest's touch screen tells apart */
 
 enum view_scale {
 	VIEW_FOLLOW, /* the guest follows the window; a guest that does not is scaled */
@@ -36,6 +37,8 @@ enum view_pointer {
 	VIEW_POINTER_RELATIVE, /* a click captures it */
 };
 
+enum view_touch { VIEW_TOUCH_DOWN, VIEW_TOUCH_MOVE, VIEW_TOUCH_UP };
+
 /* What is left for the window to do after a key. */
 enum view_do {
 	VIEW_DO_NOTHING,
@@ -44,6 +47,12 @@ enum view_do {
 
 struct view_place {
 	int32_t x, y, w, h;
+};
+
+struct view_finger {
+	bool is_down, has_moved; /* has_moved: the place was not sent yet */
+	int64_t finger; /* the host's number */
+	uint32_t scanout, x, y; /* x, y: as they are sent */
 };
 
 struct view_window {
@@ -81,6 +90,8 @@ struct view {
 	uint32_t place_x, place_y, place_scanout;
 	int32_t move_x, move_y; /* a movement that was not */
 	float wheel_x, wheel_y; /* 1/120 of a notch, less than one */
+	struct view_finger finger[VIEW_FINGERS]; /* by the guest's slot */
+	uint16_t touches; /* so many fingers have come down */
 
 	uint32_t locks; /* of the host: 1 << LED_* */
 	bool must_lock; /* and the guest's are to be made like them */
@@ -108,6 +119,8 @@ void view_motion(struct view *v, unsigned scanout, int32_t x, int32_t y, int32_t
 void view_button(struct view *v, unsigned scanout, unsigned button, bool down);
 /* In notches: to the right and away from the person. */
 void view_wheel(struct view *v, unsigned scanout, float x, float y);
+/* @finger: the host's number for it. Movements are sent by view_tick. Only where view_has_touch. */
+void view_touch(struct view *v, unsigned scanout, int64_t finger, enum view_touch what, int32_t x, int32_t y);
 /* @locks: the host's lights, 1 << LED_NUML and so on. */
 void view_focus(struct view *v, bool has, uint32_t locks);
 /* Window @scanout has this size now; 0, 0: there is none any more. */
@@ -140,6 +153,8 @@ struct view_place view_place(const struct view *v, unsigned scanout);
 /* Whether the window is to get another size, because the guest has one: then which. Once for each. */
 bool view_wants_size(struct view *v, unsigned scanout, uint32_t *width, uint32_t *height, uint64_t now);
 enum view_pointer view_pointer(const struct view *v);
+/* Whether the guest drives a touch screen; otherwise fingers are a pointer. */
+bool view_has_touch(const struct view *v);
 /* Whether the guest's pointer is the host's, with its shape; otherwise it is drawn into the picture. */
 bool view_pointer_is_host(const struct view *v);
 /* ASCII, apart from the VM's name: old window managers take no more. */

@@ -480,6 +480,100 @@ static void test_view_state_buttons(void **state)
 	assert_string_equal(said(), "t275+ t275-");
 }
 
+static void begin_touch(void)
+{
+	viewmon_input_state(&m, ALL_DEVICES | VIEWER_HAS_TOUCH, ALL_DEVICES | VIEWER_HAS_TOUCH, 0);
+	heard();
+	assert_true(view_has_touch(&v));
+}
+
+/* 47 is the slot, 57 the number of the touch, 53 and 54 the place. */
+static void test_view_state_touch(void **state)
+{
+	(void)state;
+	assert_false(view_has_touch(&v));
+	view_touch(&v, 0, 7, VIEW_TOUCH_DOWN, 10, 10);
+	assert_string_equal(said(), "");
+	begin_touch();
+	view_touch(&v, 0, 7, VIEW_TOUCH_DOWN, 0, H - 1);
+	assert_string_equal(said(), "abs47=0 abs57=0 abs53=51 abs54=65467");
+	view_touch(&v, 0, -3, VIEW_TOUCH_DOWN, W / 2, H / 2);
+	assert_string_equal(said(), "abs47=1 abs57=1 abs53=32819 abs54=32836");
+	/* Movements of both are one frame; only the last place counts. */
+	view_touch(&v, 0, 7, VIEW_TOUCH_MOVE, 5, 5);
+	view_touch(&v, 0, 7, VIEW_TOUCH_DOWN, 0, 0);
+	view_touch(&v, 0, -3, VIEW_TOUCH_MOVE, -100, 5000);
+	assert_string_equal(said(), "");
+	view_tick(&v, now);
+	assert_string_equal(said(), "abs47=0 abs53=51 abs54=68 abs47=1 abs53=51 abs54=65467");
+	/* One that has moved comes up where it was last. */
+	view_touch(&v, 0, 7, VIEW_TOUCH_MOVE, W - 1, H - 1);
+	view_touch(&v, 0, 7, VIEW_TOUCH_UP, W - 1, H - 1);
+	assert_string_equal(said(), "abs47=0 abs53=65484 abs54=65467 abs47=0 abs57=-1");
+	view_touch(&v, 0, 7, VIEW_TOUCH_MOVE, 1, 1);
+	view_touch(&v, 0, 7, VIEW_TOUCH_UP, 1, 1);
+	view_tick(&v, now);
+	assert_string_equal(said(), "");
+	/* Its slot is free. */
+	view_touch(&v, 0, 8, VIEW_TOUCH_DOWN, 0, 0);
+	assert_string_equal(said(), "abs47=0 abs57=2 abs53=51 abs54=68");
+}
+
+static void test_view_state_more_fingers_than_a_guest_can_tell_apart(void **state)
+{
+	(void)state;
+	begin_touch();
+	for (int i = 0; i <= VIEW_FINGERS; i++) {
+		view_touch(&v, 0, i, VIEW_TOUCH_DOWN, i, 0);
+		assert_int_equal(said()[0] != 0, i < VIEW_FINGERS);
+	}
+	for (int i = 0; i <= VIEW_FINGERS; i++) {
+		view_touch(&v, 0, i, VIEW_TOUCH_MOVE, i, 1);
+	}
+	view_touch(&v, 0, 3, VIEW_TOUCH_UP, 0, 0);
+	assert_non_null(strstr(said(), "abs47=9 abs53=972 abs54=204 abs47=3 abs57=-1"));
+}
+
+/* Each frame is over one output. */
+static void test_view_state_fingers_on_two_outputs(void **state)
+{
+	(void)state;
+	viewmon_mode(&m, 1, W, H);
+	heard();
+	open_window(1, W, H);
+	begin_touch();
+	view_touch(&v, 0, 1, VIEW_TOUCH_DOWN, 0, 0);
+	view_touch(&v, 1, 2, VIEW_TOUCH_DOWN, 0, 0);
+	said();
+	view_touch(&v, 0, 1, VIEW_TOUCH_MOVE, 1, 0);
+	view_touch(&v, 1, 2, VIEW_TOUCH_MOVE, 2, 0);
+	view_tick(&v, now);
+	for (uint32_t i = 0; i < 2; i++) {
+		const struct viewer_input *in = viewmon_read(&m, VIEWER_INPUT);
+
+		assert_non_null(in);
+		assert_int_equal(in->device, VIEWER_TOUCH);
+		assert_int_equal(in->scanout, i);
+		assert_int_equal(in->nevents, 3);
+		assert_int_equal(in->event[0].value, i);
+	}
+}
+
+/* The monitor lifts them when the focus is lost. */
+static void test_view_state_fingers_do_not_outlive_the_focus(void **state)
+{
+	(void)state;
+	begin_touch();
+	view_touch(&v, 0, 1, VIEW_TOUCH_DOWN, 0, 0);
+	view_touch(&v, 0, 1, VIEW_TOUCH_MOVE, 1, 1);
+	view_focus(&v, false, 0);
+	said();
+	view_touch(&v, 0, 1, VIEW_TOUCH_MOVE, 2, 2);
+	view_touch(&v, 0, 1, VIEW_TOUCH_UP, 2, 2);
+	view_tick(&v, now);
+	assert_string_equal(said(), "");
+}
+
 static void test_view_state_movements_wait_for_a_slow_monitor(void **state)
 {
 	struct viewer_presented message = {.hdr.type = VIEWER_PRESENTED};
@@ -862,6 +956,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_view_state_another_pointer_lets_go, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_wheel, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_buttons, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_state_touch, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_state_more_fingers_than_a_guest_can_tell_apart, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_state_fingers_on_two_outputs, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_state_fingers_do_not_outlive_the_focus, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_movements_wait_for_a_slow_monitor, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_the_guest_follows_a_window_that_has_settled, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_the_window_follows_a_guest_of_its_own_mind, set_up, tear_down),
