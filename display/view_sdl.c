@@ -273,18 +273,13 @@ static void set_hints(void)
 	SDL_SetHint(SDL_HINT_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR, "0");
 	SDL_setenv("SDL_VIDEO_X11_WMCLASS", CLIENT_NAME, 0);
 	SDL_setenv("SDL_VIDEO_WAYLAND_WMCLASS", CLIENT_NAME, 0);
-	/* With both there, the one that scrolls smoothly. What a person has said in the environment goes first. */
+	/* With both there, the one that scrolls smoothly. Each by its name: SDL would also take drivers that draw where nobody looks, and libwayland complains for itself where it has no
+	 * folder to look in. What a person has said in the environment goes first. */
 	if (SDL_getenv("WAYLAND_DISPLAY")) {
 		SDL_SetHint(SDL_HINT_VIDEODRIVER, "wayland,x11");
+	} else {
+		SDL_SetHint(SDL_HINT_VIDEODRIVER, SDL_getenv("XDG_RUNTIME_DIR") ? "x11,wayland,kmsdrm" : "x11,kmsdrm");
 	}
-}
-
-/* SDL has drivers that draw where nobody looks, and takes one when there is no other. */
-static bool is_seen(void)
-{
-	const char *driver = SDL_GetCurrentVideoDriver();
-
-	return SDL_getenv("SDL_VIDEODRIVER") || (strcmp(driver, "offscreen") != 0 && strcmp(driver, "dummy") != 0);
 }
 
 static struct app app;
@@ -297,15 +292,8 @@ enum view_exit view_sdl_run(const struct view_options *o, int fd)
 	a->watch.wake_fd = a->watch.fd = a->conn.fd = -1;
 	set_hints();
 	if (SDL_Init(SDL_INIT_VIDEO) < 0) {
-		fprintf(stderr, "tinyvmm-view: error: no display: %s\n", SDL_GetError());
-		if (fd >= 0) {
-			close(fd);
-		}
-		return VIEW_EXIT_HOST;
-	}
-	if (!is_seen()) {
-		fprintf(stderr, "tinyvmm-view: error: no display: neither DISPLAY nor WAYLAND_DISPLAY leads to one\n");
-		SDL_Quit();
+		fprintf(stderr, "tinyvmm-view: error: no display: %s\n",
+			SDL_getenv("SDL_VIDEODRIVER") ? SDL_GetError() : "neither DISPLAY nor WAYLAND_DISPLAY leads to one");
 		if (fd >= 0) {
 			close(fd);
 		}
