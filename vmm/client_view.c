@@ -42,6 +42,7 @@ static int find_socket(const char *name, char *path, size_t len)
 int client_view(const struct options *o)
 {
 	char path[128];
+	struct view_start_how how = o->view;
 	int code = find_socket(o->files[0], path, sizeof(path));
 
 	if (code != EXIT_OK) {
@@ -51,5 +52,6 @@ int client_view(const struct options *o)
 		log_msg(LOG_ERR, "view: this host has no display: neither DISPLAY nor WAYLAND_DISPLAY is set");
 		return EXIT_HOST;
 	}
-	return view_start_attach(path, o->files[0], o->observe);
+	how.verbose = o->verbose > 0;
+	return view_start_attach(path, o->files[0], &how);
 }

@@ -21,6 +21,8 @@ enum option_id {
 	OPT_EPHEMERAL,
 	OPT_HEADLESS,
 	OPT_OBSERVE,
+	OPT_FULLSCREEN,
+	OPT_SCALE,
 	OPT_TIMEOUT,
 	OPT_DETACH,
 	OPT_PAUSED,
@@ -134,7 +136,7 @@ static const struct verb_info {
 		"Without options: what there is. Otherwise changes one output as if another\n"
 		"monitor were plugged in, and the guest follows when it cares to.",
 		"tinyvmm display --size 1920x1080 web", 1, 1, "VM"},
-	{VERB_VIEW, "view", "[--observe] VM", "a window that shows a VM's display, and is its keyboard and mouse",
+	{VERB_VIEW, "view", "[OPTIONS] VM", "a window that shows a VM's display, and is its keyboard and mouse",
 		"Closing it does not stop the VM, and leaves whatever else looks at it alone.\n"
 		"Exit code: 0 it was closed or the VM has ended, 1 the VM has no display, 3 this\n"
 		"host has no display or tinyvmm-view is not installed, 4 no such VM.",
@@ -200,6 +202,8 @@ static const struct option_info {
 	{OPT_PLUG, VERB_DISPLAY, 0, "plug", NULL, NULL, "the output is plugged in"},
 	{OPT_UNPLUG, VERB_DISPLAY, 0, "unplug", NULL, NULL, "it is not"},
 	{OPT_OBSERVE, VERB_VIEW, 0, "observe", NULL, NULL, "only look: no key or pointer goes to the VM"},
+	{OPT_FULLSCREEN, VERB_VIEW, 0, "fullscreen", NULL, NULL, "start with the whole screen"},
+	{OPT_SCALE, VERB_VIEW, 0, "scale", "MODE", NULL, "follow: the guest takes the window's size; fixed, scale"},
 	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
 	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
 	{OPT_DESCRIBE, VERB_DEVICES, 0, "describe", "PATH", NULL, "what this one can do, for input.description"},
@@ -454,7 +458,13 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 	case OPT_HEADLESS:
 		return add_key(o, "display.type", "none");
 	case OPT_OBSERVE:
-		o->observe = true;
+		o->view.observe = true;
+		return 0;
+	case OPT_FULLSCREEN:
+		o->view.fullscreen = true;
+		return 0;
+	case OPT_SCALE:
+		o->view.scale = value;
 		return 0;
 	case OPT_EPHEMERAL:
 		p->o->ephemeral = true;

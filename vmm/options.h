@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "vmm/config.h"
+#include "vmm/view_start.h"
 
 #define OPTIONS_JOBS_MAX 256 /* of `test`, at once */
 
@@ -71,7 +72,7 @@ struct options {
 	bool no_cursor;
 	unsigned width, height, refresh; /* display; 0: as they are */
 	bool plug, unplug;
-	bool observe; /* view */
+	struct view_start_how view; /* view */
 };
 
 /**

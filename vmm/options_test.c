@@ -249,6 +249,15 @@ static void test_options_parse_displays(void **state)
 	assert_true(o.unplug && !o.plug);
 	free(said);
 	options_finish(&o);
+	assert_int_equal(parse(&o, ARGS("view", "web", "--scale", "fixed", "--fullscreen"), &said), 0);
+	assert_string_equal(o.view.scale, "fixed");
+	assert_true(o.view.fullscreen && !o.view.observe);
+	free(said);
+	options_finish(&o);
+	assert_int_equal(parse(&o, ARGS("view", "--observe", "web"), &said), 0);
+	assert_true(o.view.observe && !o.view.fullscreen && !o.view.scale);
+	free(said);
+	options_finish(&o);
 	assert_int_equal(parse(&o, ARGS("run", "--gpu", "2d"), &said), 0);
 	assert_string_equal(o.sets[0], "gpu.mode=\"2d\"");
 	free(said);

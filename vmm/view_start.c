@@ -122,13 +122,27 @@ int view_start_window(struct view_window *w, const char *name, const char *scale
 	return 0;
 }
 
-int view_start_attach(const char *path, const char *name, bool observe)
+int view_start_attach(const char *path, const char *name, const struct view_start_how *how)
 {
-	const char *const argv[] = {PROGRAM, "--socket", path, "--name", name, observe ? "--observe" : NULL, NULL};
+	const char *argv[16] = {PROGRAM, "--socket", path, "--name", name};
+	size_t n = 5;
 	char program[PATH_MAX];
 	pid_t parent = getpid(), pid;
 	int status = 0;
 
+	if (how->scale) {
+		argv[n++] = "--scale";
+		argv[n++] = how->scale;
+	}
+	if (how->observe) {
+		argv[n++] = "--observe";
+	}
+	if (how->fullscreen) {
+		argv[n++] = "--fullscreen";
+	}
+	if (how->verbose) {
+		argv[n++] = "--verbose";
+	}
 	pid = fork();
 	if (pid < 0) {
 		log_errno(LOG_ERR, errno, "fork");
