@@ -49,14 +49,14 @@ class Gone(Exception):
     """The guest ended, or said nothing that was waited for, or a command failed."""
 
 
-def until(get, good, seconds=30):
+def until(get, good, seconds=30, pause=0.2):
     """The first of what @get returns that is good, or the last."""
     end = time.monotonic() + seconds
     while True:
         got = get()
         if good(got) or time.monotonic() > end:
             return got
-        time.sleep(0.2)
+        time.sleep(pause)
 
 
 def initrd(*programs, name="tests.cpio", **files):

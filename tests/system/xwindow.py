@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """An X server without a screen, and what a person would do to a window on it: xdotool's hands, and eyes for the picture and the pointer."""
+import contextlib
 import ctypes
 import os
 import re
 import subprocess
+import tempfile
 import time
 
 import picture
@@ -47,6 +49,19 @@ class X:
 
     def do(self, *words):
         return subprocess.run(["xdotool", *[str(w) for w in words]], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout
+
+    @contextlib.contextmanager
+    def manager(self):
+        """A window manager, ready: openbox loses a window that comes up while it starts, and whoever waits for that window waits for ever."""
+        with tempfile.TemporaryDirectory() as folder:
+            ready = os.path.join(folder, "ready")
+            with subprocess.Popen(["openbox", "--sm-disable", "--startup", f"touch {ready}"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                while not os.path.exists(ready) and process.poll() is None:
+                    time.sleep(0.05)
+                try:
+                    yield
+                finally:
+                    process.terminate()
 
     def windows(self, title, n=1, seconds=60):
         """{title: window} of those that are seen, when there are n, or as they are in the end."""
