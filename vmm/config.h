@@ -30,6 +30,7 @@
 #define CONFIG_LAYOUT_MAX 63
 
 enum config_hugepages { HUGEPAGES_THP, HUGEPAGES_OFF, HUGEPAGES_2M, HUGEPAGES_1G };
+enum config_mmio { MMIO_FAST, MMIO_STRICT };
 enum config_exit_port { EXIT_PORT_OFF, EXIT_PORT_CODE, EXIT_PORT_ISA_DEBUG };
 enum config_expect_exit { EXPECT_EXIT_STOP, EXPECT_EXIT_POWEROFF, EXPECT_EXIT_GUEST };
 enum config_end { END_EXIT, END_RESTART }; /* on_reboot, on_panic */
@@ -107,6 +108,7 @@ struct config {
 		uint64_t memory; /* bytes */
 		enum config_hugepages hugepages;
 		enum config_exit_port exit_port;
+		enum config_mmio mmio;
 		enum config_end on_reboot, on_panic;
 		uint64_t stop_grace_ns;
 	} machine;

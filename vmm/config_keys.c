@@ -20,6 +20,7 @@ static_assert(CONFIG_LIST_MAX <= BOOT_INITRDS_MAX, "every initrd that can be con
 
 static const char *const hugepages_values[] = {"thp", "off", "2M", "1G", NULL};
 static const char *const exit_port_values[] = {"off", "code", "isa-debug", NULL};
+static const char *const mmio_values[] = {"fast", "strict", NULL};
 static const char *const end_values[] = {"exit", "restart", NULL};
 static const char *const console_values[] = {"none", "stdio", "file", "socket", NULL};
 static const char *const serial_values[] = {"off", "stdio", "file", "socket", NULL};
@@ -73,6 +74,8 @@ const struct config_key config_keys[] = {
 		"Pages behind guest memory: transparent huge pages, small ones, or pages from the kernel's pool."},
 	{"machine", "exit_port", CONFIG_ENUM, AT(machine.exit_port), "off", exit_port_values, 0, 0,
 		"I/O port 0xf4 ends the VM: the byte written is the exit code, or (isa-debug) twice the byte plus 1."},
+	{"machine", "mmio", CONFIG_ENUM, AT(machine.mmio), "fast", mmio_values, 0, 0,
+		"Registers of virtio devices: read by the guest as memory, or (strict) each access is an exit, slower and with the same result."},
 	{"machine", "on_reboot", CONFIG_ENUM, AT(machine.on_reboot), "restart", end_values, 0, 0,
 		"When the guest resets: end with exit code 10, or start it again."},
 	{"machine", "on_panic", CONFIG_ENUM, AT(machine.on_panic), "exit", end_values, 0, 0,

@@ -39,7 +39,7 @@ static void assert_one_mistake(const char *text, const char *want)
 }
 
 static const char good[] =
-	"[machine]\nname = \"a-b.c\"\ncpus = 2\nmemory = \"64M\"\nhugepages = \"off\"\nexit_port = \"code\"\n"
+	"[machine]\nname = \"a-b.c\"\ncpus = 2\nmemory = \"64M\"\nhugepages = \"off\"\nexit_port = \"code\"\nmmio = \"strict\"\n"
 	"on_reboot = \"exit\"\non_panic = \"restart\"\nstop_grace = \"1500ms\"\n"
 	"[boot]\nkernel = \"/k\"\ninitrd = [\"/a\", \"/b\"]\ncmdline = \"x y\"\nauto_cmdline = false\n"
 	"[console]\ntype = \"file\"\nlog = \"/log\"\nescape = \"ctrl-]\"\n"
@@ -121,6 +121,7 @@ static void test_config_load_reads_every_key(void **state)
 	assert_int_equal(cfg.machine.memory, 64 << 20);
 	assert_int_equal(cfg.machine.hugepages, HUGEPAGES_OFF);
 	assert_int_equal(cfg.machine.exit_port, EXIT_PORT_CODE);
+	assert_int_equal(cfg.machine.mmio, MMIO_STRICT);
 	assert_int_equal(cfg.machine.on_reboot, END_EXIT);
 	assert_int_equal(cfg.machine.on_panic, END_RESTART);
 	assert_int_equal(cfg.machine.stop_grace_ns, 1500 * CLOCK_NS_PER_MS);
@@ -150,6 +151,7 @@ static void test_config_load_defaults_are_the_documented_ones(void **state)
 	assert_int_equal(cfg.machine.memory, 512 << 20);
 	assert_int_equal(cfg.machine.hugepages, HUGEPAGES_THP);
 	assert_int_equal(cfg.machine.exit_port, EXIT_PORT_OFF);
+	assert_int_equal(cfg.machine.mmio, MMIO_FAST);
 	assert_int_equal(cfg.machine.on_reboot, END_RESTART);
 	assert_int_equal(cfg.machine.on_panic, END_EXIT);
 	assert_int_equal(cfg.machine.stop_grace_ns, 20 * CLOCK_NS_PER_S);
@@ -357,7 +359,7 @@ static void test_config_load_sets_win_and_take_bare_words(void **state)
 	assert_string_equal(cfg.machine.name, "42");
 	assert_string_equal(cfg.boot.kernel, "/quoted");
 	assert_string_equal(config_where(&cfg, "machine.cpus"), "--set machine.cpus=1");
-	assert_string_equal(config_where(&cfg, "boot.cmdline"), "vm.toml:13:11");
+	assert_string_equal(config_where(&cfg, "boot.cmdline"), "vm.toml:14:11");
 	free(report);
 	config_finish(&cfg);
 }

@@ -101,10 +101,11 @@ int kvm_create_vm(struct kvm *kvm, bool pit)
 	return vm_ioctl(kvm, KVM_CREATE_PIT2, "KVM_CREATE_PIT2", &pit_config);
 }
 
-int kvm_add_memory(struct kvm *kvm, uint64_t gpa, void *hva, uint64_t len)
+static int add_slot(struct kvm *kvm, uint32_t flags, uint64_t gpa, void *hva, uint64_t len)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = kvm->nslots,
+		.flags = flags,
 		.guest_phys_addr = gpa,
 		.memory_size = len,
 		.userspace_addr = (uintptr_t)hva,
@@ -115,6 +116,16 @@ int kvm_add_memory(struct kvm *kvm, uint64_t gpa, void *hva, uint64_t len)
 		kvm->nslots++;
 	}
 	return r;
+}
+
+int kvm_add_memory(struct kvm *kvm, uint64_t gpa, void *hva, uint64_t len)
+{
+	return add_slot(kvm, 0, gpa, hva, len);
+}
+
+int kvm_add_readonly_memory(struct kvm *kvm, uint64_t gpa, void *hva, uint64_t len)
+{
+	return add_slot(kvm, KVM_MEM_READONLY, gpa, hva, len);
 }
 
 int kvm_add_irqfd(struct kvm *kvm, int fd, uint32_t gsi)
@@ -135,6 +146,14 @@ int kvm_add_ioeventfd(struct kvm *kvm, int fd, uint64_t gpa)
 {
 	/* Length 0: KVM need not decode the instruction, which is the fast way where it has one. */
 	struct kvm_ioeventfd ioeventfd = {.addr = gpa, .len = 0, .fd = fd};
+
+	return vm_ioctl(kvm, KVM_IOEVENTFD, "KVM_IOEVENTFD", &ioeventfd);
+}
+
+int kvm_add_ioeventfd_value(struct kvm *kvm, int fd, uint64_t gpa, uint32_t value)
+{
+	struct kvm_ioeventfd ioeventfd = {
+		.datamatch = value, .addr = gpa, .len = sizeof(value), .fd = fd, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH};
 
 	return vm_ioctl(kvm, KVM_IOEVENTFD, "KVM_IOEVENTFD", &ioeventfd);
 }

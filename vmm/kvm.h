@@ -40,6 +40,9 @@ void kvm_close(struct kvm *kvm);
 /* Guest memory at @gpa, page-aligned; the mapping stays the caller's until kvm_close. Return: 0 or -errno (logged). */
 int kvm_add_memory(struct kvm *kvm, uint64_t gpa, void *hva, uint64_t len);
 
+/* The same, and the guest can only read it: its stores exit as if there were no memory. The caller's own stores are seen by the guest at once. */
+int kvm_add_readonly_memory(struct kvm *kvm, uint64_t gpa, void *hva, uint64_t len);
+
 /* An edge on @gsi whenever the eventfd @fd is written. Return: 0 or -errno (logged). */
 int kvm_add_irqfd(struct kvm *kvm, int fd, uint32_t gsi);
 
@@ -48,6 +51,8 @@ int kvm_set_irq_line(struct kvm *kvm, uint32_t gsi, bool high);
 
 /* The eventfd @fd is written whenever the guest stores to @gpa, any width, any value. Return: 0 or -errno (logged). */
 int kvm_add_ioeventfd(struct kvm *kvm, int fd, uint64_t gpa);
+/* The same for a store of 4 bytes that are @value; any other store exits. */
+int kvm_add_ioeventfd_value(struct kvm *kvm, int fd, uint64_t gpa, uint32_t value);
 
 /* The guest's kvm-clock, nanoseconds. Return: 0 or -errno (logged). */
 int kvm_get_clock(struct kvm *kvm, uint64_t *ns);

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -13,19 +14,35 @@
 
 #define REGISTER_PAGES ((X86_VIRTIO_MAX + VIRTIO_MMIO_PER_PAGE - 1) / VIRTIO_MMIO_PER_PAGE)
 
-int virtio_bus_init(struct virtio_bus *bus, struct kvm *kvm, struct ged *ged)
+static_assert(REGISTER_PAGES * VIRTIO_MMIO_PAGE == X86_VIRTIO_MMIO_LEN, "what the memory map says");
+
+/* Reading without exits, and an end for acknowledges. One slot has all devices: its pages hold nothing but registers. */
+static int make_fast(struct virtio_bus *bus)
 {
-	void *pages = mmap(NULL, REGISTER_PAGES * VIRTIO_MMIO_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int r;
 
-	*bus = (struct virtio_bus){.kvm = kvm, .ged = ged};
+	bus->ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (bus->ack_fd < 0) {
+		r = -errno;
+		log_errno(LOG_ERR, r, "virtio: eventfd");
+		return r;
+	}
+	return kvm_add_readonly_memory(bus->kvm, X86_VIRTIO_MMIO_GPA, bus->register_pages, X86_VIRTIO_MMIO_LEN);
+}
+
+int virtio_bus_init(struct virtio_bus *bus, struct kvm *kvm, struct ged *ged, bool fast)
+{
+	void *pages = mmap(NULL, X86_VIRTIO_MMIO_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int r;
+
+	*bus = (struct virtio_bus){.kvm = kvm, .ged = ged, .ack_fd = -1};
 	if (pages == MAP_FAILED) {
 		r = -errno;
 		log_errno(LOG_ERR, r, "register pages");
 		return r;
 	}
 	bus->register_pages = pages;
-	return 0;
+	return fast ? make_fast(bus) : 0;
 }
 
 static void on_used(void *ctx, unsigned q)
@@ -63,7 +80,14 @@ static int connect_slot(struct virtio_bus *bus, struct virtio_slot *slot)
 		return r;
 	}
 	r = kvm_add_irqfd(bus->kvm, slot->irq_fd, slot->gsi);
-	return r < 0 ? r : kvm_add_ioeventfd(bus->kvm, slot->kick.fd, slot->gpa + VIRTIO_MMIO_QUEUE_NOTIFY);
+	if (r == 0) {
+		r = kvm_add_ioeventfd(bus->kvm, slot->kick.fd, slot->gpa + VIRTIO_MMIO_QUEUE_NOTIFY);
+	}
+	if (r < 0 || bus->ack_fd < 0) {
+		return r;
+	}
+	/* Nothing is to be done for it: no acknowledge clears this bit. One with the configuration bit is another value, and exits. */
+	return kvm_add_ioeventfd_value(bus->kvm, bus->ack_fd, slot->gpa + VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
 }
 
 /* The next place, connected but empty. Return: its number, or -errno (logged). */
@@ -183,41 +207,53 @@ void virtio_bus_finish(struct virtio_bus *bus)
 		}
 	}
 	if (bus->register_pages) {
-		munmap(bus->register_pages, REGISTER_PAGES * VIRTIO_MMIO_PAGE);
+		if (bus->ack_fd >= 0) {
+			close(bus->ack_fd);
+		}
+		munmap(bus->register_pages, X86_VIRTIO_MMIO_LEN);
 	}
 	*bus = (struct virtio_bus){.nslots = 0};
 }
 
-/* The device whose register window @gpa lies in, and the offset in it. */
-static struct virtio_slot *slot_at(struct virtio_bus *bus, uint64_t gpa, uint32_t *off)
+static bool is_register(uint64_t gpa)
+{
+	return gpa >= X86_VIRTIO_MMIO_GPA && gpa - X86_VIRTIO_MMIO_GPA < X86_VIRTIO_MMIO_LEN;
+}
+
+/* The place whose window @gpa, a register, lies in; NULL: nobody's. */
+static struct virtio_slot *slot_at(struct virtio_bus *bus, uint64_t gpa)
 {
 	uint64_t index = (gpa - X86_VIRTIO_MMIO_GPA) / VIRTIO_MMIO_WINDOW;
 
-	if (gpa < X86_VIRTIO_MMIO_GPA || index >= bus->nslots) {
-		return NULL;
-	}
-	*off = (uint32_t)(gpa % VIRTIO_MMIO_WINDOW);
-	return &bus->slot[index];
+	return index < bus->nslots ? &bus->slot[index] : NULL;
 }
 
 bool virtio_bus_read(struct virtio_bus *bus, uint64_t gpa, void *dst, uint32_t len)
 {
-	uint32_t off;
-	struct virtio_slot *slot = slot_at(bus, gpa, &off);
+	struct virtio_slot *slot;
 
-	if (slot) {
-		virtio_mmio_read(&slot->transport, off, dst, len);
+	if (!is_register(gpa)) {
+		return false;
 	}
-	return slot != NULL;
+	slot = slot_at(bus, gpa);
+	if (slot) {
+		virtio_mmio_read(&slot->transport, (uint32_t)(gpa % VIRTIO_MMIO_WINDOW), dst, len);
+	} else {
+		memset(dst, 0, len);
+	}
+	return true;
 }
 
 bool virtio_bus_write(struct virtio_bus *bus, uint64_t gpa, const void *src, uint32_t len)
 {
-	uint32_t off;
-	struct virtio_slot *slot = slot_at(bus, gpa, &off);
+	struct virtio_slot *slot;
 
-	if (slot) {
-		virtio_mmio_write(&slot->transport, off, src, len);
+	if (!is_register(gpa)) {
+		return false;
 	}
-	return slot != NULL;
+	slot = slot_at(bus, gpa);
+	if (slot) {
+		virtio_mmio_write(&slot->transport, (uint32_t)(gpa % VIRTIO_MMIO_WINDOW), src, len);
+	}
+	return true;
 }

@@ -5,6 +5,10 @@
  * Device number n has the n-th window of the register pages and the n-th interrupt of X86_GSI_VIRTIO. A kick reaches the device's loop
  * through an ioeventfd and an interrupt leaves through an irqfd, so neither enters the monitor on a vCPU thread.
  *
+ * A fast bus gives the guest the register pages as read-only memory: a driver's loads, of InterruptStatus in each interrupt above all, do not leave the guest. Its stores
+ * still exit, as virtio_bus_write, but for two that KVM swallows: QueueNotify, and the acknowledge of an interrupt that says "used buffers" only. A strict bus answers
+ * loads and acknowledges by exits, from the same bytes. virtio/mmio.h says what makes both right.
+ *
  * A place can be reserved for a device that comes while the guest runs. Everything it needs from the host is made at once; until the device is there the window
  * says that there is none, and ACPI says that it is absent. A place is filled once: a device that is lost later falls silent.
  *
@@ -37,12 +41,13 @@ struct virtio_bus {
 	struct kvm *kvm;
 	struct ged *ged;
 	uint8_t *register_pages;
+	int ack_fd; /* fast: swallows acknowledges, nobody reads it; -1: strict */
 	struct virtio_slot slot[X86_VIRTIO_MAX];
 	unsigned nslots;
 };
 
 /* @ged: tells the guest that a device has come. Return: 0 or -errno (logged). */
-int virtio_bus_init(struct virtio_bus *bus, struct kvm *kvm, struct ged *ged);
+int virtio_bus_init(struct virtio_bus *bus, struct kvm *kvm, struct ged *ged, bool fast);
 
 /* Puts an initialised device on the next place; it stays the caller's. Return: 0, -ENOSPC when all are taken, or another -errno (logged). */
 int virtio_bus_add(struct virtio_bus *bus, struct virtio_device *dev);
@@ -68,7 +73,7 @@ void virtio_bus_stop(struct virtio_bus *bus);
 void virtio_bus_reset(struct virtio_bus *bus);
 void virtio_bus_finish(struct virtio_bus *bus); /* accepts zeroed memory */
 
-/* Return: false when no device has this address. Thread: vCPU. */
+/* Return: false when @gpa is not in the register pages. Windows that nothing has are zero. Thread: vCPU. */
 bool virtio_bus_read(struct virtio_bus *bus, uint64_t gpa, void *dst, uint32_t len);
 bool virtio_bus_write(struct virtio_bus *bus, uint64_t gpa, const void *src, uint32_t len);
 

@@ -463,7 +463,7 @@ static int setup_disk(struct vm *vm, const struct config_disk *config, struct bl
 
 static int setup_virtio(struct vm *vm)
 {
-	int r = virtio_bus_init(&vm->virtio, &vm->kvm, &vm->ged);
+	int r = virtio_bus_init(&vm->virtio, &vm->kvm, &vm->ged, vm->cfg->machine.mmio == MMIO_FAST);
 
 	if (r == 0 && vm->cfg->console.type != CONSOLE_NONE) {
 		console_init(&vm->console, &vm->loop, &vm->mem);
