@@ -96,6 +96,7 @@ void disk_submit(struct disk *d, struct disk_request *r)
 	r->cut = NULL;
 	r->epoch = d->epoch;
 	d->in_flight++;
+	d->counts.requests++;
 	disk_plan(d, r);
 }
 
@@ -159,6 +160,11 @@ void disk_set_fault(struct disk *d, int (*fn)(struct disk_request *r, int result
 const struct disk_info *disk_info(const struct disk *d)
 {
 	return &d->info;
+}
+
+struct disk_counts disk_get_counts(const struct disk *d)
+{
+	return d->counts;
 }
 
 /*

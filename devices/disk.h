@@ -132,6 +132,13 @@ int disk_close(struct disk *d);
 
 const struct disk_info *disk_info(const struct disk *d);
 
+/* What it has done. Thread: loop. */
+struct disk_counts {
+	uint64_t requests; /* submitted */
+	uint64_t enters;   /* system calls that handed steps to io_uring */
+};
+struct disk_counts disk_get_counts(const struct disk *d);
+
 /* @fn(@ctx) runs after each batch of done callbacks: the place to notify, and to submit more. */
 void disk_set_batch(struct disk *d, void (*fn)(void *ctx), void *ctx);
 

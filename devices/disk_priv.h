@@ -60,6 +60,7 @@ struct disk {
 	struct loop_timer again;   /* the host had no room for a moment */
 	struct disk_list ready, finished;
 	unsigned in_flight;
+	struct disk_counts counts;
 	unsigned epoch; /* counts disk_cancel */
 	bool in_turn;
 	void (*batch)(void *ctx);

@@ -113,8 +113,11 @@ static void uring_start(struct disk *d)
 		u->taken++;
 	}
 	/* What the kernel did not take for lack of memory stays in the ring. */
-	if (io_uring_sq_ready(&u->ring) > 0 &&
-		(io_uring_submit(&u->ring) < 0 || io_uring_sq_ready(&u->ring) > 0)) {
+	if (io_uring_sq_ready(&u->ring) == 0) {
+		return;
+	}
+	d->counts.enters++;
+	if (io_uring_submit(&u->ring) < 0 || io_uring_sq_ready(&u->ring) > 0) {
 		loop_timer_set(&d->again, clock_now_ns() + AGAIN_NS);
 	}
 }

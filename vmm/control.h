@@ -24,7 +24,7 @@
 
 #define CONTROL_LINE_MAX 65536
 #define CONTROL_CONNS_MAX 32
-#define CONTROL_ANSWER_MAX 16384 /* bytes of one answer or event, newline included */
+#define CONTROL_ANSWER_MAX 20480 /* bytes of one answer or event, newline included */
 #define CONTROL_OUT_MAX 65536 /* bytes that wait for a slow reader */
 #define CONTROL_TURN_MAX (256u << 10) /* bytes that leave to one reader before others have their turn */
 

@@ -17,6 +17,7 @@
 #ifndef VMM_VIRTIO_BUS_H
 #define VMM_VIRTIO_BUS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,7 +31,10 @@
 struct virtio_slot {
 	struct virtio_mmio transport;
 	struct virtio_device *dev; /* NULL: reserved */
-	struct loop_source kick; /* its eventfd is written by the guest's stores to QueueNotify */
+	struct loop_source kick; /* its eventfd is written by the guest's stores to QueueNotify, and not read: an edge is enough */
+	/* Written by the device's loop (atomic). */
+	uint64_t turns; /* that kicks have begun; several kicks may be one */
+	uint64_t interrupts, config_interrupts;
 	int irq_fd;
 	uint64_t gpa;
 	uint32_t gsi;
@@ -66,6 +70,9 @@ int virtio_bus_plug(struct virtio_bus *bus, unsigned place, struct virtio_device
 
 /* What the guest is told about the devices. */
 void virtio_bus_describe(const struct virtio_bus *bus, struct x86_acpi_config *acpi);
+
+/* An array: place, name, kicks, turns and interrupts of every device. Return: a new reference. Thread: the main thread. */
+json_t *virtio_bus_stats(struct virtio_bus *bus);
 
 /* The guest is not going to run any more: no vCPU waits for a device's reset. Thread: any. */
 void virtio_bus_stop(struct virtio_bus *bus);

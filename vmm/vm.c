@@ -623,6 +623,26 @@ static void print_tail(struct vm *vm)
 	}
 }
 
+json_t *vm_virtio_stats(struct vm *vm)
+{
+	json_t *array = virtio_bus_stats(&vm->virtio), *entry;
+	size_t i;
+
+	json_array_foreach (array, i, entry) {
+		const struct virtio_device *dev = vm->virtio.slot[json_integer_value(json_object_get(entry, "place"))].dev;
+
+		for (unsigned b = 0; b < vm->nblks; b++) {
+			if (dev == &vm->blk[b].base) {
+				struct disk_counts c = disk_get_counts(vm->blk[b].disk);
+
+				json_object_set_new(entry, "requests", json_integer((json_int_t)c.requests));
+				json_object_set_new(entry, "enters", json_integer((json_int_t)c.enters));
+			}
+		}
+	}
+	return array;
+}
+
 static void print_stats(const struct vm *vm, const json_t *stats)
 {
 	int fd = stats && vm->options->stats_fd > 0 ? dup(vm->options->stats_fd) : -1;
@@ -662,6 +682,9 @@ static void vm_stop(struct vm *vm)
 	}
 	/* The devices' threads are still there, and the terminal is not yet fit for lines. */
 	stats = vm->options->stats && vm->nvcpus ? vm_stats_json(&vm->kvm, vm->vcpu, vm->nvcpus) : NULL;
+	if (stats) {
+		json_object_set_new(stats, "virtio", vm_virtio_stats(vm));
+	}
 	if (stats && vm->gpu) {
 		json_object_set_new(stats, "gpu", vm_gpu_stats(vm));
 	}

@@ -212,6 +212,7 @@ static bool answer_stats(struct vm *vm)
 		if (vm->ctl.wait[i].what == WAIT_STATS) {
 			json_t *stats = vm_stats_json(&vm->kvm, vm->vcpu, vm->nvcpus);
 
+			json_object_set_new(stats, "virtio", vm_virtio_stats(vm));
 			json_object_set_new(stats, "input", vm_input_stats(vm));
 			if (vm->gpu) {
 				json_object_set_new(stats, "gpu", vm_gpu_stats(vm));

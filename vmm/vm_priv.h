@@ -114,6 +114,7 @@ struct vm {
 /* Ends the VM; the first reason counts. Thread: any. */
 void vm_end(struct vm *vm, enum vm_end end, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void vm_press_power_button(struct vm *vm);
+json_t *vm_virtio_stats(struct vm *vm); /* vm_stats.h says what; a new reference */
 /* The power button, and machine.stop_grace until it is over. A paused guest goes on, to hear it. */
 void vm_stop_gently(struct vm *vm, int signo, uint64_t grace_ns);
 

@@ -235,7 +235,7 @@ static void print_group(const char *group, long at, const json_t *object, FILE *
 
 void vm_stats_print(const json_t *stats, FILE *out)
 {
-	static const char *const groups[] = {"vm", "vcpus", "vcpu", "threads", "gpu", "process"};
+	static const char *const groups[] = {"vm", "vcpus", "vcpu", "threads", "virtio", "gpu", "process"};
 
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
 		const json_t *group = json_object_get(stats, groups[i]);

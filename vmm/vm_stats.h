@@ -8,6 +8,8 @@
  *   vcpu      an array: returns to user space by reason (each a system call, KVM_RUN), CPU time and waits of each vCPU's thread
  *   threads   an array: CPU time, waits and system calls of every other thread: those that read and those that write, which the kernel
  *             counts for everybody. What it does not count by itself (epoll_wait, io_uring_enter) is for tests/bench.
+ *   virtio    added by the caller, an array: kicks (the guest's stores to QueueNotify), turns of the device's loop for them, interrupts; of a disk also its requests and the
+ *             system calls that handed them to io_uring
  *   gpu       only where there is one, added by the caller: vm_gpu.h
  *   process   CPU time, page faults and the largest resident memory of all of it
  *
