@@ -132,7 +132,7 @@ unit: $(TEST_BIN)
 	$(Q)set -e; for t in $(TEST_BIN); do $$t; done
 
 # Kernels for tests, assembler only, and a program for guests.
-GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S)) build/guest/kms
+GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S)) build/guest/kms build/guest/hammer
 # Programs for tests of input devices, on the host and in the guest: they bring their own C library.
 EVDEV_SRC := $(sort $(wildcard tests/evdev/*.c))
 EVDEV_BIN := build/evdev/uinput build/evdev/evread
@@ -153,6 +153,9 @@ KMS := $(addprefix tests/guest/,kms.c card.c fragment.c paint.c text.c)
 build/guest/kms: $(KMS) $(wildcard tests/guest/*.h) Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -I/usr/include/libdrm -static -o $@ $(KMS)
+build/guest/hammer: tests/guest/hammer.c Makefile
+	$(call say,GUEST,$@)
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -static -o $@ $<
 fuzzers: $(FUZZ_BIN)
 # What tests/mutants/run compiles and links with.
 flags:
@@ -230,7 +233,7 @@ check-long:
 	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
 	$(Q)guest-images/rootfs && guest-images/desktop && guest-images/newer-kernel trixie-backports
 	$(Q)mkdir -p build/hostvm; failed=0; \
-	tools/with-kvm --timeout 2400 tests/run --junit build/hostvm/long.xml $(LONG_TESTS) || failed=1; \
+	tools/with-kvm --timeout 9000 tests/run --junit build/hostvm/long.xml $(LONG_TESTS) || failed=1; \
 	tools/hostvm --kernel backports --timeout 1800 -- tests/run --junit build/hostvm/udmabuf.xml $(UDMABUF_TESTS) || failed=1; \
 	[ $$failed = 0 ]
 

@@ -6,8 +6,22 @@
  * read-only memory (performance) without anything moving: reads are plain copies of these bytes at any width, and every write that changes what will be read
  * next refreshes them before the vCPU goes on.
  *
- * The vring bit of InterruptStatus is sticky: set from DRIVER_OK to reset, no acknowledge clears it. A driver that reads 1, finds nothing used and returns loses nothing,
- * while clearing it lazily loses interrupts. Interrupts are edges.
+ * Rules that make it right whether a load exits or not. Sections are of virtio v1.3.
+ *
+ *  1. The vring bit of InterruptStatus is sticky: set from DRIVER_OK to reset, no acknowledge clears it. 4.2.2.1 "Device Requirements: MMIO Device Register Layout" wants
+ *     the bit from the moment something is used until it is acknowledged; what is more here is a notification that nothing was used for, and those a driver must
+ *     handle (2.7.7.1 "Driver Requirements: Used Buffer Notification Suppression"). It reads 1, looks at every queue (4.2.3.4.1 "Driver Requirements: Notifications From The
+ *     Device"), finds nothing and returns. Clearing the bit loses interrupts: something used between the driver's look at the queue and its acknowledge would be
+ *     acknowledged too, and clearing it later than the acknowledge, which is all that can be done where that does not exit, clears it under the next interrupt.
+ *  2. So acknowledging used buffers alone, a store of 1, changes nothing, and whoever carries stores may swallow it. One with the configuration bit clears that bit
+ *     under the transport's lock, and acknowledging what was never there does nothing.
+ *  3. A new configuration: its bytes, then the configuration bit, then the interrupt. A driver acknowledges before it reads, or reads again for the next interrupt. ConfigGeneration (2.5 "Device Configuration
+ *     Space") moves before and after the bytes, but a reader that does not exit may be in the middle: what changes while a driver runs is one aligned store of at
+ *     most 4 bytes (virtio_device_set_config asserts it).
+ *  4. Status, QueueReady and all that depends on a selector change only inside a store, which exits, and the store returns when the bytes are new. The exceptions are
+ *     NEEDS_RESET, and a status that stays what it was while the host holds a reset up; a driver polls for both (2.4 "Device Reset").
+ *  5. Interrupts are edges, and every one is sent whatever InterruptStatus says: an edge that nobody has handled yet is kept by the interrupt controller.
+ *  6. Whether used buffers are worth an interrupt is decided by used_event, or the driver's flag, alone: virtq_notify.
  *
  * Thread: virtio_mmio_read and _write run on any vCPU thread and take the transport's lock; status changes, resets and configuration writes are handed to
  * the device's loop with no lock held, and the vCPU waits.

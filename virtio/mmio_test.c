@@ -180,6 +180,148 @@ static void test_mmio_vring_bit_is_sticky(void **state)
 	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
 }
 
+/* What KVM swallows must have no effect, in any state: an acknowledge of used buffers. */
+static void test_mmio_acknowledge_of_used_buffers_changes_nothing(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct virtio_regs before = d.regs;
+
+		tdrv_write(&d, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
+		assert_memory_equal(&d.regs, &before, sizeof(before));
+		assert_int_equal(d.used_irqs + d.config_irqs + bare.kicks[0] + bare.kicks[1], i == 2);
+		if (i == 0) {
+			tdrv_start(&d);
+		} else if (i == 1) {
+			virtio_device_config_changed(&bare.base);
+		} else {
+			tdrv_write(&d, VIRTIO_MMIO_STATUS, 0);
+			d.config_irqs = 0;
+		}
+	}
+}
+
+static void test_mmio_acknowledge_clears_the_configuration_bit_alone(void **state)
+{
+	static const uint32_t others[] = {0, VIRTIO_MMIO_INT_VRING, 4, 0x80000000, ~VIRTIO_MMIO_INT_CONFIG};
+
+	(void)state;
+	tdrv_start(&d);
+	virtio_device_config_changed(&bare.base);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		tdrv_write(&d, VIRTIO_MMIO_INTERRUPT_ACK, others[i]);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 3);
+	}
+	tdrv_write(&d, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_CONFIG);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 1);
+	tdrv_write(&d, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_CONFIG);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 1);
+}
+
+/* A driver that never acknowledges, or whose acknowledges nobody sees, gets every interrupt all the same. */
+static void test_mmio_interrupts_come_without_acknowledges(void **state)
+{
+	uint64_t buf;
+
+	(void)state;
+	bare.echo = true;
+	tdrv_start(&d);
+	buf = tdrv_alloc(&d, 8, 1);
+	for (unsigned i = 0; i < 100; i++) {
+		uint16_t event = d.q[0].used_seen;
+		uint32_t head, len;
+
+		memcpy(tdrv_ptr(&d, d.q[0].avail + 4 + 2 * BAREDEV_QUEUE_SIZE, 2), &event, 2);
+		tdrv_add(&d, 0, 0, 0, buf, 8);
+		tdrv_kick(&d, 0);
+		assert_int_equal(d.used_irqs, i + 1);
+		assert_true(tdrv_used(&d, 0, &head, &len));
+		virtio_device_config_changed(&bare.base);
+		assert_int_equal(d.config_irqs, i + 1);
+	}
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 3);
+}
+
+/* The bit comes with DRIVER_OK and goes with the reset, which takes what is pending along. */
+static void test_mmio_reset_forgets_what_is_pending(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(tdrv_negotiate(&d, VIRTIO_F_VERSION_1));
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+		virtio_device_config_changed(&bare.base); /* nobody is there to be told */
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+		tdrv_write(&d, VIRTIO_MMIO_STATUS, 15);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 1);
+		virtio_device_config_changed(&bare.base);
+		tdrv_write(&d, VIRTIO_MMIO_STATUS, 0);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+	}
+}
+
+static unsigned early_interrupts;
+
+static void look_at_bytes(void *ctx)
+{
+	(void)ctx;
+	early_interrupts += memcmp(d.regs.bytes + VIRTIO_MMIO_CONFIG + 4, "new!", 4) != 0 ||
+		!(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG);
+}
+
+/* When the interrupt comes, the bytes and the bit are there, and the generation is another one. */
+static void test_mmio_new_configuration_is_there_before_its_interrupt(void **state)
+{
+	uint32_t generation = tdrv_read(&d, VIRTIO_MMIO_CONFIG_GENERATION);
+
+	(void)state;
+	tdrv_start(&d);
+	early_interrupts = 0;
+	bare.base.irq.config = look_at_bytes;
+	virtio_device_set_config(&bare.base, 4, "new!", 4);
+	virtio_device_config_changed(&bare.base);
+	assert_int_equal(early_interrupts, 0);
+	assert_true(tdrv_read(&d, VIRTIO_MMIO_CONFIG_GENERATION) != generation);
+}
+
+static bool reader_is_over;
+
+/* A vCPU that reads the page itself, as it does without an exit. */
+static void *torn_reader(void *arg)
+{
+	unsigned *torn = arg;
+
+	while (!__atomic_load_n(&reader_is_over, __ATOMIC_RELAXED)) {
+		uint32_t field = __atomic_load_n(&d.regs.word[(VIRTIO_MMIO_CONFIG + 8) / 4], __ATOMIC_RELAXED);
+		uint32_t before = __atomic_load_n(&d.regs.word[VIRTIO_MMIO_INTERRUPT_STATUS / 4], __ATOMIC_ACQUIRE);
+
+		*torn += (uint16_t)field != field >> 16 || !(before & VIRTIO_MMIO_INT_VRING);
+	}
+	return NULL;
+}
+
+/* A field that changes is the old or the new one to whoever reads it in between, and the vring bit does not flicker when the other one is acknowledged. */
+static void test_mmio_fields_change_at_once(void **state)
+{
+	unsigned torn = 0;
+	pthread_t thread;
+
+	(void)state;
+	virtio_device_set_config(&bare.base, 8, "\0\0\0\0", 4);
+	tdrv_start(&d);
+	reader_is_over = false;
+	assert_int_equal(pthread_create(&thread, NULL, torn_reader, &torn), 0);
+	for (uint32_t i = 0; i < 200000; i++) {
+		uint32_t field = (i & 0xffff) * 0x10001;
+
+		virtio_device_set_config(&bare.base, 8, &field, 4);
+		virtio_device_config_changed(&bare.base);
+		tdrv_write(&d, VIRTIO_MMIO_INTERRUPT_ACK, 3);
+	}
+	__atomic_store_n(&reader_is_over, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	assert_int_equal(torn, 0);
+}
+
 static void test_mmio_configuration_writes_inside_only(void **state)
 {
 	(void)state;
@@ -481,6 +623,12 @@ int main(void)
 		WITH(test_mmio_read_only_registers_stay),
 		WITH(test_mmio_queue_is_ready_only_when_it_can_work),
 		WITH(test_mmio_vring_bit_is_sticky),
+		WITH(test_mmio_acknowledge_of_used_buffers_changes_nothing),
+		WITH(test_mmio_acknowledge_clears_the_configuration_bit_alone),
+		WITH(test_mmio_interrupts_come_without_acknowledges),
+		WITH(test_mmio_reset_forgets_what_is_pending),
+		WITH(test_mmio_new_configuration_is_there_before_its_interrupt),
+		WITH(test_mmio_fields_change_at_once),
 		WITH(test_mmio_configuration_writes_inside_only),
 		WITH(test_mmio_status_is_a_whole_word),
 		WITH(test_mmio_shared_memory_regions),

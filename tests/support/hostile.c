@@ -624,6 +624,55 @@ static void reset_with_chains_offered(void)
 	expect_running();
 }
 
+/* Acknowledges of what was never there, in every status; and then of nothing at all. */
+static void acknowledging_bits_never_set(void)
+{
+	static const uint32_t values[] = {0, 1, 2, 3, 4, 0x80000000u, 0xfffffffcu, UINT32_MAX};
+	static const uint32_t statuses[] = {15, 15 | VIRTIO_STATUS_FAILED, 0, 1, 3, 11};
+
+	for (unsigned s = 0; s < sizeof(statuses) / sizeof(statuses[0]); s++) {
+		tdrv_write(&d, VIRTIO_MMIO_STATUS, statuses[s]);
+		for (unsigned v = 0; v < sizeof(values) / sizeof(values[0]); v++) {
+			uint32_t was = tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_VRING;
+
+			tdrv_write(&d, VIRTIO_MMIO_INTERRUPT_ACK, values[v]);
+			/* The device is off until DRIVER_OK, and nothing but a reset clears the bit afterwards. */
+			assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_VRING, was);
+		}
+	}
+	tdrv_start(&d);
+	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
+	expect_running();
+}
+
+static void never_acknowledging(void)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		/* Without event indexes for a change: every answer interrupts. */
+		tdrv_start_without(&d, i % 2 ? VIRTIO_F_EVENT_IDX : 0);
+		for (unsigned k = 0; k < 3; k++) {
+			virtio_device_config_changed(d.dev);
+		}
+		assert_int_equal(d.config_irqs, 3 * (i + 1));
+		target->works(&d);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 3);
+	}
+}
+
+static void reset_with_interrupts_pending(void)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		target->works(&d);
+		virtio_device_config_changed(d.dev);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 3);
+		tdrv_write(&d, VIRTIO_MMIO_STATUS, 0);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+		tdrv_start(&d);
+		assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
+	}
+	expect_running();
+}
+
 static void every_register_at_every_width(void)
 {
 	static const uint32_t widths[] = {1, 2, 4, 8, 3, 7};
@@ -711,6 +760,9 @@ static const struct {
 	ROW(status_bits_taken_back),
 	ROW(driver_that_gave_up),
 	ROW(reset_with_chains_offered),
+	ROW(acknowledging_bits_never_set),
+	ROW(never_acknowledging),
+	ROW(reset_with_interrupts_pending),
 	ROW(every_register_at_every_width),
 	ROW(configuration_past_its_end),
 	ROW(rings_full_of_noise), /* last: what has a name is found by name */

@@ -11,7 +11,8 @@ import tempfile
 import time
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-TINYVMM = os.path.abspath("build/tinyvmm")
+# The other way of machine.mmio.
+TINYVMM = os.path.abspath("tests/strict" if os.environ.get("TINYVMM_TEST_MMIO") == "strict" else "build/tinyvmm")
 GUEST = subprocess.check_output(["guest-images/build", "--print-dir"], text=True).strip()
 ROOTFS = subprocess.check_output(["guest-images/rootfs", "--print-dir"], text=True).strip()
 # In memory where there is some: the tests are about disks, not about the machine's own.

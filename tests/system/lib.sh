@@ -3,6 +3,8 @@
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 tinyvmm=build/tinyvmm
+# The other way of machine.mmio.
+[ "${TINYVMM_TEST_MMIO:-}" != strict ] || tinyvmm=tests/strict
 guest=$(guest-images/build --print-dir)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -14,7 +14,8 @@ os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 import kmsmodel  # noqa: E402
 import picture  # noqa: E402
 
-TINYVMM = os.path.abspath("build/tinyvmm")
+# The other way of machine.mmio.
+TINYVMM = os.path.abspath("tests/strict" if os.environ.get("TINYVMM_TEST_MMIO") == "strict" else "build/tinyvmm")
 CACHE = os.environ.get("TINYVMM_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ["HOME"], ".cache"), "tinyvmm")
 UDMABUF = os.access("/dev/udmabuf", os.R_OK | os.W_OK)
 GUEST, GPU = f"{CACHE}/guest", f"{CACHE}/gpu"
