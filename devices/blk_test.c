@@ -274,6 +274,38 @@ static void test_blk_requests_beyond_the_slots_are_served_when_one_is_free(void 
 	blkdrv_wait(&v, BLK_QUEUE_SIZE);
 }
 
+/* 32 requests of which the host has the data: one kick, one call of io_uring, one interrupt. */
+static void test_blk_a_batch_is_one_call_and_one_interrupt(void **state)
+{
+	uint64_t data;
+
+	(void)state;
+	start();
+	if (strcmp(disk_info(v.b.disk)->engine, "io_uring") != 0) {
+		skip(); /* threads do one request each */
+	}
+	data = blkdrv_data(&v, 4096);
+	for (unsigned round = 0; round < 10; round++) {
+		struct disk_counts before = disk_get_counts(v.b.disk);
+		unsigned irqs = v.d.used_irqs;
+		uint16_t event = v.d.q[0].used_seen, seen;
+
+		/* The driver wants to hear of the first one. */
+		memcpy(tdrv_ptr(&v.d, v.d.q[0].avail + 4 + 2 * BLK_QUEUE_SIZE, 2), &event, 2);
+		for (unsigned i = 0; i < 32; i++) {
+			blkdrv_add(&v, BLK_T_IN, i * 8, data, 4096);
+		}
+		tdrv_kick(&v.d, 0);
+		blkdrv_wait(&v, 32);
+		assert_int_equal(disk_get_counts(v.b.disk).requests - before.requests, 32);
+		assert_int_equal(disk_get_counts(v.b.disk).enters - before.enters, 1);
+		assert_int_equal(v.d.used_irqs - irqs, 1);
+		/* It is to kick for the next one, and was not to for the others. */
+		memcpy(&seen, tdrv_ptr(&v.d, v.d.q[0].used + 4 + 8 * BLK_QUEUE_SIZE, 2), 2);
+		assert_int_equal(seen, 32 * (round + 1));
+	}
+}
+
 static void test_blk_turn_is_bounded(void **state)
 {
 	unsigned kicks = 5;
@@ -411,6 +443,7 @@ int main(void)
 		T(test_blk_driver_without_flush_gets_stable_writes),
 		T(test_blk_full_ring_is_served_and_bounded),
 		T(test_blk_requests_beyond_the_slots_are_served_when_one_is_free),
+		T(test_blk_a_batch_is_one_call_and_one_interrupt),
 		T(test_blk_turn_is_bounded),
 		T(test_blk_requests_made_before_driver_ok_are_found),
 		T(test_blk_reset_waits_for_the_host),

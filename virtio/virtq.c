@@ -21,6 +21,7 @@ struct vring_desc {
 #define DESC_F_WRITE 2u
 #define DESC_F_INDIRECT 4u
 #define AVAIL_F_NO_INTERRUPT 1u
+#define USED_F_NO_NOTIFY 1u
 
 /* Both rings: flags, idx, entries, event index. */
 #define RING_IDX 2u
@@ -210,6 +211,31 @@ static int fail(struct virtq *vq, const char *why)
 	return -EPROTO;
 }
 
+/* virtio v1.3, 2.7.10 "Available Buffer Notification Suppression". Return: entries available after that. */
+static uint16_t ask_for_kick(struct virtq *vq)
+{
+	if (vq->event_idx) {
+		store16(avail_event(vq), vq->avail_next, __ATOMIC_RELAXED);
+	} else if (vq->is_quiet) {
+		store16(vq->used, 0, __ATOMIC_RELAXED);
+		vq->is_quiet = false;
+	} else {
+		return 0;
+	}
+	/* Either the driver sees this when it decides about a kick, or the next load sees its new idx. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return available(vq);
+}
+
+/* There is work, so nobody needs to say so. An event index stays behind by itself. */
+static void ask_for_quiet(struct virtq *vq)
+{
+	if (!vq->event_idx && !vq->is_quiet) {
+		store16(vq->used, USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
+		vq->is_quiet = true;
+	}
+}
+
 int virtq_pop(struct virtq *vq, struct virtq_chain *c)
 {
 	const char *wrong;
@@ -219,11 +245,8 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *c)
 		return 0;
 	}
 	n = available(vq);
-	if (n == 0 && vq->event_idx) {
-		store16(avail_event(vq), vq->avail_next, __ATOMIC_RELAXED);
-		/* Either the driver sees this event index when it decides about a kick, or the next load sees its new idx. */
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		n = available(vq);
+	if (n == 0) {
+		n = ask_for_kick(vq);
 	}
 	if (n == 0) {
 		return 0;
@@ -245,6 +268,7 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *c)
 		c->vq = NULL;
 		return fail(vq, wrong);
 	}
+	ask_for_quiet(vq);
 	vq->avail_next++;
 	vq->in_flight++;
 	return 1;

@@ -44,6 +44,7 @@ struct virtq {
 	bool running; /* between virtq_start and virtq_stop, and not broken */
 	bool event_idx; /* VIRTIO_F_EVENT_IDX negotiated */
 	bool indirect; /* VIRTIO_F_INDIRECT_DESC negotiated */
+	bool is_quiet; /* without event indexes: the driver has been told not to kick */
 	uint16_t size;
 	uint8_t *desc, *avail, *used; /* ranges checked by virtq_start */
 	uint16_t avail_next; /* next available entry to take, free-running */
@@ -83,7 +84,8 @@ bool virtq_config_is_valid(const struct virtq_config *cfg, uint16_t max, const s
  * @c: filled on 1
  *
  * Return: 1, 0 when the ring is empty (or the queue not running), -EPROTO when it is malformed: then the device is already in
- * NEEDS_RESET and the caller stops its loop. With event indexes, 0 also means that the driver has been asked to kick for the next chain.
+ * NEEDS_RESET and the caller stops its loop. 0 also means that the driver has been asked to kick for the next chain, and 1 that it need not: who pops goes on by
+ * itself until it has seen 0, or an answer of its own.
  * Complexity: O(segments), at most queue size.
  * Spec: virtio v1.3, 2.7.5 "The Virtqueue Descriptor Table", 2.7.13 "Receiving Used Buffers From The Device".
  */

@@ -312,6 +312,42 @@ static void test_virtq_flag_suppresses_interrupts(void **state)
 	assert_memory_equal(tdrv_ptr(&d, d.q[0].used + 4 + 8 * BAREDEV_QUEUE_SIZE, 2), &none, 2);
 }
 
+static uint16_t used_flags(void)
+{
+	uint16_t flags;
+
+	memcpy(&flags, tdrv_ptr(&d, d.q[0].used, 2), 2);
+	return flags;
+}
+
+/* Without event indexes: no kicks from the first chain on until the queue has been found empty. */
+static void test_virtq_flag_suppresses_kicks(void **state)
+{
+	uint64_t buf = tdrv_alloc(&d, 4, 1);
+
+	(void)state;
+	assert_int_equal(virtq_pop(vq, &c), 0);
+	assert_int_equal(used_flags(), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		tdrv_add(&d, 0, 0, 0, buf, 4);
+		tdrv_add(&d, 0, 0, 0, buf, 4);
+		assert_int_equal(virtq_pop(vq, &c), 1);
+		assert_int_equal(used_flags(), 1);
+		virtq_push(vq, &c);
+		assert_int_equal(virtq_pop(vq, &c), 1);
+		virtq_push(vq, &c);
+		assert_int_equal(used_flags(), 1);
+		assert_int_equal(virtq_pop(vq, &c), 0);
+		assert_int_equal(used_flags(), 0);
+	}
+	/* Where there are event indexes the flag means nothing, and stays. */
+	tdrv_start(&d);
+	tdrv_add(&d, 0, 0, 0, tdrv_alloc(&d, 4, 1), 4);
+	assert_int_equal(virtq_pop(vq, &c), 1);
+	assert_int_equal(used_flags(), 0);
+	virtq_push(vq, &c);
+}
+
 static void test_virtq_stopped_queue_is_silent(void **state)
 {
 	uint64_t buf = tdrv_alloc(&d, 4, 1);
@@ -382,6 +418,7 @@ int main(void)
 		WITH(test_virtq_event_index_decides_about_interrupts),
 		WITH(test_virtq_empty_pop_asks_for_a_kick),
 		cmocka_unit_test_setup_teardown(test_virtq_flag_suppresses_interrupts, set_up_plain, tear_down),
+		cmocka_unit_test_setup_teardown(test_virtq_flag_suppresses_kicks, set_up_plain, tear_down),
 		WITH(test_virtq_stopped_queue_is_silent),
 		WITH(test_virtq_config_limits),
 	};
