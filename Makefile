@@ -206,7 +206,7 @@ check-unit: check-unit-build
 
 # Two lanes side by side, a host VM in each: one processor is all that one of them uses. They are about as long as each other; what the second one says comes at its end.
 SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long,$(wildcard tests/system/*)))
-LANE_2 := $(filter $(addprefix tests/system/,evdev gpu gpu_qemu hotplug input outputs terminal typing wait_screen window),$(SYSTEM_TESTS))
+LANE_2 := $(filter $(addprefix tests/system/,evdev gpu gpu_qemu hotplug input outputs strict terminal transport typing wait_screen window),$(SYSTEM_TESTS))
 check: check-unit-build
 	$(Q)tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu && guest-images/keymap de
 	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm; failed=0; \
