@@ -351,6 +351,7 @@ static void test_vm_gpu_frame_during_a_slow_look(void **state)
 	const struct vm_options options = {.expect = true};
 	struct loop_post frames = {.fn = on_two_frames};
 	uint64_t looked_ns;
+	char why[200];
 
 	(void)state;
 	vm_gpu_stop(vm);
@@ -374,12 +375,17 @@ static void test_vm_gpu_frame_during_a_slow_look(void **state)
 	usleep(100000);
 	serve();
 	assert_true(vm->screen.is_looking);
+	/* A VM that ends now says what the last look that is over has seen. */
+	assert_true(vm_screen_missing(vm, why, sizeof(why)));
+	assert_string_equal(why, "expect.screen: the guest has shown nothing");
 	sem_post(&hold);
 	for (int i = 0; i < 2000 && vm->screen.looked_ns == looked_ns; i++) {
 		loop_run_once(&vm->loop, 5);
 	}
 	assert_true(vm->screen.looked_ns > looked_ns);
 	assert_true(vm->screen.is_armed);
+	assert_true(vm_screen_missing(vm, why, sizeof(why)));
+	assert_string_equal(why, "expect.screen: it was never still for 3600000 ms");
 }
 
 static void test_vm_gpu_no_display(void **state)

@@ -96,6 +96,7 @@ static void on_looked(struct loop_post *post)
 	struct vm_screen *s = (struct vm_screen *)((char *)post - offsetof(struct vm_screen, look));
 
 	s->is_looking = false;
+	screen_explain(&s->screen, s->why, sizeof(s->why));
 	if (s->is_seen) {
 		vm_control_screen_seen(s->vm);
 	} else if (s->looks_again) {
@@ -159,6 +160,7 @@ int vm_screen_init(struct vm *vm, bool expect)
 			log_msg(LOG_ERR, "expect.screen: %s", err);
 			return r;
 		}
+		screen_explain(&s->screen, s->why, sizeof(s->why));
 		s->is_expected = true;
 	}
 	if (vm->cfg->expect.first_frame_ns) {
@@ -191,15 +193,11 @@ void vm_screen_finish(struct vm *vm)
 bool vm_screen_missing(const struct vm *vm, char *buf, size_t len)
 {
 	const struct vm_screen *s = &vm->screen;
-	char why[120] = "it is being looked at";
 
-	if (!s->vm || !vm->cfg->expect.screen || s->is_seen) {
+	if (!s->vm || !vm->cfg->expect.screen || (!s->is_looking && s->is_seen)) {
 		return false;
 	}
-	if (!s->is_looking) {
-		screen_explain(&s->screen, why, sizeof(why));
-	}
-	snprintf(buf, len, "expect.screen: %s", why);
+	snprintf(buf, len, "expect.screen: %s", s->why);
 	return true;
 }
 
@@ -207,18 +205,35 @@ bool vm_screen_missing(const struct vm *vm, char *buf, size_t len)
  * The last picture.
  */
 
-struct last_shot {
-	struct vm *vm;
-	struct display_shot shot;
-	int error;
-};
-
-static void take_last_shot(void *arg)
+/* On the display's thread, which may be about to look: what is compared there is its own until it has looked. */
+static void save_last_shot(void *arg)
 {
-	struct last_shot *l = arg;
-	unsigned scanout = l->vm->cfg->expect.screen ? l->vm->cfg->expect.screen->scanout : 0;
+	struct vm *vm = arg;
+	struct vm_screen *s = &vm->screen;
+	const struct vm_options *o = vm->options;
+	unsigned scanout = vm->cfg->expect.screen ? vm->cfg->expect.screen->scanout : 0;
+	struct display_shot shot;
+	struct display_pixels p;
+	uint64_t again;
+	void *map;
 
-	l->error = display_screenshot(&l->vm->gpu->display, scanout, true, &l->shot);
+	if (display_screenshot(&vm->gpu->display, scanout, true, &shot) < 0) {
+		return;
+	}
+	map = mmap(NULL, (size_t)shot.stride * shot.height, PROT_READ, MAP_SHARED, shot.fd, 0);
+	close(shot.fd);
+	if (map == MAP_FAILED) {
+		return;
+	}
+	p = (struct display_pixels){.data = map, .width = shot.width, .height = shot.height, .stride = shot.stride};
+	if (screen_write_png(&p, o->screen_png)) {
+		snprintf(vm->result->screen, sizeof(vm->result->screen), "%s", o->screen_png);
+	}
+	if (s->screen.reference && o->screen_diff_png && !s->is_seen) {
+		screen_look(&s->screen, &p, clock_now_ns(), &again);
+		screen_save(&s->screen, o->screen_png, o->screen_diff_png);
+	}
+	munmap(map, (size_t)shot.stride * shot.height);
 }
 
 static bool is_bad(const struct vm *vm)
@@ -239,31 +254,7 @@ static bool is_bad(const struct vm *vm)
 
 void vm_screen_save(struct vm *vm)
 {
-	const struct vm_options *o = vm->options;
-	struct last_shot l = {.vm = vm};
-	struct display_pixels p;
-	uint64_t again;
-	void *map;
-
-	if (!vm->gpu || !vm->gpu->is_running || !o->screen_png || !is_bad(vm)) {
-		return;
+	if (vm->gpu && vm->gpu->is_running && vm->options->screen_png && is_bad(vm)) {
+		loop_call(&vm->gpu->loop, save_last_shot, vm);
 	}
-	loop_call(&vm->gpu->loop, take_last_shot, &l);
-	if (l.error < 0) {
-		return;
-	}
-	map = mmap(NULL, (size_t)l.shot.stride * l.shot.height, PROT_READ, MAP_SHARED, l.shot.fd, 0);
-	close(l.shot.fd);
-	if (map == MAP_FAILED) {
-		return;
-	}
-	p = (struct display_pixels){.data = map, .width = l.shot.width, .height = l.shot.height, .stride = l.shot.stride};
-	if (screen_write_png(&p, o->screen_png)) {
-		snprintf(vm->result->screen, sizeof(vm->result->screen), "%s", o->screen_png);
-	}
-	if (vm->screen.screen.reference && o->screen_diff_png && !vm->screen.is_looking && !vm->screen.is_seen) {
-		screen_look(&vm->screen.screen, &p, clock_now_ns(), &again);
-		screen_save(&vm->screen.screen, o->screen_png, o->screen_diff_png);
-	}
-	munmap(map, (size_t)l.shot.stride * l.shot.height);
 }

@@ -28,6 +28,7 @@ struct vm_screen {
 	uint64_t again_ns;
 	bool is_looking, is_expected;
 	bool looks_again; /* a look was wanted during one */
+	char why[120]; /* what the last look missed, for people */
 	uint64_t looked_ns;
 	struct loop_post look;
 	struct loop_timer again, first_frame;
