@@ -54,7 +54,7 @@ struct gpu_scanout {
 		uint64_t picture;
 		struct display_buffer *buffer;
 	} cache[2];
-	unsigned oldest; /* of them */
+	unsigned oldest; /* of them: the one that was not shown last */
 };
 
 struct gpu_held;

@@ -246,6 +246,7 @@ static struct display_buffer *blob_buffer(struct gpu *g, struct gpu_scanout *so,
 	}
 	for (unsigned n = 0; n < 2; n++) {
 		if (so->cache[n].picture == picture) {
+			so->oldest = n ^ 1;
 			return so->cache[n].buffer;
 		}
 	}
@@ -259,7 +260,7 @@ static struct display_buffer *blob_buffer(struct gpu *g, struct gpu_scanout *so,
 		res->picture = picture;
 		return res->buffer;
 	}
-	/* The older one is gone, in the backend too. */
+	/* The one that was not shown last is gone, in the backend too. */
 	display_buffer_unref(so->cache[so->oldest].buffer);
 	so->cache[so->oldest].buffer = NULL;
 	so->cache[so->oldest].picture = 0;

@@ -671,6 +671,35 @@ static void test_gpu_blob_flips_take_no_memory(void **state)
 	assert_int_equal(v.display.budget.used, 0);
 }
 
+/* After any number of flips another size comes, and the first one again. */
+static void test_gpu_blob_layouts_back_and_forth(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30), part = rect(0, 0, 40, 12);
+	struct gpu_layout other = blob_layout;
+	uint64_t mem[2] = {make_blob(1, 1), make_blob(2, 2)}, used;
+
+	(void)state;
+	other.height = part.h;
+	for (uint32_t flips = 1; flips < 7; flips++) {
+		for (uint32_t i = 0; i < flips; i++) {
+			paint(mem[i % 2], "BGRX", blob_layout.stride, &all, i);
+			OK(gpudrv_set_scanout_blob(&v, 0, 1 + i % 2, all, &blob_layout));
+			OK(gpudrv_flush(&v, 1 + i % 2, all));
+			ASSERT_SCREEN(0, 40, 30, 0, 0, i);
+		}
+		used = v.display.budget.used;
+		OK(gpudrv_set_scanout_blob(&v, 0, 1, part, &other));
+		OK(gpudrv_flush(&v, 1, part));
+		/* Two pictures are there, and counted. */
+		assert_int_equal(v.display.budget.used, used + 40 * 12 * 4 - (flips > 1 ? 40 * 30 * 4 : 0));
+		paint(mem[1], "BGRX", blob_layout.stride, &all, 50);
+		OK(gpudrv_set_scanout_blob(&v, 0, 2, all, &blob_layout));
+		OK(gpudrv_flush(&v, 2, all));
+		ASSERT_SCREEN(0, 40, 30, 0, 0, 50);
+		OK(gpudrv_set_scanout_blob(&v, 0, 0, all, &blob_layout));
+	}
+}
+
 /* A flip is painted where nobody looks. */
 static void test_gpu_blob_flip_leaves_the_shown_picture_alone(void **state)
 {
@@ -1388,6 +1417,7 @@ int main(void)
 		TB(test_gpu_blob_is_shown_by_a_flush),
 		TB(test_gpu_blob_is_a_cursor),
 		TB(test_gpu_blob_flips_take_no_memory),
+		TB(test_gpu_blob_layouts_back_and_forth),
 		TB(test_gpu_blob_flip_leaves_the_shown_picture_alone),
 		TB(test_gpu_blob_crops_layouts_and_two_scanouts),
 		TS(test_gpu_blob_that_is_shared_is_not_copied),
