@@ -106,10 +106,11 @@ int client_screenshot(const struct options *o)
  * Waiting.
  */
 
-/* Until there is a frame after @after, or for @wait_ns (0: for ever). Return: an exit code; EXIT_TIMEOUT when there was none. */
-static int wait_for_frame(struct client_link *l, const char *name, unsigned scanout, uint64_t after, uint64_t wait_ns)
+/* Until there is a frame after @frame, which becomes its number, or for @wait_ns (0: for ever). Return: an exit code; EXIT_TIMEOUT when there was none. */
+static int wait_for_frame(struct client_link *l, const char *name, unsigned scanout, uint64_t *frame, uint64_t wait_ns)
 {
-	json_t *request = json_pack("{s:s, s:s, s:i, s:I}", "do", "wait", "for", "frame", "scanout", (int)scanout, "after", (json_int_t)after), *answer;
+	json_t *request = json_pack("{s:s, s:s, s:i, s:I}", "do", "wait", "for", "frame", "scanout", (int)scanout, "after", (json_int_t)*frame), *answer;
+	json_int_t number = (json_int_t)*frame;
 	const char *code = "";
 	int r;
 
@@ -118,6 +119,8 @@ static int wait_for_frame(struct client_link *l, const char *name, unsigned scan
 	}
 	answer = client_ask(l, request, -1);
 	json_unpack(answer, "{s:{s:s}}", "error", "code", &code);
+	json_unpack(answer, "{s:I}", "frame", &number);
+	*frame = (uint64_t)number;
 	r = strcmp(code, "timeout") == 0 ? EXIT_TIMEOUT : client_judge(answer, name);
 	json_decref(answer);
 	return r;
@@ -141,6 +144,7 @@ static void report(const struct screen *s, const struct options *o)
 static int wait_for_screen(struct client_link *l, const struct options *o, struct screen *s, uint64_t deadline)
 {
 	const char *name = o->files[0];
+	uint64_t frame = 0; /* all up to this one have been looked at */
 
 	for (;;) {
 		uint64_t again = 0, until, now;
@@ -151,7 +155,10 @@ static int wait_for_screen(struct client_link *l, const struct options *o, struc
 		if (code == EXIT_OK) {
 			is_it = screen_look(s, &p.pixels, clock_now_ns(), &again);
 			unmap_picture(&p);
-		} else if (code != EXIT_EXPECT) {
+			frame = p.frame;
+		} else if (code == EXIT_EXPECT) {
+			screen_is_dark(s);
+		} else {
 			return code;
 		}
 		now = clock_now_ns();
@@ -163,7 +170,7 @@ static int wait_for_screen(struct client_link *l, const struct options *o, struc
 			return s->last ? EXIT_EXPECT : EXIT_TIMEOUT;
 		}
 		until = again && (!deadline || again < deadline) ? again : deadline;
-		code = wait_for_frame(l, name, o->screen.scanout, p.frame, until == 0 ? 0 : until > now ? until - now : 1);
+		code = wait_for_frame(l, name, o->screen.scanout, &frame, until == 0 ? 0 : until > now ? until - now : 1);
 		if (code != EXIT_OK && code != EXIT_TIMEOUT) {
 			return code;
 		}
@@ -185,8 +192,7 @@ int client_wait_screen(const struct options *o)
 	}
 	code = client_link_open(&l, o->files[0], &rd);
 	if (code == EXIT_OK) {
-		code = strcmp(o->wait_for, "frame") == 0 ? wait_for_frame(&l, o->files[0], o->screen.scanout, 0, o->timeout_ns)
-							 : wait_for_screen(&l, o, &s, deadline);
+		code = wait_for_screen(&l, o, &s, deadline);
 		client_link_close(&l, &rd);
 	}
 	screen_finish(&s);

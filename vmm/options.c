@@ -109,7 +109,7 @@ static const struct verb_info {
 		"tinyvmm reset web", 1, ANY_NUMBER, "VM"},
 	{VERB_WAIT, "wait", "[OPTIONS] VM", "wait until a VM runs, ends, says or shows something",
 		"Text is looked for in the console's last 8 KiB first, then in each new line.\n"
-		"--for frame: its display shows anything; stable=500ms: and has not changed\n"
+		"--for frame: its display shows something; stable=500ms: and has not changed\n"
 		"for that long; image=FILE.png: and looks like that. What it showed instead is\n"
 		"written to VM-last.png and VM-diff.png, in --artifacts DIR or here.\n"
 		"Exit code: 0 it happened, with --for exit the VM's own; 4 no such VM,\n"

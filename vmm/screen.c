@@ -80,9 +80,10 @@ bool screen_look(struct screen *s, const struct display_pixels *shot, uint64_t n
 	const struct display_rect r = region(s, shot);
 
 	*again_ns = 0;
-	if (has_changed(s, shot)) {
+	if (s->was_dark || has_changed(s, shot)) {
 		s->since_ns = now_ns;
 	}
+	s->was_dark = false;
 	if (!keep(s, shot)) {
 		return false;
 	}
@@ -95,6 +96,11 @@ bool screen_look(struct screen *s, const struct display_pixels *shot, uint64_t n
 		return false;
 	}
 	return true;
+}
+
+void screen_is_dark(struct screen *s)
+{
+	s->was_dark = true;
 }
 
 void screen_explain(const struct screen *s, char *buf, size_t len)

@@ -195,6 +195,19 @@ static void test_screen_stable_where_it_counts(void **state)
 	assert_true(screen_look(&screen, &shot, 1100 * MS, &again));
 }
 
+static void test_screen_dark_in_between_is_not_still(void **state)
+{
+	struct config_screen want = {.stable_ns = 100 * MS};
+
+	(void)state;
+	start(&want);
+	assert_false(screen_look(&screen, &shot, 1000 * MS, &again));
+	screen_is_dark(&screen);
+	assert_false(screen_look(&screen, &shot, 1100 * MS, &again));
+	assert_int_equal(again, 1200 * MS);
+	assert_true(screen_look(&screen, &shot, 1200 * MS, &again));
+}
+
 static void test_screen_image_and_stable(void **state)
 {
 	struct config_screen want = {.image = image, .stable_ns = 100 * MS};
@@ -270,6 +283,7 @@ int main(void)
 		T(test_screen_of_another_size_differs),
 		T(test_screen_stable),
 		T(test_screen_stable_where_it_counts),
+		T(test_screen_dark_in_between_is_not_still),
 		T(test_screen_image_and_stable),
 		T(test_screen_save_shows_what_was_wrong),
 		T(test_screen_pictures_that_cannot_be_read),

@@ -54,6 +54,8 @@ static void on_look(struct loop_post *post)
 		p = (struct display_pixels){.data = map, .width = shot.width, .height = shot.height, .stride = shot.stride};
 		s->is_seen = screen_look(&s->screen, &p, clock_now_ns(), &s->again_ns);
 		munmap(map, (size_t)shot.stride * shot.height);
+	} else {
+		screen_is_dark(&s->screen);
 	}
 	s->look.fn = on_looked;
 	loop_post(&s->vm->loop, &s->look);
