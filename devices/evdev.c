@@ -387,6 +387,10 @@ static bool end_frame(struct evdev *e, const struct timeval *time)
 	if (e->is_lost) {
 		e->is_lost = false;
 		is_there = read_state(e);
+		/* Keys of a chord that went down in a loss count too: no other frame may come while they are held. */
+		if (is_there) {
+			is_chord(e);
+		}
 		if (is_there && e->is_forwarding) {
 			e->in->counters.resyncs++;
 			/* More may be lost before that: no later than the first time. */

@@ -618,6 +618,25 @@ static void test_evdev_the_last_chord_always_gives_back(void **state)
 	assert_false(host.is_grabbed);
 }
 
+static void test_evdev_a_chord_in_a_loss_gives_back(void **state)
+{
+	static const uint16_t keys[] = {KEY_RIGHTALT, KEY_LEFTCTRL, KEY_LEFTSHIFT, KEY_ESC};
+
+	(void)state;
+	start("");
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		input_state_apply(&host.state, &(struct input_ev){EV_KEY, keys[i], 1});
+	}
+	SEND({EV_SYN, SYN_DROPPED, 0}, SYN);
+	assert_int_equal(releases, 1);
+	assert_false(host.is_grabbed);
+	wait_settled();
+	take_all();
+	for (unsigned i = 0; i < KEY_CNT; i++) {
+		assert_false(input_state_has_key(&in->sent, i));
+	}
+}
+
 static void test_evdev_reserved_keys_do_not_reach_the_guest(void **state)
 {
 	struct evdev_options o = {.grab = false};
@@ -749,6 +768,7 @@ int main(void)
 		T(test_evdev_another_device_must_not_do_more),
 		T(test_evdev_chord_gives_back_and_takes),
 		T(test_evdev_the_last_chord_always_gives_back),
+		T(test_evdev_a_chord_in_a_loss_gives_back),
 		T(test_evdev_reserved_keys_do_not_reach_the_guest),
 		T(test_evdev_lights_go_with_the_device),
 		T(test_evdev_repeats_are_the_guests),

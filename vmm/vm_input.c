@@ -164,16 +164,21 @@ static int check(const struct vm_input *in, const json_t *events, char *err, siz
 	return 0;
 }
 
+static_assert(INPUT_SLOTS_MAX <= 32, "touched has a bit for each");
+
 static void remember(struct vm_input *in, unsigned conn, const struct input_ev *ev)
 {
 	uint8_t bit = (uint8_t)(1u << ev->code % 8);
+	uint32_t finger = in->slot < INPUT_SLOTS_MAX ? 1u << in->slot : 0;
 
 	if (ev->type == EV_KEY && ev->value) {
 		in->held[conn][ev->code / 8] |= bit;
 	} else if (ev->type == EV_KEY) {
 		in->held[conn][ev->code / 8] &= (uint8_t)~bit;
-	} else if (ev->type == EV_ABS && ev->code >= ABS_MT_SLOT) {
-		in->touched[conn] = true;
+	} else if (ev->type == EV_ABS && ev->code == ABS_MT_SLOT) {
+		in->slot = (unsigned)ev->value;
+	} else if (ev->type == EV_ABS && ev->code == ABS_MT_TRACKING_ID) {
+		in->touched[conn] = ev->value >= 0 ? in->touched[conn] | finger : in->touched[conn] & ~finger;
 	}
 }
 
@@ -202,21 +207,28 @@ void vm_input_frame(struct vm_input *in, unsigned holder, const struct input_ev 
 	input_send(&in->dev, ev, n);
 }
 
+/* What others hold too stays down. */
 static void release(struct vm_input *in, unsigned conn)
 {
 	struct input_state state = in->dev.now;
+	uint32_t lifted = in->touched[conn];
 
+	for (unsigned other = 0; other < VM_INPUT_HOLDERS; other++) {
+		for (size_t i = 0; other != conn && i < sizeof(state.key); i++) {
+			in->held[conn][i] &= (uint8_t)~in->held[other][i];
+		}
+		lifted &= other != conn ? ~in->touched[other] : ~0u;
+	}
 	for (size_t i = 0; i < sizeof(state.key); i++) {
 		state.key[i] &= (uint8_t)~in->held[conn][i];
 	}
-	if (in->touched[conn]) {
-		struct input_state released = state;
-
-		input_state_release(&released);
-		memcpy(state.mt, released.mt, sizeof(state.mt));
+	for (unsigned slot = 0; slot < INPUT_SLOTS_MAX; slot++) {
+		if (lifted & 1u << slot) {
+			state.mt[slot][ABS_MT_TRACKING_ID - ABS_MT_SLOT] = -1;
+		}
 	}
 	memset(in->held[conn], 0, sizeof(in->held[conn]));
-	in->touched[conn] = false;
+	in->touched[conn] = 0;
 	input_sync(&in->dev, &state);
 }
 

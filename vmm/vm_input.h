@@ -30,7 +30,8 @@ struct vm_input {
 	unsigned place; /* on the virtio bus, of a device of the host that is not there yet: dev and evdev are zeroed memory until it comes */
 	bool is_expected; /* place counts */
 	uint8_t held[VM_INPUT_HOLDERS][KEY_CNT / 8]; /* pressed by a connection, and not released since */
-	bool touched[VM_INPUT_HOLDERS]; /* it moved fingers */
+	uint32_t touched[VM_INPUT_HOLDERS]; /* a bit for each slot whose finger it put down, and did not lift since */
+	unsigned slot; /* of whatever comes next */
 };
 
 /* Return: 0 or -errno (logged). */

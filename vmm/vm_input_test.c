@@ -172,6 +172,22 @@ static void test_vm_input_fingers_of_a_connection_are_lifted_when_it_ends(void *
 	assert_int_equal(touch(2), -1);
 }
 
+static void test_vm_input_what_another_connection_holds_stays(void **state)
+{
+	(void)state;
+	ask("keyboard0", 0, "[[1,42,1],[0,0,0]]");
+	ask("keyboard0", 1, "[[1,42,1],[0,0,0]]");
+	ask("screen", 0, "[[3,47,0],[3,57,5],[0,0,0]]");
+	ask("screen", 1, "[[3,47,1],[3,57,6],[0,0,0]]");
+	vm_input_gone(vm, 0);
+	assert_true(is_down("keyboard0", KEY_LEFTSHIFT));
+	assert_int_equal(touch(0), -1);
+	assert_int_equal(touch(1), 6);
+	vm_input_gone(vm, 1);
+	assert_false(is_down("keyboard0", KEY_LEFTSHIFT));
+	assert_int_equal(touch(1), -1);
+}
+
 static void test_vm_input_connection_that_sent_nothing_changes_nothing(void **state)
 {
 	(void)state;
@@ -228,6 +244,7 @@ int main(void)
 		T(test_vm_input_frame_has_a_largest_size),
 		T(test_vm_input_keys_of_a_connection_come_up_when_it_ends),
 		T(test_vm_input_fingers_of_a_connection_are_lifted_when_it_ends),
+		T(test_vm_input_what_another_connection_holds_stays),
 		T(test_vm_input_connection_that_sent_nothing_changes_nothing),
 		T(test_vm_input_stats_name_every_device),
 		T(test_vm_input_list_says_what_a_typist_needs),
