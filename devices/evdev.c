@@ -251,14 +251,15 @@ static void forward(struct evdev *e)
 /* Of the keys that are the host's. What is pressed or released already stays so. */
 static void sync_twin(struct evdev *e)
 {
-	for (unsigned code = 0; e->twin && code < KEY_CNT; code++) {
+	if (!e->twin) {
+		return;
+	}
+	for (unsigned code = 0; code < KEY_CNT; code++) {
 		if (get_bit(e->options.reserve, code)) {
 			evdev_twin_send(e->twin, &(struct input_ev){.type = EV_KEY, .code = (uint16_t)code, .value = get_bit(e->state.key, code)});
 		}
 	}
-	if (e->twin) {
-		evdev_twin_send(e->twin, &(struct input_ev){.type = EV_SYN, .code = SYN_REPORT});
-	}
+	evdev_twin_send(e->twin, &(struct input_ev){.type = EV_SYN, .code = SYN_REPORT});
 }
 
 /* The state is whole. */

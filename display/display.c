@@ -53,7 +53,6 @@ static void let_go(struct display *d, bool all)
 static void on_late(struct loop_timer *timer)
 {
 	struct display *d = (struct display *)((char *)timer - offsetof(struct display, late));
-
 	uint32_t late = 0;
 
 	for (const struct display_hold *h = d->holds; h && h->deadline_ns <= clock_now_ns(); h = h->next) {

@@ -284,22 +284,24 @@ static int open_sockets(struct session *s)
 /* The window, where one is wanted. Return: an exit code. */
 static int open_window(struct session *s)
 {
-	const char *scale;
+	struct config *cfg = s->cfg;
+	const struct view_start_how how = {.scale = cfg->display.resize ? "follow" : cfg->display.scale == SCALE_FIT ? "scale" : "fixed",
+		.fullscreen = cfg->display.fullscreen, .is_optional = cfg->display.by_default};
+	int r;
 
-	if (s->restart->restarted || s->cfg->display.type != DISPLAY_SDL) {
-		return EXIT_OK;
-	}
-	if (s->cfg->display.by_default && !view_start_is_installed()) {
-		log_msg(LOG_INFO, "no window: tinyvmm-view is not installed");
-		s->cfg->display.type = DISPLAY_NONE;
+	if (s->restart->restarted || cfg->display.type != DISPLAY_SDL) {
 		return EXIT_OK;
 	}
 	if (!view_start_has_display()) {
 		log_msg(LOG_ERR, "display.type is \"sdl\", but neither DISPLAY nor WAYLAND_DISPLAY is set: --headless runs the VM without a window");
 		return EXIT_HOST;
 	}
-	scale = s->cfg->display.resize ? "follow" : s->cfg->display.scale == SCALE_FIT ? "scale" : "fixed";
-	return view_start_window(&s->restart->window, s->cfg->machine.name, scale, s->cfg->display.fullscreen) < 0 ? EXIT_HOST : EXIT_OK;
+	r = view_start_window(&s->restart->window, cfg->machine.name, &how);
+	if (r == -ENOENT && how.is_optional) {
+		cfg->display.type = DISPLAY_NONE;
+		return EXIT_OK;
+	}
+	return r < 0 ? EXIT_HOST : EXIT_OK;
 }
 
 /* A log that is kept for every VM. Return: a descriptor, or -1 with an empty @path: no place for it is no reason not to run. */

@@ -47,26 +47,10 @@ static const char *find_program(char *buf, size_t len)
 	return PROGRAM;
 }
 
-bool view_start_is_installed(void)
-{
-	char buf[PATH_MAX];
-	const char *path = getenv("PATH"), *program = find_program(buf, sizeof(buf));
-
-	if (program[0] == '/') {
-		return true;
-	}
-	for (; path && path[0]; path += strcspn(path, ":"), path += path[0] == ':') {
-		if (snprintf(buf, sizeof(buf), "%.*s/" PROGRAM, (int)strcspn(path, ":"), path) < (int)sizeof(buf) && access(buf, X_OK) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static void say_missing(int err)
+static void say_missing(int err, enum log_level level)
 {
 	if (err == ENOENT) {
-		log_msg(LOG_ERR, PROGRAM " is neither beside tinyvmm nor in PATH: make builds it where libsdl2-dev is installed");
+		log_msg(level, PROGRAM " is neither beside tinyvmm nor in PATH: make builds it where libsdl2-dev is installed");
 	} else {
 		log_errno(LOG_ERR, err, PROGRAM);
 	}
@@ -98,10 +82,36 @@ static int spawn(pid_t *pid, char *const *argv, int fd)
 	return r;
 }
 
-int view_start_window(struct view_window *w, const char *name, const char *scale, bool fullscreen)
+struct command {
+	const char *argv[12]; /* the last one NULL */
+};
+
+/* @way, @place: the option and its value that say where the VM is. */
+static struct command make_command(const char *way, const char *place, const char *name, const struct view_start_how *how)
+{
+	struct command c = {.argv = {PROGRAM, way, place, "--name", name}};
+	size_t n = 5;
+
+	if (how->scale) {
+		c.argv[n++] = "--scale";
+		c.argv[n++] = how->scale;
+	}
+	if (how->observe) {
+		c.argv[n++] = "--observe";
+	}
+	if (how->fullscreen) {
+		c.argv[n++] = "--fullscreen";
+	}
+	if (how->verbose) {
+		c.argv[n++] = "--verbose";
+	}
+	return c;
+}
+
+int view_start_window(struct view_window *w, const char *name, const struct view_start_how *how)
 {
 	char fd_text[16];
-	const char *const argv[] = {PROGRAM, "--fd", fd_text, "--name", name, "--scale", scale, fullscreen ? "--fullscreen" : NULL, NULL};
+	struct command c = make_command("--fd", fd_text, name, how);
 	int sv[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0) {
@@ -110,12 +120,12 @@ int view_start_window(struct view_window *w, const char *name, const char *scale
 		return -r;
 	}
 	snprintf(fd_text, sizeof(fd_text), "%d", WINDOW_FD);
-	r = spawn(&w->pid, (char *const *)(uintptr_t)argv, sv[1]);
+	r = spawn(&w->pid, (char *const *)(uintptr_t)c.argv, sv[1]);
 	close(sv[1]);
 	if (r != 0) {
 		close(sv[0]);
 		w->pid = 0;
-		say_missing(r);
+		say_missing(r, how->is_optional ? LOG_INFO : LOG_ERR);
 		return -r;
 	}
 	w->fd = sv[0];
@@ -124,25 +134,11 @@ int view_start_window(struct view_window *w, const char *name, const char *scale
 
 int view_start_attach(const char *path, const char *name, const struct view_start_how *how)
 {
-	const char *argv[16] = {PROGRAM, "--socket", path, "--name", name};
-	size_t n = 5;
+	struct command c = make_command("--socket", path, name, how);
 	char program[PATH_MAX];
 	pid_t parent = getpid(), pid;
 	int status = 0;
 
-	if (how->scale) {
-		argv[n++] = "--scale";
-		argv[n++] = how->scale;
-	}
-	if (how->observe) {
-		argv[n++] = "--observe";
-	}
-	if (how->fullscreen) {
-		argv[n++] = "--fullscreen";
-	}
-	if (how->verbose) {
-		argv[n++] = "--verbose";
-	}
 	pid = fork();
 	if (pid < 0) {
 		log_errno(LOG_ERR, errno, "fork");
@@ -152,8 +148,8 @@ int view_start_attach(const char *path, const char *name, const struct view_star
 		/* A window whose tinyvmm was killed goes too. */
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		if (getppid() == parent) {
-			execvp(find_program(program, sizeof(program)), (char *const *)(uintptr_t)argv);
-			say_missing(errno);
+			execvp(find_program(program, sizeof(program)), (char *const *)(uintptr_t)c.argv);
+			say_missing(errno, LOG_ERR);
 		}
 		raise(SIGKILL);
 	}

@@ -23,17 +23,15 @@ struct view_window {
 /* Whether there is a place for windows: a display of X11 or Wayland. */
 bool view_start_has_display(void);
 
-/* Whether there is a program for it. */
-bool view_start_is_installed(void);
-
 /* Its options. */
 struct view_start_how {
 	const char *scale; /* NULL: its default */
 	bool observe, fullscreen, verbose;
+	bool is_optional; /* no option of it: that there is no such program is no error, and is said with -v only */
 };
 
-/* @scale: as its --scale. Return: 0 with the window of the VM @name, or -errno (logged). */
-int view_start_window(struct view_window *w, const char *name, const char *scale, bool fullscreen);
+/* Return: 0 with the window of the VM @name, or -errno (logged); -ENOENT: there is no such program. */
+int view_start_window(struct view_window *w, const char *name, const struct view_start_how *how);
 
 /* A viewer for the VM @name, connected to @path, until it ends. Return: its exit code, EXIT_OK when the window was closed, or EXIT_HOST (said). */
 int view_start_attach(const char *path, const char *name, const struct view_start_how *how);

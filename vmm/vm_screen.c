@@ -37,23 +37,36 @@ static void on_flushed(void *ctx, unsigned scanout)
 
 static void on_looked(struct loop_post *post);
 
+/* What a scanout shows. Return: false when there is nothing; else unmap_shot. */
+static bool map_shot(struct vm *vm, unsigned scanout, bool cursor, struct display_pixels *p)
+{
+	struct display_shot shot;
+	void *map;
+
+	if (display_screenshot(&vm->gpu->display, scanout, cursor, &shot) < 0) {
+		return false;
+	}
+	map = mmap(NULL, (size_t)shot.stride * shot.height, PROT_READ, MAP_SHARED, shot.fd, 0);
+	close(shot.fd);
+	*p = (struct display_pixels){.data = map, .width = shot.width, .height = shot.height, .stride = shot.stride};
+	return map != MAP_FAILED;
+}
+
+static void unmap_shot(const struct display_pixels *p)
+{
+	munmap((void *)(uintptr_t)p->data, (size_t)p->stride * p->height);
+}
+
 static void on_look(struct loop_post *post)
 {
 	struct vm_screen *s = (struct vm_screen *)((char *)post - offsetof(struct vm_screen, look));
 	struct display_pixels p;
-	struct display_shot shot;
-	void *map = MAP_FAILED;
 
 	s->again_ns = 0;
 	s->is_seen = false;
-	if (display_screenshot(&s->vm->gpu->display, s->screen.want.scanout, false, &shot) == 0) {
-		map = mmap(NULL, (size_t)shot.stride * shot.height, PROT_READ, MAP_SHARED, shot.fd, 0);
-		close(shot.fd);
-	}
-	if (map != MAP_FAILED) {
-		p = (struct display_pixels){.data = map, .width = shot.width, .height = shot.height, .stride = shot.stride};
+	if (map_shot(s->vm, s->screen.want.scanout, false, &p)) {
 		s->is_seen = screen_look(&s->screen, &p, clock_now_ns(), &s->again_ns);
-		munmap(map, (size_t)shot.stride * shot.height);
+		unmap_shot(&p);
 	} else {
 		screen_is_dark(&s->screen);
 	}
@@ -214,20 +227,12 @@ static void save_last_shot(void *arg)
 	struct vm_screen *s = &vm->screen;
 	const struct vm_options *o = vm->options;
 	unsigned scanout = vm->cfg->expect.screen ? vm->cfg->expect.screen->scanout : 0;
-	struct display_shot shot;
 	struct display_pixels p;
 	uint64_t again;
-	void *map;
 
-	if (display_screenshot(&vm->gpu->display, scanout, true, &shot) < 0) {
+	if (!map_shot(vm, scanout, true, &p)) {
 		return;
 	}
-	map = mmap(NULL, (size_t)shot.stride * shot.height, PROT_READ, MAP_SHARED, shot.fd, 0);
-	close(shot.fd);
-	if (map == MAP_FAILED) {
-		return;
-	}
-	p = (struct display_pixels){.data = map, .width = shot.width, .height = shot.height, .stride = shot.stride};
 	if (screen_write_png(&p, o->screen_png)) {
 		snprintf(vm->result->screen, sizeof(vm->result->screen), "%s", o->screen_png);
 	}
@@ -235,7 +240,7 @@ static void save_last_shot(void *arg)
 		screen_look(&s->screen, &p, clock_now_ns(), &again);
 		screen_save(&s->screen, o->screen_png, o->screen_diff_png);
 	}
-	munmap(map, (size_t)shot.stride * shot.height);
+	unmap_shot(&p);
 }
 
 static bool is_bad(const struct vm *vm)
