@@ -481,7 +481,8 @@ static bool find_partner(const struct frames *f, const struct frames_event *ev, 
 	return false;
 }
 
-static bool has_event(const struct frames_event *ev, unsigned n, unsigned first_slot, unsigned slot, const struct frames_event *like, unsigned code)
+/* @slot: where it must be; NULL: its place in the frame means nothing. */
+static bool has_event(const struct frames_event *ev, unsigned n, unsigned first_slot, const unsigned *slot, const struct frames_event *like, unsigned code)
 {
 	unsigned now = first_slot;
 
@@ -489,7 +490,7 @@ static bool has_event(const struct frames_event *ev, unsigned n, unsigned first_
 		if (ev[i].type == EV_ABS && ev[i].code == ABS_MT_SLOT) {
 			now = (unsigned)ev[i].value;
 		}
-		if (ev[i].type == like->type && ev[i].code == code && ev[i].value == like->value && now == slot) {
+		if (ev[i].type == like->type && ev[i].code == code && ev[i].value == like->value && (!slot || now == *slot)) {
 			return true;
 		}
 	}
@@ -505,10 +506,9 @@ bool frames_is_torn(const struct frames *f, const struct frames_event *ev, unsig
 		if (ev[i].type == EV_ABS && ev[i].code == ABS_MT_SLOT && caps_slots(f->caps)) {
 			*slot = (unsigned)ev[i].value;
 		} else if (ev[i].type < EV_CNT && find_partner(f, &ev[i], &partner)) {
-			/* Outside of slots an event's place in the frame means nothing. */
 			bool in_slot = ev[i].type == EV_ABS && is_mt(f, ev[i].code);
 
-			is_torn = is_torn || !(in_slot ? has_event(ev, n, first_slot, *slot, &ev[i], partner) : has_event(ev, n, 0, 0, &ev[i], partner));
+			is_torn = is_torn || !has_event(ev, n, first_slot, in_slot ? slot : NULL, &ev[i], partner);
 		}
 	}
 	return is_torn;
