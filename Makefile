@@ -56,7 +56,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-lane-2 check-long bench run guest-kernel man format format-check tidy install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-long bench run guest-kernel man format format-check tidy install uninstall
 
 # SDL=0: no window. Fuzzers and their libraries want none either.
 SDL ?= 1
@@ -204,26 +204,22 @@ check-unit: check-unit-build
 	$(Q)rm -f build/counts
 	$(Q)$(RUN_UNIT_TESTS)
 
-# Two lanes side by side, a host VM in each: one processor is all that one of them uses. They are about as long as each other; what the second one says comes at its end.
+# Two lanes side by side, a host VM in each: one processor is all that one of them uses. They share the tests, the longest of which come first.
+# What the second one says comes at its end.
 SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long,$(wildcard tests/system/*)))
-LANE_2 := $(filter $(addprefix tests/system/,evdev gpu gpu_qemu hotplug input outputs strict terminal transport typing wait_screen window),$(SYSTEM_TESTS))
+LONGEST := $(addprefix tests/system/,exit_codes terminal disk transport evdev wait_screen control)
+SYSTEM_TESTS := $(LONGEST) $(filter-out $(LONGEST),$(SYSTEM_TESTS))
 check: check-unit-build
 	$(Q)tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu && guest-images/keymap de
-	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm; failed=0; \
+	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm/taken; failed=0; \
 	$(RUN_UNIT_TESTS) || failed=1; \
-	$(MAKE) -s check-lane-2 > build/lane-2.log 2>&1 & lane_2=$$!; \
-	tests/on-kvm system $(filter-out $(LANE_2),$(SYSTEM_TESTS)) || failed=1; \
+	tests/on-kvm system-2 $(SYSTEM_TESTS) > build/lane-2.log 2>&1 & lane_2=$$!; \
+	tests/on-kvm system $(SYSTEM_TESTS) || failed=1; \
 	wait $$lane_2 || failed=1; cat build/lane-2.log; \
-	for counts in build/hostvm/system.counts build/hostvm/system-2.counts build/counts.2; do \
-		cat $$counts >> build/counts || { echo '0 1 0' >> build/counts; failed=1; }; done; \
+	tests/run --junit build/hostvm.xml --counts build/counts tests/hostvm_test tests/make_run_test || failed=1; \
+	tests/run --timeout 1800 --junit build/mutants.xml --counts build/counts tests/mutants/run || failed=1; \
+	cat build/hostvm/system.counts build/hostvm/system-2.counts >> build/counts || failed=1; \
 	tests/run --sum build/counts && [ $$failed = 0 ]
-
-check-lane-2:
-	$(Q)failed=0; \
-	tests/on-kvm system-2 $(LANE_2) || failed=1; \
-	tests/run --junit build/hostvm.xml --counts build/counts.2 tests/hostvm_test tests/make_run_test || failed=1; \
-	tests/run --timeout 1800 --junit build/mutants.xml --counts build/counts.2 tests/mutants/run || failed=1; \
-	[ $$failed = 0 ]
 
 # The last ones in a host VM with udmabuf, which the kernel of the other one has not.
 LONG_TESTS := $(sort $(filter-out %/udmabuf,$(wildcard tests/system/long/*)))
