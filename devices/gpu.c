@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
-#include "devices/gpu_priv.h"
+#include "devices/gpu_3d.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
@@ -33,12 +34,13 @@ enum gpu_wire_type gpu_refuse(struct gpu *g, enum gpu_wire_type answer, const ch
 static void answer(struct gpu_command *c, enum gpu_wire_type type)
 {
 	struct gpu_wire_hdr *hdr = &c->out.hdr;
-	size_t len = type < GPU_RESP_ERR_UNSPEC && c->out_len ? c->out_len : sizeof(*hdr);
+	size_t len = type < GPU_RESP_ERR_UNSPEC && c->out_len ? c->out_len : sizeof(*hdr), tail_len = type < GPU_RESP_ERR_UNSPEC ? c->tail_len : 0;
 
 	/* Half an answer would look like a whole one. */
-	if (virtq_put_left(c->chain) < len) {
+	if (virtq_put_left(c->chain) < len + tail_len) {
 		type = GPU_RESP_ERR_UNSPEC;
 		len = sizeof(*hdr);
+		tail_len = 0;
 	}
 	hdr->type = le32_of((uint32_t)type);
 	if (le32_get(c->in.hdr.flags) & GPU_FLAG_FENCE) {
@@ -49,7 +51,9 @@ static void answer(struct gpu_command *c, enum gpu_wire_type type)
 	/* A driver need not leave room for an answer, and on the cursor queue Linux does not. */
 	if (virtq_put_left(c->chain) >= len) {
 		virtq_put(c->chain, &c->out, len);
+		virtq_put(c->chain, c->tail, tail_len);
 	}
+	free(c->tail);
 }
 
 static enum gpu_wire_type carry_out(struct gpu *g, struct gpu_command *c, unsigned q)
@@ -183,6 +187,56 @@ static bool hold(struct gpu *g, const struct gpu_command *c)
 	return true;
 }
 
+/*
+ * Commands that wait for the renderer.
+ */
+
+static bool has_3d(const struct gpu *g)
+{
+	return virtio_device_has(&g->base, GPU_F_VIRGL);
+}
+
+/* Return: whether the chain, which has its answer, goes back when all that came before is done. */
+static bool wait_for_renderer(struct gpu *g, const struct gpu_command *c, unsigned q)
+{
+	struct gpu_fenced *f = &g->fenced[(g->first_fenced + g->nfenced) % GPU_CONTROLQ_SIZE];
+
+	if (q != GPU_CONTROLQ || !has_3d(g) || !has_fence(&c->in.hdr) || g->nfenced == GPU_CONTROLQ_SIZE || g->backend->ops->fence(g->backend, &f->fence) < 0) {
+		return false;
+	}
+	f->number = ++g->last_held;
+	f->head = c->chain->head;
+	f->written = c->chain->written;
+	g->nfenced++;
+	return true;
+}
+
+static void return_fenced(struct gpu *g, const struct gpu_fenced *f)
+{
+	struct virtq *vq = &g->base.vq[GPU_CONTROLQ];
+
+	answer_fences(g, f->number);
+	g->returned = (struct virtq_chain){.vq = vq, .head = f->head, .written = f->written};
+	virtq_push(vq, &g->returned);
+}
+
+/* All that came before @fence is done. */
+static void on_retired(void *ctx, uint64_t fence)
+{
+	struct gpu *g = ctx;
+	bool any = false;
+
+	while (g->nfenced > 0 && g->fenced[g->first_fenced].fence <= fence) {
+		return_fenced(g, &g->fenced[g->first_fenced]);
+		g->first_fenced = (g->first_fenced + 1) % GPU_CONTROLQ_SIZE;
+		g->nfenced--;
+		any = true;
+	}
+	if (any) {
+		virtq_notify(&g->base.vq[GPU_CONTROLQ]);
+	}
+}
+
 static void forget_held(struct gpu *g)
 {
 	struct gpu_held *h;
@@ -212,13 +266,18 @@ static bool serve_one(struct gpu *g, unsigned q)
 	type = carry_out(g, &c, q);
 	if (type >= GPU_RESP_ERR_UNSPEC) {
 		gpu_count(&g->counters.refused);
-	} else if (hold(g, &c)) {
+	} else if ((g->nfenced == 0 || !has_fence(&c.in.hdr)) && hold(g, &c)) {
 		return false;
 	}
-	if (has_fence(&c.in.hdr)) {
+	answer(&c, type);
+	if (wait_for_renderer(g, &c, q)) {
+		return false;
+	}
+	if (has_fence(&c.in.hdr) && q == GPU_CONTROLQ) {
+		/* No fence overtakes another: where the renderer gives none, those before it wait no longer either. */
+		on_retired(g, UINT64_MAX);
 		answer_fences(g, UINT64_MAX);
 	}
-	answer(&c, type);
 	return true;
 }
 
@@ -332,11 +391,21 @@ static void gpu_reset(struct virtio_device *d)
 		gpu_show_nothing(g, i);
 		display_set_cursor(g->display, i, NULL, 0, 0);
 	}
+	g->nfenced = 0;
+	gpu_3d_reset(g);
 	while ((e = gpu_table_any(&g->resources))) {
 		gpu_resource_destroy(g, (struct gpu_resource *)e);
 	}
 	g->backend->ops->reset(g->backend);
 	set_events(g, 0);
+}
+
+static void on_poll(struct loop_source *src, uint32_t events)
+{
+	struct gpu *g = (struct gpu *)((char *)src - offsetof(struct gpu, poll));
+
+	(void)events;
+	g->backend->ops->poll(g->backend);
 }
 
 static const struct virtio_device_ops gpu_ops = {
@@ -352,20 +421,36 @@ static const struct virtio_device_ops gpu_ops = {
 	.config_write = gpu_config_write,
 };
 
-void gpu_init(struct gpu *g, const struct gpu_options *options, struct display *display, struct gpu_backend *backend, struct loop *loop, const struct gmem *mem)
+int gpu_init(struct gpu *g, const struct gpu_options *options, struct display *display, struct gpu_backend *backend, struct loop *loop, const struct gmem *mem)
 {
-	struct gpu_wire_config config = {.num_scanouts = le32_of(display->nscanouts)};
+	struct gpu_wire_config config = {.num_scanouts = le32_of(display->nscanouts), .num_capsets = le32_of(backend->ncapsets)};
 
 	assert(display->loop == loop);
 	memset(g, 0, sizeof(*g));
 	g->display = display;
 	g->backend = backend;
 	g->ops = gpu_ops;
-	g->ops.features |= options->blob ? GPU_F_RESOURCE_BLOB : 0;
+	g->ops.features |= backend->ncapsets ? GPU_F_VIRGL : options->blob ? GPU_F_RESOURCE_BLOB : 0;
+	backend->retired = on_retired;
+	backend->retired_ctx = g;
 	loop_timer_init(&g->again, loop, on_again);
 	virtio_device_init(&g->base, &g->ops, loop, mem);
 	virtio_device_set_config(&g->base, 0, &config, sizeof(config));
 	display_set_guest(display, on_output_changed, g);
+	display_set_refresh(display, gpu_refresh, g);
+	if (!backend->ncapsets) {
+		return 0;
+	}
+	g->poll = (struct loop_source){.fd = backend->poll_fd, .events = EPOLLIN, .fn = on_poll};
+	return loop_add(loop, &g->poll);
+}
+
+void gpu_close(struct gpu *g)
+{
+	loop_remove(&g->poll);
+	if (g->backend->ops->close) {
+		g->backend->ops->close(g->backend);
+	}
 }
 
 void gpu_finish(struct gpu *g)
@@ -374,10 +459,12 @@ void gpu_finish(struct gpu *g)
 		return;
 	}
 	loop_timer_stop(&g->again);
+	loop_remove(&g->poll);
 	forget_held(g);
 	free(g->held);
 	g->held = NULL;
 	display_set_guest(g->display, NULL, NULL);
+	display_set_refresh(g->display, NULL, NULL);
 	g->backend->ops->destroy(g->backend);
 	g->backend = NULL;
 }

@@ -12,6 +12,8 @@
  * specification lets them, except that no fence overtakes another: Linux before 5.5 complains of that, and later ones take the younger fence for the older one too. What is
  * held with a fence is answered before any later fence is.
  *
+ * With 3D, an answer with a fence waits until the renderer has done all that came before; answers with fences come in order.
+ *
  * Everything that costs host memory has a limit, and all of it together is limited by the display's budget: images, backing lists, resources. A turn on the loop carries out
  * GPU_TURN_COMMANDS, or copies GPU_TURN_BYTES and what the last command of it copies, and goes on when others have had theirs.
  *
@@ -41,14 +43,16 @@
 struct gpu_counters {
 	uint64_t commands, refused; /* the second ones answered with an error */
 	uint64_t transfers, flushes, cursors;
+	uint64_t submissions; /* of 3D commands */
 	uint64_t turns; /* on the loop, with at least one command */
 };
 
 /* What is on a scanout, as the guest said it. */
 struct gpu_scanout {
 	struct gpu_resource *res; /* NULL: nothing */
-	struct gpu_layout layout; /* of a blob */
+	struct gpu_layout layout; /* of a blob or a texture */
 	struct display_rect crop;
+	bool is_behind; /* a texture: its picture lacks what was flushed while nobody looked */
 	/* A blob's pictures: the backend has two, which take turns. */
 	struct {
 		uint64_t picture;
@@ -59,27 +63,44 @@ struct gpu_scanout {
 
 struct gpu_held;
 
+/* A command that is done when the renderer is. What it is answered is in its chain already. */
+struct gpu_fenced {
+	uint64_t fence; /* the renderer's */
+	uint64_t number; /* among those held, in the order they came */
+	uint16_t head; /* of the chain */
+	uint32_t written; /* bytes */
+};
+
 struct gpu {
 	struct virtio_device base;
 	struct virtio_device_ops ops; /* the table with this device's features */
 	struct display *display;
 	struct gpu_backend *backend;
 	struct gpu_table resources;
+	struct gpu_table contexts; /* of 3D */
 	struct gpu_scanout scanout[DISPLAY_SCANOUTS_MAX];
 	uint32_t events; /* GPU_EVENT_* the driver has not taken notice of */
+	struct loop_source poll; /* with 3D: the renderer has done something */
 	struct loop_timer again; /* the rest of a turn that used up its budget */
 	struct gpu_counters counters;
 	struct virtq_chain chain;
 	struct gpu_held *held; /* GPU_HELD_MAX of them; NULL: none has waited yet */
 	uint64_t last_held;
+	/* A ring, oldest first: no more than the queue has. */
+	struct gpu_fenced fenced[GPU_CONTROLQ_SIZE];
+	unsigned first_fenced, nfenced;
+	struct virtq_chain returned; /* of one of them, on its way */
 };
 
 struct gpu_options {
-	bool blob; /* offer RESOURCE_BLOB */
+	bool blob; /* offer RESOURCE_BLOB; not with 3D */
 };
 
-/* @backend: gpu_finish destroys it. @display: with the same loop; the device tells it what is shown, and is told by it when an output changes. */
-void gpu_init(struct gpu *g, const struct gpu_options *options, struct display *display, struct gpu_backend *backend, struct loop *loop, const struct gmem *mem);
+/* @backend: gpu_finish destroys it. @display: with the same loop; the device tells it what is shown, and is told by it when an output changes.
+ * Return: 0 or -errno (logged); then only gpu_finish may follow. */
+int gpu_init(struct gpu *g, const struct gpu_options *options, struct display *display, struct gpu_backend *backend, struct loop *loop, const struct gmem *mem);
+/* The device has been reset; its thread is about to end. */
+void gpu_close(struct gpu *g);
 void gpu_finish(struct gpu *g); /* accepts zeroed memory; the device has been reset */
 
 #endif

@@ -11,7 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "devices/gpu_backend.h"
+#include "devices/gpu_2d.h"
 #include "devices/gpu_share.h"
 #include "devices/gpu_table.h"
 #include "vmm/log.h"
@@ -57,6 +57,7 @@ struct gpu_2d {
 	struct gpu_backend base;
 	const struct gmem *mem;
 	const struct gpu_share *share;
+	struct gpu_2d_reader reader;
 	struct gpu_table resources;
 	struct scanout scanout[DISPLAY_SCANOUTS_MAX];
 	uint64_t last_picture;
@@ -438,13 +439,19 @@ static int gpu_2d_flush(struct gpu_backend *b, unsigned scanout, const struct di
 	if (so->is_stale) {
 		r = &so->crop;
 	}
+	if (!so->res->iov && g->reader.read) {
+		const struct image *im = &so->image[so->current];
+		int err = g->reader.read(g->reader.ctx, so->res->entry.id, r, im->map, im->len, im->width * GPU_BYTES_PER_PIXEL);
+
+		so->is_stale &= err < 0;
+		return err;
+	}
 	copy_rect(g, so->res, l->offset + (uint64_t)r->y * l->stride + (uint64_t)r->x * GPU_BYTES_PER_PIXEL, l->stride, &so->image[so->current], r);
 	so->is_stale = false;
 	return 0;
 }
 
-/* @order: how its pixels lie in memory. */
-static void read_pixels(enum gpu_format order, const uint8_t *p, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE])
+void gpu_2d_read_pixels(enum gpu_format order, const uint8_t *p, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE])
 {
 	/*
 	 * Which byte is alpha, red, green, blue. A byte the format has no use for is alpha all the same: Linux has one format for all dumb buffers, B8G8R8X8, and says
@@ -475,11 +482,11 @@ static int gpu_2d_read_cursor(struct gpu_backend *b, uint32_t id, uint32_t image
 	uint8_t pixels[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE * GPU_BYTES_PER_PIXEL] = {0};
 
 	if (res->image.map) {
-		read_pixels(res->image.format, res->image.map, image);
+		gpu_2d_read_pixels(res->image.format, res->image.map, image);
 		return 0;
 	}
 	walk_copy(&w, 0, pixels, sizeof(pixels));
-	read_pixels(GPU_FORMAT_B8G8R8A8, pixels, image);
+	gpu_2d_read_pixels(GPU_FORMAT_B8G8R8A8, pixels, image);
 	return 0;
 }
 
@@ -536,4 +543,14 @@ struct gpu_backend *gpu_2d_create(const struct gmem *mem, unsigned images_max, c
 	g->share = share;
 	g->images_max = images_max;
 	return &g->base;
+}
+
+struct gpu_backend *gpu_2d_create_reading(const struct gmem *mem, unsigned images_max, const struct gpu_2d_reader *reader)
+{
+	struct gpu_backend *b = gpu_2d_create(mem, images_max, NULL);
+
+	if (b) {
+		from(b)->reader = *reader;
+	}
+	return b;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What carries out a graphics device's commands: 2D on plain memory (gpu_2d.c), later a renderer.
+ * What carries out a graphics device's commands: 2D on plain memory (gpu_2d.c), and 3D by virglrenderer (gpu_virgl.c).
  *
  * In front of it (gpu_cmd.c) every number a guest says is checked: resources exist, once; rectangles are inside; backing is long enough; memory and counts are within their limits.
  * Operations are messages: numbers, ranges of guest memory, descriptors. No pointer and no handle of a graphics library is part of them beyond the call, so that
@@ -34,6 +34,28 @@ struct gpu_layout {
 	uint64_t offset; /* bytes, of the first pixel */
 };
 
+/* A 3D resource, as the guest says it; sizes are within limits (gpu_3d.h). */
+struct gpu_texture {
+	uint32_t target, format, bind;
+	uint32_t width, height, depth;
+	uint32_t array_size, last_level, nr_samples;
+	uint32_t flags;
+};
+
+/* A part of a 3D resource and where it lies in the backing. It is inside the resource. */
+struct gpu_transfer {
+	uint32_t x, y, z, w, h, d;
+	uint32_t level;
+	uint64_t offset; /* bytes, not behind the backing's end */
+	uint32_t stride, layer_stride; /* bytes */
+};
+
+struct gpu_capset {
+	uint32_t id, version, size;
+};
+
+#define GPU_CAPSETS_MAX 2
+
 struct gpu_backend;
 
 struct gpu_backend_ops {
@@ -61,6 +83,30 @@ struct gpu_backend_ops {
 	/* A 2D resource of DISPLAY_CURSOR_SIZE both ways, or a blob that begins with so many pixels, as struct display_cursor wants it. */
 	int (*read_cursor)(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE]);
 
+	/*
+	 * 3D; all NULL in a backend that has none. Resources are shared with 2D: attach, detach, unref, show, flush and read_cursor take both.
+	 */
+
+	int (*create_3d)(struct gpu_backend *b, uint32_t id, const struct gpu_texture *t);
+	/* Between the backing, which there is, and the resource. */
+	int (*transfer_to_3d)(struct gpu_backend *b, uint32_t ctx, uint32_t id, const struct gpu_transfer *t);
+	int (*transfer_from_3d)(struct gpu_backend *b, uint32_t ctx, uint32_t id, const struct gpu_transfer *t);
+	int (*create_context)(struct gpu_backend *b, uint32_t ctx, const char *name);
+	void (*destroy_context)(struct gpu_backend *b, uint32_t ctx);
+	void (*attach_context)(struct gpu_backend *b, uint32_t ctx, uint32_t id);
+	void (*detach_context)(struct gpu_backend *b, uint32_t ctx, uint32_t id);
+	/* @words: a copy that nobody changes meanwhile, 8-byte aligned. */
+	int (*submit)(struct gpu_backend *b, uint32_t ctx, void *words, uint32_t nwords);
+	/* One of capsets into its size of bytes. */
+	void (*read_capset)(struct gpu_backend *b, uint32_t id, uint32_t version, void *set);
+	/* backend->retired is called with *@fence, or a later one, when all that came before is done. Not from within. */
+	int (*fence)(struct gpu_backend *b, uint64_t *fence);
+	/* poll_fd is readable. */
+	void (*poll)(struct gpu_backend *b);
+
+	/* The last call on the device's thread but destroy; all has been reset. NULL: nothing to do. */
+	void (*close)(struct gpu_backend *b);
+
 	/* Everything is gone. */
 	void (*reset)(struct gpu_backend *b);
 	void (*destroy)(struct gpu_backend *b);
@@ -71,6 +117,14 @@ struct gpu_backend {
 	/* Since it was made; may be read by any thread (atomic). */
 	uint64_t copied_bytes; /* from guest memory */
 	uint64_t blobs_shared, blobs_copied; /* times that a scanout was given a blob that sinks map where it is, or one that is copied */
+	uint64_t read_bytes; /* of 3D pictures, for those who look at them */
+
+	/* 3D: what the guest may be told, in order; 0: no 3D. */
+	unsigned ncapsets;
+	struct gpu_capset capset[GPU_CAPSETS_MAX];
+	int poll_fd;
+	void (*retired)(void *ctx, uint64_t fence); /* of gpu_init */
+	void *retired_ctx;
 };
 
 /* The code Linux has for a format; 0 for one that is not in the specification. */

@@ -2,7 +2,7 @@
 /* The commands: what a guest says is checked here, all of it, and then the backend does it. */
 #include <unistd.h>
 
-#include "devices/gpu_priv.h"
+#include "devices/gpu_3d.h"
 #include "devices/gpu_share.h"
 
 static struct display_rect rect_of(const struct gpu_wire_rect *r)
@@ -53,8 +53,7 @@ static enum gpu_wire_type get_edid(struct gpu *g, struct gpu_command *c)
  * Resources.
  */
 
-/* Return: GPU_RESP_OK_NODATA when a resource may be called that. */
-static enum gpu_wire_type check_new_id(struct gpu *g, uint32_t id)
+enum gpu_wire_type gpu_check_new_id(struct gpu *g, uint32_t id)
 {
 	if (id == 0 || gpu_resource_find(g, id)) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_RESOURCE_ID, id ? "resource %u exists" : "resource %u cannot be", id);
@@ -76,7 +75,7 @@ static enum gpu_wire_type create_2d(struct gpu *g, struct gpu_command *c)
 		.width = le32_get(c->in.create_2d.width),
 		.height = le32_get(c->in.create_2d.height),
 	};
-	enum gpu_wire_type answer = check_new_id(g, res.entry.id);
+	enum gpu_wire_type answer = gpu_check_new_id(g, res.entry.id);
 
 	if (answer != GPU_RESP_OK_NODATA) {
 		return answer;
@@ -142,7 +141,7 @@ static enum gpu_wire_type create_blob(struct gpu *g, struct gpu_command *c)
 {
 	struct gpu_resource res = {
 		.entry.id = le32_get(c->in.create_blob.resource_id), .is_blob = true, .size = le64_get(c->in.create_blob.size)};
-	enum gpu_wire_type answer = check_new_id(g, res.entry.id);
+	enum gpu_wire_type answer = gpu_check_new_id(g, res.entry.id);
 
 	if (answer != GPU_RESP_OK_NODATA) {
 		return answer;
@@ -172,6 +171,9 @@ static enum gpu_wire_type transfer_to_host_2d(struct gpu *g, struct gpu_command 
 
 	if (!res) {
 		return no_resource(g, id);
+	}
+	if (res->is_3d) {
+		return gpu_refuse(g, GPU_RESP_ERR_UNSPEC, "a 2D transfer to resource %u, which is a texture", id);
 	}
 	if (res->is_blob) {
 		/* Linux does that to its dumb buffers, blobs or not, before it flushes them; there is no image to bring up to date. */
@@ -290,6 +292,7 @@ static enum gpu_wire_type show(struct gpu *g, unsigned i, struct gpu_resource *r
 	}
 	so->res = res;
 	so->crop = *crop;
+	so->is_behind = res->is_3d;
 	if (layout) {
 		so->layout = *layout;
 	}
@@ -320,6 +323,12 @@ static enum gpu_wire_type set_scanout(struct gpu *g, struct gpu_command *c)
 	}
 	if (res->is_blob || !display_rect_is_inside(&r, res->width, res->height)) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "scanout %u: not a rectangle of resource %u", i, id);
+	}
+	if (res->is_3d) {
+		/* A picture of its own, as of a blob, that the texture is read back into. */
+		const struct gpu_layout l = {.format = res->format, .width = res->width, .height = res->height, .stride = res->width * GPU_BYTES_PER_PIXEL};
+
+		return show(g, i, res, &l, &r);
 	}
 	return show(g, i, res, NULL, &r);
 }
@@ -374,27 +383,43 @@ static enum gpu_wire_type flush(struct gpu *g, struct gpu_command *c)
 	if (!res) {
 		return no_resource(g, id);
 	}
-	if (!res->is_blob && !display_rect_is_inside(&r, res->width, res->height)) {
+	if (!res->is_blob && !display_rect_is_inside(&r, res->is_3d ? res->texture.width : res->width, res->is_3d ? res->texture.height : res->height)) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "flush of a rectangle outside resource %u", id);
 	}
 	gpu_count(&g->counters.flushes);
 	for (unsigned i = 0; i < g->display->nscanouts; i++) {
-		const struct gpu_scanout *so = &g->scanout[i];
+		struct gpu_scanout *so = &g->scanout[i];
 		struct display_rect part = r;
 		int err;
 
 		if (so->res != res || !display_rect_clip(&part, &so->crop)) {
 			continue;
 		}
-		err = g->backend->ops->flush(g->backend, i, &part);
-		if (err < 0) {
-			return gpu_error(err);
+		/* Reading back is dear: not before somebody looks, and then all that was not read. */
+		if (res->is_3d && !display_is_watched(g->display)) {
+			so->is_behind = true;
+		} else {
+			err = g->backend->ops->flush(g->backend, i, &part);
+			if (err < 0) {
+				return gpu_error(err);
+			}
+			so->is_behind = false;
 		}
 		if (display_flush(g->display, i, &part) > 0) {
 			c->flushed |= 1u << i;
 		}
 	}
 	return GPU_RESP_OK_NODATA;
+}
+
+void gpu_refresh(void *ctx, unsigned i)
+{
+	struct gpu *g = ctx;
+	struct gpu_scanout *so = &g->scanout[i];
+
+	if (so->res && so->is_behind) {
+		so->is_behind = g->backend->ops->flush(g->backend, i, &so->crop) < 0;
+	}
 }
 
 /*
@@ -471,6 +496,11 @@ const struct gpu_command_info *gpu_find_command(uint32_t type, unsigned queue)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if ((uint32_t)commands[i].type == type && commands[i].queue == queue) {
 			return &commands[i];
+		}
+	}
+	for (size_t i = 0; i < gpu_3d_ncommands; i++) {
+		if ((uint32_t)gpu_3d_commands[i].type == type && gpu_3d_commands[i].queue == queue) {
+			return &gpu_3d_commands[i];
 		}
 	}
 	return NULL;

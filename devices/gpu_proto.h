@@ -17,6 +17,7 @@
 #define GPU_CURSORQ 1
 
 /* 5.7.3 "Feature bits" */
+#define GPU_F_VIRGL (1ull << 0)
 #define GPU_F_EDID (1ull << 1)
 #define GPU_F_RESOURCE_BLOB (1ull << 3)
 
@@ -48,12 +49,23 @@ enum gpu_wire_type {
 	GPU_CMD_RESOURCE_CREATE_BLOB,
 	GPU_CMD_SET_SCANOUT_BLOB,
 
+	GPU_CMD_CTX_CREATE = 0x0200,
+	GPU_CMD_CTX_DESTROY,
+	GPU_CMD_CTX_ATTACH_RESOURCE,
+	GPU_CMD_CTX_DETACH_RESOURCE,
+	GPU_CMD_RESOURCE_CREATE_3D,
+	GPU_CMD_TRANSFER_TO_HOST_3D,
+	GPU_CMD_TRANSFER_FROM_HOST_3D,
+	GPU_CMD_SUBMIT_3D,
+
 	GPU_CMD_UPDATE_CURSOR = 0x0300,
 	GPU_CMD_MOVE_CURSOR,
 
 	GPU_RESP_OK_NODATA = 0x1100,
 	GPU_RESP_OK_DISPLAY_INFO,
-	GPU_RESP_OK_EDID = 0x1104,
+	GPU_RESP_OK_CAPSET_INFO,
+	GPU_RESP_OK_CAPSET,
+	GPU_RESP_OK_EDID,
 
 	GPU_RESP_ERR_UNSPEC = 0x1200,
 	GPU_RESP_ERR_OUT_OF_MEMORY,
@@ -129,7 +141,7 @@ struct gpu_wire_create_2d {
 };
 static_assert(sizeof(struct gpu_wire_create_2d) == 40, "command layout");
 
-/* RESOURCE_UNREF, RESOURCE_DETACH_BACKING */
+/* RESOURCE_UNREF, RESOURCE_DETACH_BACKING, CTX_ATTACH_RESOURCE, CTX_DETACH_RESOURCE */
 struct gpu_wire_resource {
 	struct gpu_wire_hdr hdr;
 	struct le32 resource_id;
@@ -204,6 +216,80 @@ struct gpu_wire_set_scanout_blob {
 	struct le32 strides[4], offsets[4]; /* bytes; all formats have one plane */
 };
 static_assert(sizeof(struct gpu_wire_set_scanout_blob) == 96, "command layout");
+
+/*
+ * 5.7.6.9 "Device Operation: controlq (3d)"
+ */
+
+#define GPU_CAPSET_VIRGL 1u
+#define GPU_CAPSET_VIRGL2 2u
+
+struct gpu_wire_get_capset_info {
+	struct gpu_wire_hdr hdr;
+	struct le32 capset_index;
+	struct le32 padding;
+};
+static_assert(sizeof(struct gpu_wire_get_capset_info) == 32, "command layout");
+
+struct gpu_wire_capset_info {
+	struct gpu_wire_hdr hdr;
+	struct le32 capset_id; /* GPU_CAPSET_* */
+	struct le32 capset_max_version;
+	struct le32 capset_max_size; /* bytes */
+	struct le32 padding;
+};
+static_assert(sizeof(struct gpu_wire_capset_info) == 40, "answer layout");
+
+/* Answered by a header and the set. */
+struct gpu_wire_get_capset {
+	struct gpu_wire_hdr hdr;
+	struct le32 capset_id;
+	struct le32 capset_version;
+};
+static_assert(sizeof(struct gpu_wire_get_capset) == 32, "command layout");
+
+/* The context is the header's. */
+struct gpu_wire_ctx_create {
+	struct gpu_wire_hdr hdr;
+	struct le32 nlen; /* bytes of the name */
+	struct le32 context_init;
+	char debug_name[64];
+};
+static_assert(sizeof(struct gpu_wire_ctx_create) == 96, "command layout");
+
+struct gpu_wire_create_3d {
+	struct gpu_wire_hdr hdr;
+	struct le32 resource_id;
+	struct le32 target, format, bind; /* Gallium's */
+	struct le32 width, height, depth;
+	struct le32 array_size, last_level, nr_samples;
+	struct le32 flags;
+	struct le32 padding;
+};
+static_assert(sizeof(struct gpu_wire_create_3d) == 72, "command layout");
+
+struct gpu_wire_box {
+	struct le32 x, y, z, w, h, d;
+};
+
+/* TRANSFER_TO_HOST_3D, TRANSFER_FROM_HOST_3D; the context is the header's. */
+struct gpu_wire_transfer_3d {
+	struct gpu_wire_hdr hdr;
+	struct gpu_wire_box box;
+	struct le64 offset; /* in the backing, of the box' first pixel */
+	struct le32 resource_id;
+	struct le32 level;
+	struct le32 stride, layer_stride; /* bytes; 0: without gaps */
+};
+static_assert(sizeof(struct gpu_wire_transfer_3d) == 72, "command layout");
+
+/* Followed by size bytes of commands for the header's context. */
+struct gpu_wire_submit_3d {
+	struct gpu_wire_hdr hdr;
+	struct le32 size;
+	struct le32 padding;
+};
+static_assert(sizeof(struct gpu_wire_submit_3d) == 32, "command layout");
 
 /* UPDATE_CURSOR, MOVE_CURSOR */
 struct gpu_wire_cursor {

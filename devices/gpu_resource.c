@@ -22,7 +22,7 @@ enum gpu_wire_type gpu_resource_create(struct gpu *g, const struct gpu_resource 
 	struct gpu_resource *copy;
 	int r;
 
-	if (g->resources.n >= GPU_RESOURCES_MAX || !display_budget_take(&g->display->budget, cost)) {
+	if (g->resources.n >= GPU_RESOURCES_MAX || cost < GPU_RESOURCE_COST || !display_budget_take(&g->display->budget, cost)) {
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	copy = malloc(sizeof(*copy));
@@ -30,6 +30,8 @@ enum gpu_wire_type gpu_resource_create(struct gpu *g, const struct gpu_resource 
 		r = -ENOMEM;
 	} else if (res->is_blob) {
 		r = g->backend->ops->create_blob(g->backend, res->entry.id);
+	} else if (res->is_3d) {
+		r = g->backend->ops->create_3d(g->backend, res->entry.id, &res->texture);
 	} else {
 		r = g->backend->ops->create_2d(g->backend, res->entry.id, res->format, res->width, res->height);
 	}

@@ -24,10 +24,11 @@ struct virtq_chain;
 
 struct gpu_resource {
 	struct gpu_entry entry; /* its number */
-	bool is_blob;
-	enum gpu_format format; /* 2D */
-	uint32_t width, height; /* 2D: pixels */
-	uint64_t size; /* bytes: of a blob, or a 2D image */
+	bool is_blob, is_3d;
+	struct gpu_texture texture; /* 3D */
+	enum gpu_format format; /* 2D, and 3D that can be shown */
+	uint32_t width, height; /* of these: pixels; 0: it cannot be shown */
+	uint64_t size; /* bytes: of a blob, a 2D image, or about a texture */
 	bool has_backing;
 	uint64_t backing_len; /* bytes in all */
 	uint64_t backing_cost, cost; /* taken from the budget */

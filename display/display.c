@@ -280,6 +280,24 @@ uint64_t display_flush(struct display *d, unsigned i, const struct display_rect 
 	return display_rect_area(&part);
 }
 
+void display_set_refresh(struct display *d, void (*refresh)(void *ctx, unsigned scanout), void *ctx)
+{
+	d->refresh = refresh;
+	d->refresh_ctx = ctx;
+}
+
+bool display_is_watched(const struct display *d)
+{
+	return d->sinks || d->stills;
+}
+
+void display_refresh(struct display *d, unsigned i)
+{
+	if (d->refresh) {
+		d->refresh(d->refresh_ctx, i);
+	}
+}
+
 void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx)
 {
 	d->watch = watch;
@@ -335,6 +353,7 @@ void display_sink_add(struct display *d, struct display_sink *sink)
 	sink->next = d->sinks;
 	d->sinks = sink;
 	for (unsigned i = 0; i < d->nscanouts; i++) {
+		display_refresh(d, i);
 		sink->at[i].has_frame = d->scanout[i].buffer != NULL;
 		damage_all(d, sink, i);
 		if (sink->at[i].has_frame && sink->ops->frame) {

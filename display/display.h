@@ -123,6 +123,8 @@ struct display {
 	struct display_still *stills; /* who wants to know whether a picture stands still */
 	void (*changed)(void *ctx);
 	void *changed_ctx;
+	void (*refresh)(void *ctx, unsigned scanout);
+	void *refresh_ctx;
 	void (*watch)(void *ctx, unsigned scanout);
 	void *watch_ctx;
 	struct display_budget budget;
@@ -145,6 +147,11 @@ void display_finish(struct display *d);
 
 /* @changed: an output has changed. NULL: nobody wants to know. */
 void display_set_guest(struct display *d, void (*changed)(void *ctx), void *ctx);
+
+/* @refresh: somebody is about to look at a scanout's picture who was not there when it was flushed. NULL: it is always up to date. */
+void display_set_refresh(struct display *d, void (*refresh)(void *ctx, unsigned scanout), void *ctx);
+/* Whether somebody looks at each frame. If not, a device may leave a picture as it is until refresh. */
+bool display_is_watched(const struct display *d);
 
 /* @watch: a flush has changed something on a scanout. For one who only counts; whoever wants pictures is a sink. NULL: nobody. Before the loop runs. */
 void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx);
@@ -180,6 +187,9 @@ void display_unhold(struct display *d, struct display_hold *h);
 /* @image: as struct display_cursor has it, copied; NULL: no cursor. */
 void display_set_cursor(struct display *d, unsigned i, const uint32_t *image, uint32_t hot_x, uint32_t hot_y);
 void display_move_cursor(struct display *d, unsigned i, int32_t x, int32_t y);
+
+/* For who reads a scanout's picture: it is up to date then. */
+void display_refresh(struct display *d, unsigned i);
 
 /*
  * For everybody else.

@@ -86,6 +86,7 @@ int display_screenshot(struct display *d, unsigned i, bool with_cursor, struct d
 	if (!so->buffer) {
 		return -ENOENT;
 	}
+	display_refresh(d, i);
 	p = &so->buffer->picture;
 	src = display_buffer_map(so->buffer);
 	if (!src) {

@@ -100,6 +100,7 @@ void display_still_start(struct display *d, struct display_still *s, unsigned i,
 	s->next = d->stills;
 	d->stills = s;
 	if (d->scanout[i].buffer) {
+		display_refresh(d, i);
 		on_look(s, &s->region);
 	}
 }

@@ -38,7 +38,7 @@ enum config_disk_format { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2 }; /* the second on
 enum config_display { DISPLAY_NONE, DISPLAY_SDL };
 enum config_scale { SCALE_NONE, SCALE_FIT };
 enum config_on_close { ON_CLOSE_STOP, ON_CLOSE_DETACH };
-enum config_gpu { GPU_OFF, GPU_2D };
+enum config_gpu { GPU_OFF, GPU_2D, GPU_VIRGL };
 enum config_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_SOCKET };
 
 /* An array of strings, or a single one. */
@@ -136,6 +136,8 @@ struct config {
 		unsigned refresh, scanouts; /* refresh in Hz */
 		uint64_t max_host_memory; /* bytes */
 		bool blob;
+		char *render_node; /* GPU_VIRGL: as gpu_egl.h has it */
+		bool fallback;
 	} gpu;
 	struct {
 		enum config_display type;

@@ -26,7 +26,7 @@ static const char *const console_values[] = {"none", "stdio", "file", "socket", 
 static const char *const serial_values[] = {"off", "stdio", "file", "socket", NULL};
 
 /* As enum config_gpu. */
-static const char *const gpu_values[] = {"off", "2d", NULL};
+static const char *const gpu_values[] = {"off", "2d", "virgl", NULL};
 
 /* As enum config_display, config_scale and config_on_close. */
 static const char *const display_values[] = {"none", "sdl", NULL};
@@ -99,14 +99,17 @@ const struct config_key config_keys[] = {
 	{"serial", "log", CONFIG_PATH, AT(serial.path), NULL, NULL, 1, PATH_LEN_MAX, "File that gets a copy of the serial port's output."},
 	{"rng", "enable", CONFIG_BOOL, AT(rng.enable), "true", NULL, 0, 0, "virtio-rng: random numbers from the host."},
 	{"gpu", "mode", CONFIG_ENUM, AT(gpu.mode), "off", gpu_values, 0, 0,
-		"virtio-gpu: no display, or one without acceleration. With it a keyboard and a tablet are there when no [[input]] is."},
+		"virtio-gpu: no display, one without acceleration, or with OpenGL (virgl). With it a keyboard and a tablet are there when no [[input]] is."},
+	{"gpu", "render_node", CONFIG_STRING, AT(gpu.render_node), "auto", NULL, 1, 63,
+		"For virgl, what draws: auto, a path such as /dev/dri/renderD128, a kernel driver's name, or surfaceless: the processor."},
+	{"gpu", "fallback", CONFIG_BOOL, AT(gpu.fallback), "false", NULL, 0, 0, "Where virgl cannot be, take 2d instead of failing."},
 	{"gpu", "size", CONFIG_PIXELS, AT(gpu.size), "1280x800", NULL, 64, 16384,
 		"Preferred size in pixels; an array says one for each output, and its last one counts for the rest."},
 	{"gpu", "refresh", CONFIG_COUNT, AT(gpu.refresh), "60", NULL, 1, 360, "Pictures a second the guest is told the display shows."},
 	{"gpu", "scanouts", CONFIG_COUNT, AT(gpu.scanouts), "1", NULL, 1, CONFIG_SCANOUTS_MAX, "Outputs: monitors the guest can use."},
 	{"gpu", "max_host_memory", CONFIG_SIZE, AT(gpu.max_host_memory), "256M", NULL, 16 * MIB, (uint64_t)1 << 36,
-		"Host memory the guest's pictures may take."},
-	{"gpu", "blob", CONFIG_BOOL, AT(gpu.blob), "false", NULL, 0, 0, "Pictures may lie in guest memory, and are not copied where /dev/udmabuf takes them."},
+		"Host memory the guest's pictures may take, and what it draws with."},
+	{"gpu", "blob", CONFIG_BOOL, AT(gpu.blob), "false", NULL, 0, 0, "With 2d, pictures may lie in guest memory, and are not copied where /dev/udmabuf takes them."},
 	{"display", "type", CONFIG_ENUM, AT(display.type), NULL, display_values, 0, 0,
 		"A window for the display: none, or one that is opened with the VM; default: sdl where DISPLAY or WAYLAND_DISPLAY is set, else none. tinyvmm view opens one at any time."},
 	{"display", "fullscreen", CONFIG_BOOL, AT(display.fullscreen), "false", NULL, 0, 0, "That window is as large as the screen."},

@@ -38,6 +38,7 @@ static const struct check {
 	{"evdev", 0, doctor_evdev},
 	{"uinput", 0, doctor_uinput},
 	{"render-node", 0, doctor_render},
+	{"opengl", 0, doctor_opengl},
 	{"udmabuf", 0, doctor_udmabuf},
 };
 

@@ -17,6 +17,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "vmm/gpu_info.h"
 #include "vmm/keymap.h"
 #include "vmm/kvm_probe.h"
 #include "vmm/png_file.h"
@@ -238,14 +239,29 @@ void doctor_render(const char *root, struct doctor_finding *f)
 	int err = 0;
 	size_t n = try_all(root, "/dev/dri/renderD*", &open_n, &err, first);
 
-	/* What draws in this version is the processor. */
 	if (n == 0) {
-		say(f, DOCTOR_OK, "no render node in /dev/dri; nothing needs one yet");
+		say(f, DOCTOR_OK, "no render node in /dev/dri: OpenGL in guests (gpu.mode = \"virgl\") would be drawn by the processor (gpu.render_node = \"surfaceless\")");
 	} else if (open_n == 0) {
-		say(f, DOCTOR_WARN, "/dev/dri has a render node, but not for you: %s: usermod -aG render $USER, and log in again (nothing needs it yet)", strerror(err));
+		say(f, DOCTOR_WARN, "/dev/dri has a render node, but not for you: %s: usermod -aG render $USER, and log in again", strerror(err));
 	} else {
 		driver_of(root, first, driver, sizeof(driver));
-		say(f, DOCTOR_OK, "render node %s, driver %s; nothing needs it yet", first, driver);
+		say(f, DOCTOR_OK, "render node %s, driver %s", first, driver);
+	}
+}
+
+void doctor_opengl(const char *root, struct doctor_finding *f)
+{
+	struct gpu_facts facts;
+
+	(void)root;
+	gpu_info_probe("auto", &facts);
+	if (!facts.works) {
+		gpu_info_probe("surfaceless", &facts);
+	}
+	if (facts.works) {
+		say(f, DOCTOR_OK, "OpenGL for guests (gpu.mode = \"virgl\"): %s on %s, %s", facts.info.renderer, facts.info.node, facts.info.library);
+	} else {
+		say(f, DOCTOR_WARN, "no OpenGL for guests (gpu.mode = \"virgl\"): %s", facts.why);
 	}
 }
 

@@ -24,6 +24,7 @@ void doctor_io_uring(const char *root, struct doctor_finding *f);
 void doctor_evdev(const char *root, struct doctor_finding *f);
 void doctor_uinput(const char *root, struct doctor_finding *f);
 void doctor_render(const char *root, struct doctor_finding *f);
+void doctor_opengl(const char *root, struct doctor_finding *f);
 void doctor_udmabuf(const char *root, struct doctor_finding *f);
 void doctor_libpng(const char *root, struct doctor_finding *f);
 void doctor_xkbcommon(const char *root, struct doctor_finding *f);

@@ -12,6 +12,7 @@
 #include "vmm/doctor.h"
 #include "vmm/input_script.h"
 #include "vmm/keymap.h"
+#include "vmm/gpu_info.h"
 #include "vmm/log.h"
 #include "vmm/options.h"
 #include "vmm/plan.h"
@@ -156,6 +157,8 @@ static int run_verb(const struct options *o, char **argv)
 		return client_ctl(o);
 	case VERB_DEVICES:
 		return devices_run(o);
+	case VERB_GPU_INFO:
+		return gpu_info_run(o);
 	case VERB_TEST:
 		return testing_run(o);
 	}

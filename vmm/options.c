@@ -150,6 +150,11 @@ static const struct verb_info {
 		"for vm.toml. --describe prints all that the device can do as JSON, for\n"
 		"input.description. Exit code: 0, 2 no input device, 3 no access.",
 		"tinyvmm devices --describe /dev/input/event3 > pad.json", 0, 0, NULL},
+	{VERB_GPU_INFO, "gpu-info", "[--json] [VM]", "what draws for guests with gpu.mode = \"virgl\"",
+		"Tries it: the render node, OpenGL, virglrenderer, what guests are offered, and\n"
+		"the way pictures take. With VM, what that one has.\n"
+		"Exit code: 0, 3 this host has none (and why), 4 no such VM.",
+		"tinyvmm gpu-info", 0, 1, "VM"},
 	{VERB_HELP, "help", "[VERB]", "this text, or more about one verb", "", "tinyvmm help run", 0, 1, "verb"},
 };
 
@@ -169,7 +174,7 @@ static const struct option_info {
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "append", "TEXT", "boot.cmdline", "kernel command line"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "memory", "SIZE", "machine.memory", "such as 512M or 2G"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "cpus", "N", "machine.cpus", "1 to 64"},
-	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "gpu", "MODE", "gpu.mode", "off or 2d: a display"},
+	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "gpu", "MODE", "gpu.mode", "off, 2d or virgl: a display, with OpenGL"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "display", "TYPE", "display.type", "none, or sdl: a window"},
 	{OPT_HEADLESS, VERB_RUN | VERB_CHECK, 0, "headless", NULL, NULL, "no window, whatever the file says"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "name", "NAME", "machine.name", "what the VM is called"},
@@ -207,7 +212,7 @@ static const struct option_info {
 	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
 	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
 	{OPT_DESCRIBE, VERB_DEVICES, 0, "describe", "PATH", NULL, "what this one can do, for input.description"},
-	{OPT_JSON, VERB_DOCTOR | VERB_LIST | VERB_DISPLAY | VERB_DEVICES, 0, "json", NULL, NULL, "one JSON object a line"},
+	{OPT_JSON, VERB_DOCTOR | VERB_LIST | VERB_DISPLAY | VERB_DEVICES | VERB_GPU_INFO, 0, "json", NULL, NULL, "one JSON object a line"},
 	{OPT_TABLE, VERB_HELP, 0, "table", NULL, NULL, "all of it and every key, for programs"},
 	{OPT_VERBOSE, ALL_VERBS, 'v', "verbose", NULL, NULL, "say more; -vv still more"},
 	{OPT_QUIET, ALL_VERBS, 'q', "quiet", NULL, NULL, "only errors"},

@@ -38,6 +38,7 @@ enum verb {
 	VERB_INPUT = 0x10000,
 	VERB_DISPLAY = 0x20000,
 	VERB_VIEW = 0x40000,
+	VERB_GPU_INFO = 0x80000,
 };
 
 struct options {

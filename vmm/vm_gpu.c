@@ -2,7 +2,6 @@
 #include "vmm/vm_gpu.h"
 
 #include <errno.h>
-#include <semaphore.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,45 +44,68 @@ struct vm_gpu_request {
  * The thread.
  */
 
-struct start {
-	struct loop_post post;
-	sem_t runs;
-};
-
-static void on_started(struct loop_post *post)
+static void wait_for(sem_t *sem)
 {
-	struct start *s = (struct start *)((char *)post - offsetof(struct start, post));
-
-	sem_post(&s->runs);
+	while (sem_wait(sem) < 0) {
+	}
 }
+
+static void on_running(struct loop_post *post)
+{
+	sem_post(&((struct vm_gpu *)((char *)post - offsetof(struct vm_gpu, running)))->opened);
+}
+
+static unsigned images_max(void);
 
 static void *run(void *arg)
 {
-	struct vm_gpu *gpu = arg;
+	struct vm *vm = arg;
+	struct vm_gpu *gpu = vm->gpu;
 
 	pthread_setname_np(pthread_self(), "gpu");
-	loop_run(&gpu->loop);
+	if (vm->cfg->gpu.mode == GPU_VIRGL) {
+		gpu->backend = gpu_virgl_create(&vm->mem, vm->cfg->gpu.render_node, images_max(), &gpu->info, gpu->why, sizeof(gpu->why));
+	}
+	sem_post(&gpu->opened);
+	wait_for(&gpu->go);
+	if (!gpu->is_cancelled) {
+		loop_run(&gpu->loop);
+	}
+	if (gpu->dev.backend) {
+		gpu_close(&gpu->dev);
+	} else if (gpu->backend) {
+		gpu->backend->ops->destroy(gpu->backend);
+	}
 	return NULL;
+}
+
+/* Starts the thread and waits until it has opened what it needs. Return: 0 or -errno (logged). */
+static int start_thread(struct vm *vm)
+{
+	struct vm_gpu *gpu = vm->gpu;
+	int r;
+
+	sem_init(&gpu->go, 0, 0);
+	sem_init(&gpu->opened, 0, 0);
+	r = pthread_create(&gpu->thread, NULL, run, vm);
+	if (r != 0) {
+		log_errno(LOG_ERR, r, "gpu: thread");
+		return -r;
+	}
+	gpu->has_thread = true;
+	wait_for(&gpu->opened);
+	return 0;
 }
 
 int vm_gpu_start(struct vm *vm)
 {
-	struct start s = {.post.fn = on_started};
 	struct vm_gpu *gpu = vm->gpu;
-	int r;
 
-	sem_init(&s.runs, 0, 0);
-	loop_post(&gpu->loop, &s.post);
-	r = pthread_create(&gpu->thread, NULL, run, gpu);
-	if (r != 0) {
-		log_errno(LOG_ERR, r, "gpu: thread");
-		loop_run_once(&gpu->loop, 0);
-		return -r;
-	}
+	gpu->running.fn = on_running;
+	loop_post(&gpu->loop, &gpu->running);
 	/* Before the thread runs the loop it is still ours, and a call to it would be carried out here. */
-	while (sem_wait(&s.runs) < 0) {
-	}
-	sem_destroy(&s.runs);
+	sem_post(&gpu->go);
+	wait_for(&gpu->opened);
 	gpu->is_running = true;
 	return 0;
 }
@@ -149,13 +171,35 @@ static void open_share(struct vm *vm, struct gpu_share *share)
 	log_msg(LOG_INFO, "gpu: blobs are copied when they are shown: /dev/udmabuf: %s", why ? why : "none when the guest's memory was made");
 }
 
+/* What carries out the guest's commands. Return: 0 or -errno (logged). */
+static int make_backend(struct vm *vm)
+{
+	const struct config *cfg = vm->cfg;
+	struct vm_gpu *gpu = vm->gpu;
+
+	if (gpu->backend) {
+		log_msg(LOG_INFO, "gpu: OpenGL by %s on %s", gpu->info.renderer, gpu->info.node);
+		return 0;
+	}
+	if (cfg->gpu.mode == GPU_VIRGL && !cfg->gpu.fallback) {
+		log_msg(LOG_ERR, "gpu.mode is \"virgl\": %s (gpu.fallback = true takes 2d then)", gpu->why);
+		return -ENODEV;
+	}
+	if (cfg->gpu.mode == GPU_VIRGL) {
+		log_msg(LOG_WARN, "gpu: 2d instead of virgl: %s", gpu->why);
+	}
+	open_share(vm, &gpu->share);
+	gpu->backend = gpu_2d_create(&vm->mem, images_max(), &gpu->share);
+	return gpu->backend ? 0 : -ENOMEM;
+}
+
 int vm_gpu_init(struct vm *vm)
 {
 	const struct config *cfg = vm->cfg;
 	struct display_output outputs[DISPLAY_SCANOUTS_MAX];
 	struct gpu_options options = {.blob = cfg->gpu.blob};
 	struct vm_gpu *gpu;
-	struct gpu_backend *backend;
+	int r;
 
 	if (cfg->gpu.mode == GPU_OFF) {
 		return 0;
@@ -167,17 +211,20 @@ int vm_gpu_init(struct vm *vm)
 			.refresh_hz = cfg->gpu.refresh};
 	}
 	gpu = calloc(1, sizeof(*gpu));
-	backend = gpu ? gpu_2d_create(&vm->mem, images_max(), &gpu->share) : NULL;
-	if (!backend || loop_init(&gpu->loop) < 0) {
-		free(backend);
+	if (!gpu || loop_init(&gpu->loop) < 0) {
 		free(gpu);
 		return -ENOMEM;
 	}
 	vm->gpu = gpu;
-	open_share(vm, &gpu->share);
 	display_init(&gpu->display, &gpu->loop, outputs, cfg->gpu.scanouts, cfg->gpu.max_host_memory);
-	gpu_init(&gpu->dev, &options, &gpu->display, backend, &gpu->loop, &vm->mem);
-	return vm_screen_init(vm, vm->options && vm->options->expect);
+	r = start_thread(vm);
+	if (r == 0) {
+		r = make_backend(vm);
+	}
+	if (r == 0) {
+		r = gpu_init(&gpu->dev, &options, &gpu->display, gpu->backend, &gpu->loop, &vm->mem);
+	}
+	return r == 0 ? vm_screen_init(vm, vm->options && vm->options->expect) : r;
 }
 
 /* What comes back first is its answer, or this. */
@@ -187,7 +234,14 @@ void vm_gpu_stop(struct vm *vm)
 {
 	struct vm_gpu *gpu = vm->gpu;
 
-	if (!gpu || !gpu->is_running) {
+	if (!gpu || !gpu->has_thread) {
+		return;
+	}
+	gpu->has_thread = false;
+	if (!gpu->is_running) {
+		gpu->is_cancelled = true;
+		sem_post(&gpu->go);
+		pthread_join(gpu->thread, NULL);
 		return;
 	}
 	gpu->is_running = false; /* no more requests */
@@ -218,6 +272,8 @@ void vm_gpu_finish(struct vm *vm)
 	display_finish(&gpu->display);
 	loop_finish(&gpu->loop);
 	gpu_share_close(&gpu->share);
+	sem_destroy(&gpu->go);
+	sem_destroy(&gpu->opened);
 	free(gpu);
 	vm->gpu = NULL;
 }
@@ -523,6 +579,15 @@ json_t *vm_gpu_stats(const struct vm *vm)
 	o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "commands", now(&gpu->dev.counters.commands), "refused", now(&gpu->dev.counters.refused), "turns",
 		now(&gpu->dev.counters.turns), "transfers", now(&gpu->dev.counters.transfers), "flushes", now(&gpu->dev.counters.flushes), "cursors",
 		now(&gpu->dev.counters.cursors));
+	json_object_set_new(o, "mode", json_string(gpu->info.node[0] ? "virgl" : "2d"));
+	if (gpu->info.node[0]) {
+		json_object_set_new(o, "render_node", json_string(gpu->info.node));
+		json_object_set_new(o, "renderer", json_string(gpu->info.renderer));
+		json_object_set_new(o, "version", json_string(gpu->info.version));
+		json_object_set_new(o, "contexts", json_integer((json_int_t)__atomic_load_n(&gpu->dev.contexts.n, __ATOMIC_RELAXED)));
+		json_object_set_new(o, "submissions", json_integer(now(&gpu->dev.counters.submissions)));
+		json_object_set_new(o, "read_bytes", json_integer(now(&gpu->dev.backend->read_bytes)));
+	}
 	json_object_set_new(o, "copied_bytes", json_integer(now(&gpu->dev.backend->copied_bytes)));
 	json_object_set_new(o, "blobs_shared", json_integer(now(&gpu->dev.backend->blobs_shared)));
 	json_object_set_new(o, "blobs_copied", json_integer(now(&gpu->dev.backend->blobs_copied)));

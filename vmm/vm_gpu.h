@@ -11,9 +11,11 @@
 
 #include <jansson.h>
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "devices/gpu.h"
 #include "devices/gpu_share.h"
+#include "devices/gpu_virgl.h"
 #include "display/display.h"
 #include "vmm/control.h"
 #include "vmm/loop.h"
@@ -27,7 +29,14 @@ struct vm_gpu {
 	struct gpu dev;
 	struct gpu_share share;
 	pthread_t thread;
-	bool is_running; /* the thread is there */
+	/* What the thread waits for: the device has its place. And what the main thread does: the renderer is there, which belongs to the thread that opens it. */
+	sem_t go, opened;
+	struct loop_post running;
+	struct gpu_backend *backend; /* of the thread, until the device has it; NULL: there is none */
+	char why[320]; /* not */
+	struct gpu_virgl_info info; /* what draws; empty without 3D */
+	bool has_thread, is_cancelled;
+	bool is_running; /* the thread serves the loop */
 	unsigned asked; /* requests that have not come back */
 };
 

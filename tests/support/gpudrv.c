@@ -4,10 +4,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "devices/gpu_virgl.h"
 
 #define IN_ROOM 4096
 
@@ -17,11 +20,17 @@ static void place(struct gpudrv *v)
 	v->out_gpa = tdrv_alloc(&v->d, sizeof(v->out), 8);
 }
 
-void gpudrv_init(struct gpudrv *v, unsigned n, const struct gpu_options *options, uint64_t budget)
+static void start_with(struct gpudrv *v, const struct gpu_options *options, struct gpu_backend *backend)
 {
-	static const struct gpu_options none = {.blob = false};
+	gpu_init(&v->gpu, options, &v->display, backend, &v->d.loop, &v->d.mem);
+	tdrv_attach(&v->d, &v->gpu.base);
+	v->out_room = sizeof(v->out);
+	gpudrv_start(v);
+}
+
+static void init(struct gpudrv *v, unsigned n, uint64_t budget)
+{
 	struct display_output outputs[DISPLAY_SCANOUTS_MAX];
-	struct gpu_backend *backend;
 
 	memset(v, 0, sizeof(*v));
 	for (unsigned i = 0; i < n; i++) {
@@ -29,12 +38,35 @@ void gpudrv_init(struct gpudrv *v, unsigned n, const struct gpu_options *options
 	}
 	tdrv_init(&v->d);
 	display_init(&v->display, &v->d.loop, outputs, n, budget);
+}
+
+void gpudrv_init(struct gpudrv *v, unsigned n, const struct gpu_options *options, uint64_t budget)
+{
+	static const struct gpu_options none = {.blob = false};
+	struct gpu_backend *backend;
+
+	init(v, n, budget);
 	backend = gpu_2d_create(&v->d.mem, GPUDRV_IMAGES, &v->share);
 	assert(backend);
-	gpu_init(&v->gpu, options ? options : &none, &v->display, backend, &v->d.loop, &v->d.mem);
-	tdrv_attach(&v->d, &v->gpu.base);
-	v->out_room = sizeof(v->out);
-	gpudrv_start(v);
+	start_with(v, options ? options : &none, backend);
+}
+
+bool gpudrv_init_3d(struct gpudrv *v, unsigned n, const char *render_node, uint64_t budget)
+{
+	static const struct gpu_options options = {.blob = true};
+	struct gpu_backend *backend;
+	char why[300];
+
+	init(v, n, budget);
+	backend = gpu_virgl_create(&v->d.mem, render_node, GPUDRV_IMAGES, NULL, why, sizeof(why));
+	if (!backend) {
+		printf("# %s\n", why);
+		display_finish(&v->display);
+		tdrv_finish(&v->d);
+		return false;
+	}
+	start_with(v, &options, backend);
+	return true;
 }
 
 void gpudrv_start(struct gpudrv *v)
@@ -49,6 +81,7 @@ void gpudrv_finish(struct gpudrv *v)
 
 	tdrv_write(d, VIRTIO_MMIO_STATUS, 0);
 	virtio_mmio_finish(&d->mmio);
+	gpu_close(&v->gpu);
 	gpu_finish(&v->gpu);
 	display_finish(&v->display);
 	d->dev = NULL;
@@ -72,6 +105,11 @@ uint32_t gpudrv_raw(struct gpudrv *v, unsigned q, const void *cmd, size_t len, c
 	want = tdrv_add(&v->d, q, in, (uint32_t)(len + more_len), v->out_gpa, v->out_room);
 	tdrv_kick(&v->d, q);
 	used = tdrv_used(&v->d, q, &head, &v->out_len);
+	/* What waits for a renderer. */
+	for (int i = 0; !used && v->gpu.nfenced > 0 && i < 1000; i++) {
+		loop_run_once(&v->d.loop, 10);
+		used = tdrv_used(&v->d, q, &head, &v->out_len);
+	}
 	assert(used && head == want);
 	(void)used;
 	(void)want;
@@ -82,7 +120,7 @@ uint32_t gpudrv_raw(struct gpudrv *v, unsigned q, const void *cmd, size_t len, c
 
 static struct gpu_wire_hdr header(const struct gpudrv *v, uint32_t type)
 {
-	return (struct gpu_wire_hdr){.type = le32_of(type), .flags = le32_of(v->flags), .fence_id = le64_of(v->fence), .ctx_id = le32_of(v->flags ? 7 : 0)};
+	return (struct gpu_wire_hdr){.type = le32_of(type), .flags = le32_of(v->flags), .fence_id = le64_of(v->fence), .ctx_id = le32_of(v->ctx ? v->ctx : v->flags ? 7 : 0)};
 }
 
 static struct gpu_wire_rect wire_rect(struct display_rect r)
@@ -180,6 +218,59 @@ uint32_t gpudrv_cursor(struct gpudrv *v, uint32_t type, uint32_t scanout, uint32
 		.resource_id = le32_of(id), .hot_x = le32_of(hot_x), .hot_y = le32_of(hot_y)};
 
 	return gpudrv_raw(v, GPU_CURSORQ, &c, sizeof(c), NULL, 0);
+}
+
+uint32_t gpudrv_capset_info(struct gpudrv *v, uint32_t index)
+{
+	struct gpu_wire_get_capset_info c = {.hdr = header(v, GPU_CMD_GET_CAPSET_INFO), .capset_index = le32_of(index)};
+
+	return DO(v, c);
+}
+
+uint32_t gpudrv_capset(struct gpudrv *v, uint32_t id, uint32_t version)
+{
+	struct gpu_wire_get_capset c = {.hdr = header(v, GPU_CMD_GET_CAPSET), .capset_id = le32_of(id), .capset_version = le32_of(version)};
+
+	return DO(v, c);
+}
+
+uint32_t gpudrv_ctx(struct gpudrv *v, uint32_t type, const char *name)
+{
+	struct gpu_wire_ctx_create c = {.hdr = header(v, type), .nlen = le32_of((uint32_t)strlen(name))};
+
+	memcpy(c.debug_name, name, strnlen(name, sizeof(c.debug_name)));
+	return gpudrv_raw(v, GPU_CONTROLQ, &c, type == GPU_CMD_CTX_CREATE ? sizeof(c) : sizeof(c.hdr), NULL, 0);
+}
+
+uint32_t gpudrv_ctx_resource(struct gpudrv *v, uint32_t type, uint32_t id)
+{
+	struct gpu_wire_resource c = {.hdr = header(v, type), .resource_id = le32_of(id)};
+
+	return DO(v, c);
+}
+
+uint32_t gpudrv_create_3d(struct gpudrv *v, uint32_t id, const struct gpu_texture *t)
+{
+	struct gpu_wire_create_3d c = {.hdr = header(v, GPU_CMD_RESOURCE_CREATE_3D), .resource_id = le32_of(id), .target = le32_of(t->target), .format = le32_of(t->format),
+		.bind = le32_of(t->bind), .width = le32_of(t->width), .height = le32_of(t->height), .depth = le32_of(t->depth), .array_size = le32_of(t->array_size),
+		.last_level = le32_of(t->last_level), .nr_samples = le32_of(t->nr_samples), .flags = le32_of(t->flags)};
+
+	return DO(v, c);
+}
+
+uint32_t gpudrv_transfer_3d(struct gpudrv *v, uint32_t type, uint32_t id, const struct gpu_transfer *t)
+{
+	struct gpu_wire_transfer_3d c = {.hdr = header(v, type), .box = {le32_of(t->x), le32_of(t->y), le32_of(t->z), le32_of(t->w), le32_of(t->h), le32_of(t->d)},
+		.offset = le64_of(t->offset), .resource_id = le32_of(id), .level = le32_of(t->level), .stride = le32_of(t->stride), .layer_stride = le32_of(t->layer_stride)};
+
+	return DO(v, c);
+}
+
+uint32_t gpudrv_submit(struct gpudrv *v, const uint32_t *words, uint32_t nwords)
+{
+	struct gpu_wire_submit_3d c = {.hdr = header(v, GPU_CMD_SUBMIT_3D), .size = le32_of(nwords * 4)};
+
+	return gpudrv_raw(v, GPU_CONTROLQ, &c, sizeof(c), words, nwords * 4);
 }
 
 uint8_t *gpudrv_shot(struct gpudrv *v, unsigned i, bool cursor, uint32_t *width, uint32_t *height)

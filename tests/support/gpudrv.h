@@ -26,11 +26,14 @@ struct gpudrv {
 		struct gpu_wire_hdr hdr;
 		struct gpu_wire_display_info info;
 		struct gpu_wire_edid edid;
+		struct gpu_wire_capset_info capset_info;
+		uint8_t bytes[4096];
 	} out;
 	uint32_t out_len; /* as the used ring says */
 	uint32_t out_room; /* bytes left for answers, at most sizeof(out) */
 	uint32_t flags; /* of every command */
 	uint64_t fence;
+	uint32_t ctx; /* of every command; 0: none, or with flags 7 */
 };
 
 struct gpudrv_entry {
@@ -38,7 +41,9 @@ struct gpudrv_entry {
 	uint32_t len, padding;
 };
 
-/* @n outputs of 640x480. The device runs. */
+/* @n outputs of 640x480. The device runs. With @render_node (gpu_virgl.h) it has 3D. Return: whether there is that here. */
+bool gpudrv_init_3d(struct gpudrv *v, unsigned n, const char *render_node, uint64_t budget);
+/* Without 3D. */
 void gpudrv_init(struct gpudrv *v, unsigned n, const struct gpu_options *options, uint64_t budget);
 void gpudrv_finish(struct gpudrv *v);
 /* DRIVER_OK again, after a reset; memory allocated before is free. */
@@ -59,6 +64,17 @@ uint32_t gpudrv_flush(struct gpudrv *v, uint32_t id, struct display_rect r);
 uint32_t gpudrv_create_blob(struct gpudrv *v, uint32_t id, uint64_t size, const struct gpudrv_entry *e, uint32_t n);
 uint32_t gpudrv_set_scanout_blob(struct gpudrv *v, uint32_t scanout, uint32_t id, struct display_rect r, const struct gpu_layout *l);
 uint32_t gpudrv_cursor(struct gpudrv *v, uint32_t type, uint32_t scanout, uint32_t id, int32_t x, int32_t y, uint32_t hot_x, uint32_t hot_y);
+
+uint32_t gpudrv_capset_info(struct gpudrv *v, uint32_t index);
+uint32_t gpudrv_capset(struct gpudrv *v, uint32_t id, uint32_t version);
+/* CTX_CREATE, CTX_DESTROY of v->ctx. */
+uint32_t gpudrv_ctx(struct gpudrv *v, uint32_t type, const char *name);
+/* CTX_ATTACH_RESOURCE, CTX_DETACH_RESOURCE. */
+uint32_t gpudrv_ctx_resource(struct gpudrv *v, uint32_t type, uint32_t id);
+uint32_t gpudrv_create_3d(struct gpudrv *v, uint32_t id, const struct gpu_texture *t);
+/* TRANSFER_TO_HOST_3D, TRANSFER_FROM_HOST_3D. */
+uint32_t gpudrv_transfer_3d(struct gpudrv *v, uint32_t type, uint32_t id, const struct gpu_transfer *t);
+uint32_t gpudrv_submit(struct gpudrv *v, const uint32_t *words, uint32_t nwords);
 
 /* What scanout @i shows, malloc'ed, rows without gaps: blue, green, red, 255. NULL: nothing. */
 uint8_t *gpudrv_shot(struct gpudrv *v, unsigned i, bool cursor, uint32_t *width, uint32_t *height);

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+#include "devices/gpu_3d.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Gallium's. */
+enum {
+	TARGET_BUFFER,
+	TARGET_1D,
+	TARGET_2D,
+	TARGET_3D,
+	TARGET_CUBE,
+	TARGET_RECT,
+	TARGET_1D_ARRAY,
+	TARGET_2D_ARRAY,
+	TARGET_CUBE_ARRAY,
+	TARGETS,
+};
+
+struct context {
+	struct gpu_entry entry;
+};
+
+static struct context *find_context(struct gpu *g, uint32_t id)
+{
+	return (struct context *)gpu_table_find(&g->contexts, id);
+}
+
+static enum gpu_wire_type no_context(struct gpu *g, uint32_t id)
+{
+	return gpu_refuse(g, GPU_RESP_ERR_INVALID_CONTEXT_ID, "context %u does not exist", id);
+}
+
+static enum gpu_wire_type no_resource(struct gpu *g, uint32_t id)
+{
+	return gpu_refuse(g, GPU_RESP_ERR_INVALID_RESOURCE_ID, "resource %u does not exist", id);
+}
+
+/*
+ * Capabilities.
+ */
+
+static enum gpu_wire_type get_capset_info(struct gpu *g, struct gpu_command *c)
+{
+	uint32_t i = le32_get(c->in.get_capset_info.capset_index);
+
+	if (i >= g->backend->ncapsets) {
+		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "capability set number %u", i);
+	}
+	c->out.capset_info.capset_id = le32_of(g->backend->capset[i].id);
+	c->out.capset_info.capset_max_version = le32_of(g->backend->capset[i].version);
+	c->out.capset_info.capset_max_size = le32_of(g->backend->capset[i].size);
+	c->out_len = sizeof(c->out.capset_info);
+	return GPU_RESP_OK_CAPSET_INFO;
+}
+
+static enum gpu_wire_type get_capset(struct gpu *g, struct gpu_command *c)
+{
+	uint32_t id = le32_get(c->in.get_capset.capset_id), version = le32_get(c->in.get_capset.capset_version);
+
+	for (unsigned i = 0; i < g->backend->ncapsets; i++) {
+		const struct gpu_capset *set = &g->backend->capset[i];
+
+		if (set->id != id) {
+			continue;
+		}
+		if (version > set->version) {
+			return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "capability set %u, version %u", id, version);
+		}
+		/* Zeroed: what the renderer does not fill in goes to the guest too. */
+		c->tail = calloc(1, set->size);
+		if (!c->tail) {
+			return GPU_RESP_ERR_OUT_OF_MEMORY;
+		}
+		c->tail_len = set->size;
+		g->backend->ops->read_capset(g->backend, id, version, c->tail);
+		return GPU_RESP_OK_CAPSET;
+	}
+	return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "capability set %u", id);
+}
+
+/*
+ * Contexts.
+ */
+
+static enum gpu_wire_type ctx_create(struct gpu *g, struct gpu_command *c)
+{
+	uint32_t id = le32_get(c->in.hdr.ctx_id), nlen = le32_get(c->in.ctx_create.nlen);
+	char name[sizeof(c->in.ctx_create.debug_name) + 1] = {0};
+	struct context *ctx;
+	int r;
+
+	/* 0 is the renderer's own. */
+	if (id == 0 || find_context(g, id)) {
+		return gpu_refuse(g, GPU_RESP_ERR_INVALID_CONTEXT_ID, id ? "context %u exists" : "context %u cannot be", id);
+	}
+	if (g->contexts.n >= GPU_CONTEXTS_MAX || !display_budget_take(&g->display->budget, GPU_CONTEXT_COST)) {
+		return GPU_RESP_ERR_OUT_OF_MEMORY;
+	}
+	memcpy(name, c->in.ctx_create.debug_name, nlen < sizeof(name) ? nlen : sizeof(name) - 1);
+	ctx = calloc(1, sizeof(*ctx));
+	r = ctx ? g->backend->ops->create_context(g->backend, id, name) : -ENOMEM;
+	if (r < 0) {
+		free(ctx);
+		display_budget_give(&g->display->budget, GPU_CONTEXT_COST);
+		return gpu_error(r);
+	}
+	ctx->entry.id = id;
+	gpu_table_add(&g->contexts, &ctx->entry);
+	return GPU_RESP_OK_NODATA;
+}
+
+static void destroy(struct gpu *g, struct context *ctx)
+{
+	g->backend->ops->destroy_context(g->backend, ctx->entry.id);
+	gpu_table_remove(&g->contexts, &ctx->entry);
+	display_budget_give(&g->display->budget, GPU_CONTEXT_COST);
+	free(ctx);
+}
+
+static enum gpu_wire_type ctx_destroy(struct gpu *g, struct gpu_command *c)
+{
+	uint32_t id = le32_get(c->in.hdr.ctx_id);
+	struct context *ctx = find_context(g, id);
+
+	if (!ctx) {
+		return no_context(g, id);
+	}
+	destroy(g, ctx);
+	return GPU_RESP_OK_NODATA;
+}
+
+void gpu_3d_reset(struct gpu *g)
+{
+	struct gpu_entry *e;
+
+	while ((e = gpu_table_any(&g->contexts))) {
+		destroy(g, (struct context *)e);
+	}
+}
+
+/* What may be attached to what. Return: GPU_RESP_OK_NODATA when both are there. */
+static enum gpu_wire_type check_pair(struct gpu *g, const struct gpu_command *c)
+{
+	uint32_t ctx = le32_get(c->in.hdr.ctx_id), id = le32_get(c->in.resource.resource_id);
+
+	return !find_context(g, ctx) ? no_context(g, ctx) : !gpu_resource_find(g, id) ? no_resource(g, id) : GPU_RESP_OK_NODATA;
+}
+
+static enum gpu_wire_type ctx_attach_resource(struct gpu *g, struct gpu_command *c)
+{
+	enum gpu_wire_type answer = check_pair(g, c);
+
+	if (answer == GPU_RESP_OK_NODATA) {
+		g->backend->ops->attach_context(g->backend, le32_get(c->in.hdr.ctx_id), le32_get(c->in.resource.resource_id));
+	}
+	return answer;
+}
+
+static enum gpu_wire_type ctx_detach_resource(struct gpu *g, struct gpu_command *c)
+{
+	enum gpu_wire_type answer = check_pair(g, c);
+
+	if (answer == GPU_RESP_OK_NODATA) {
+		g->backend->ops->detach_context(g->backend, le32_get(c->in.hdr.ctx_id), le32_get(c->in.resource.resource_id));
+	}
+	return answer;
+}
+
+/*
+ * Textures.
+ */
+
+/* Of virglrenderer's formats those that take fewer bytes than the most, which compressed ones never reach. */
+static uint64_t bytes_per_pixel(uint32_t format)
+{
+	switch (format) {
+	case 5 ... 7: /* 16 bits of colour */
+	case 16: /* Z16 */
+	case 65: /* R8G8 */
+	case 91: /* R16 */
+		return 2;
+	case 9 ... 11: /* L8, A8, I8 */
+	case 23: /* S8 */
+	case 64: /* R8 */
+	case 69 ... 71:
+		return 1;
+	case 1 ... 4:
+	case 17 ... 22: /* depth of 24 or 32 bits */
+	case 28: /* R32 */
+	case 67 ... 68:
+	case 92: /* R16G16 */
+	case 100: /* B8G8R8A8_SRGB */
+	case 104: /* R8G8B8A8_SRGB */
+	case 121:
+	case 134:
+		return 4;
+	case 29: /* R32G32 */
+	case 94: /* R16G16B16A16 */
+		return 8;
+	default:
+		return 16;
+	}
+}
+
+uint64_t gpu_texture_bytes(const struct gpu_texture *t)
+{
+	/* A buffer's width is bytes. */
+	uint64_t bytes = t->target == TARGET_BUFFER ? 1 : bytes_per_pixel(t->format);
+	const uint32_t factor[] = {t->width, t->height, t->depth, t->array_size, t->nr_samples ? t->nr_samples : 1};
+
+	for (size_t i = 0; i < sizeof(factor) / sizeof(factor[0]); i++) {
+		if (__builtin_mul_overflow(bytes, (uint64_t)factor[i], &bytes)) {
+			return UINT64_MAX;
+		}
+	}
+	/* All smaller levels together are as large as the first one at most. */
+	if (t->last_level > 0 && __builtin_mul_overflow(bytes, (uint64_t)2, &bytes)) {
+		return UINT64_MAX;
+	}
+	return bytes;
+}
+
+static bool is_texture(const struct gpu_texture *t)
+{
+	if (t->target >= TARGETS || t->width == 0 || t->height == 0 || t->depth == 0 || t->array_size == 0 || t->array_size > GPU_TEXTURE_LAYERS_MAX ||
+		t->last_level > GPU_TEXTURE_LEVELS_MAX || t->nr_samples > GPU_TEXTURE_SAMPLES_MAX) {
+		return false;
+	}
+	if (t->target == TARGET_BUFFER) {
+		return t->width <= INT32_MAX && t->height == 1 && t->depth == 1 && t->array_size == 1 && t->last_level == 0;
+	}
+	return t->width <= GPU_TEXTURE_SIZE_MAX && t->height <= GPU_TEXTURE_SIZE_MAX && t->depth <= GPU_TEXTURE_LAYERS_MAX && (t->depth == 1 || t->target == TARGET_3D);
+}
+
+static enum gpu_wire_type create_3d(struct gpu *g, struct gpu_command *c)
+{
+	const struct gpu_wire_create_3d *in = &c->in.create_3d;
+	struct gpu_resource res = {
+		.entry.id = le32_get(in->resource_id),
+		.is_3d = true,
+		.texture = {.target = le32_get(in->target), .format = le32_get(in->format), .bind = le32_get(in->bind), .width = le32_get(in->width),
+			.height = le32_get(in->height), .depth = le32_get(in->depth), .array_size = le32_get(in->array_size), .last_level = le32_get(in->last_level),
+			.nr_samples = le32_get(in->nr_samples), .flags = le32_get(in->flags)},
+	};
+	enum gpu_wire_type answer = gpu_check_new_id(g, res.entry.id);
+
+	if (answer != GPU_RESP_OK_NODATA) {
+		return answer;
+	}
+	if (!is_texture(&res.texture)) {
+		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a texture of kind %u, %u x %u x %u", res.texture.target, res.texture.width, res.texture.height, res.texture.depth);
+	}
+	res.size = gpu_texture_bytes(&res.texture);
+	/* What a scanout shows of one. */
+	if (res.texture.target == TARGET_2D && gpu_format_fourcc(res.texture.format) && res.texture.nr_samples <= 1) {
+		res.format = (enum gpu_format)res.texture.format;
+		res.width = res.texture.width;
+		res.height = res.texture.height;
+	}
+	return gpu_resource_create(g, &res);
+}
+
+static uint32_t at_level(uint32_t size, uint32_t level)
+{
+	return size >> level ? size >> level : 1;
+}
+
+/* Any numbers. */
+static bool is_inside(const struct gpu_transfer *r, const struct gpu_texture *t)
+{
+	uint64_t layers;
+
+	if (r->level > t->last_level || r->w == 0 || r->h == 0 || r->d == 0) {
+		return false;
+	}
+	layers = t->target == TARGET_3D ? at_level(t->depth, r->level) : t->array_size;
+	return (uint64_t)r->x + r->w <= at_level(t->width, r->level) && (uint64_t)r->y + r->h <= at_level(t->height, r->level) && (uint64_t)r->z + r->d <= layers;
+}
+
+/* Return: GPU_RESP_OK_NODATA when *@t is a transfer that can be. */
+static enum gpu_wire_type check_transfer(struct gpu *g, const struct gpu_command *c, struct gpu_transfer *t)
+{
+	const struct gpu_wire_transfer_3d *in = &c->in.transfer_3d;
+	uint32_t id = le32_get(in->resource_id), ctx = le32_get(in->hdr.ctx_id);
+	const struct gpu_resource *res = gpu_resource_find(g, id);
+
+	*t = (struct gpu_transfer){le32_get(in->box.x), le32_get(in->box.y), le32_get(in->box.z), le32_get(in->box.w), le32_get(in->box.h), le32_get(in->box.d),
+		le32_get(in->level), le64_get(in->offset), le32_get(in->stride), le32_get(in->layer_stride)};
+	if (ctx != 0 && !find_context(g, ctx)) {
+		return no_context(g, ctx);
+	}
+	if (!res) {
+		return no_resource(g, id);
+	}
+	if (!res->is_3d || !res->has_backing) {
+		return gpu_refuse(g, GPU_RESP_ERR_UNSPEC, "a 3D transfer with resource %u, which has %s", id, res->is_3d ? "no backing" : "no texture");
+	}
+	if (!is_inside(t, &res->texture) || t->offset >= res->backing_len || t->stride > INT32_MAX || t->layer_stride > INT32_MAX) {
+		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a 3D transfer outside resource %u or its backing", id);
+	}
+	gpu_count(&g->counters.transfers);
+	return GPU_RESP_OK_NODATA;
+}
+
+static enum gpu_wire_type transfer_to_host_3d(struct gpu *g, struct gpu_command *c)
+{
+	struct gpu_transfer t;
+	enum gpu_wire_type answer = check_transfer(g, c, &t);
+
+	if (answer != GPU_RESP_OK_NODATA) {
+		return answer;
+	}
+	return gpu_error(g->backend->ops->transfer_to_3d(g->backend, le32_get(c->in.hdr.ctx_id), le32_get(c->in.transfer_3d.resource_id), &t));
+}
+
+static enum gpu_wire_type transfer_from_host_3d(struct gpu *g, struct gpu_command *c)
+{
+	struct gpu_transfer t;
+	enum gpu_wire_type answer = check_transfer(g, c, &t);
+
+	if (answer != GPU_RESP_OK_NODATA) {
+		return answer;
+	}
+	return gpu_error(g->backend->ops->transfer_from_3d(g->backend, le32_get(c->in.hdr.ctx_id), le32_get(c->in.transfer_3d.resource_id), &t));
+}
+
+static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
+{
+	uint32_t ctx = le32_get(c->in.hdr.ctx_id), size = le32_get(c->in.submit_3d.size);
+	void *words;
+	int r;
+
+	if (!find_context(g, ctx)) {
+		return no_context(g, ctx);
+	}
+	if (size > GPU_SUBMIT_MAX || size % 4 != 0 || virtq_get_left(c->chain) < size) {
+		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a submission of %u bytes in %zu", size, virtq_get_left(c->chain));
+	}
+	if (size == 0) {
+		return GPU_RESP_OK_NODATA;
+	}
+	/* The renderer reads it more than once, and the guest could change it in between. */
+	words = malloc(size);
+	if (!words) {
+		return GPU_RESP_ERR_OUT_OF_MEMORY;
+	}
+	virtq_get(c->chain, words, size);
+	gpu_count(&g->counters.submissions);
+	r = g->backend->ops->submit(g->backend, ctx, words, size / 4);
+	free(words);
+	return gpu_error(r);
+}
+
+const struct gpu_command_info gpu_3d_commands[] = {
+	{GPU_CMD_GET_CAPSET_INFO, GPU_CONTROLQ, sizeof(struct gpu_wire_get_capset_info), GPU_F_VIRGL, get_capset_info},
+	{GPU_CMD_GET_CAPSET, GPU_CONTROLQ, sizeof(struct gpu_wire_get_capset), GPU_F_VIRGL, get_capset},
+	{GPU_CMD_CTX_CREATE, GPU_CONTROLQ, sizeof(struct gpu_wire_ctx_create), GPU_F_VIRGL, ctx_create},
+	{GPU_CMD_CTX_DESTROY, GPU_CONTROLQ, sizeof(struct gpu_wire_hdr), GPU_F_VIRGL, ctx_destroy},
+	{GPU_CMD_CTX_ATTACH_RESOURCE, GPU_CONTROLQ, sizeof(struct gpu_wire_resource), GPU_F_VIRGL, ctx_attach_resource},
+	{GPU_CMD_CTX_DETACH_RESOURCE, GPU_CONTROLQ, sizeof(struct gpu_wire_resource), GPU_F_VIRGL, ctx_detach_resource},
+	{GPU_CMD_RESOURCE_CREATE_3D, GPU_CONTROLQ, sizeof(struct gpu_wire_create_3d), GPU_F_VIRGL, create_3d},
+	{GPU_CMD_TRANSFER_TO_HOST_3D, GPU_CONTROLQ, sizeof(struct gpu_wire_transfer_3d), GPU_F_VIRGL, transfer_to_host_3d},
+	{GPU_CMD_TRANSFER_FROM_HOST_3D, GPU_CONTROLQ, sizeof(struct gpu_wire_transfer_3d), GPU_F_VIRGL, transfer_from_host_3d},
+	{GPU_CMD_SUBMIT_3D, GPU_CONTROLQ, sizeof(struct gpu_wire_submit_3d), GPU_F_VIRGL, submit_3d},
+};
+
+const size_t gpu_3d_ncommands = sizeof(gpu_3d_commands) / sizeof(gpu_3d_commands[0]);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * 3D commands: contexts, textures, transfers, submissions. As in gpu_cmd.c all of it is checked here; what a submission says is for the renderer to check.
+ *
+ * Spec: virtio v1.3, 5.7.6.9 "Device Operation: controlq (3d)". Thread: the device's loop.
+ */
+#ifndef DEVICES_GPU_3D_H
+#define DEVICES_GPU_3D_H
+
+#include "devices/gpu_priv.h"
+
+#define GPU_CONTEXTS_MAX 256
+#define GPU_CONTEXT_COST (1u << 20) /* bytes of the budget for one: about what Mesa keeps for it */
+#define GPU_SUBMIT_MAX (16u << 20) /* bytes */
+#define GPU_TEXTURE_SIZE_MAX 16384u /* pixels */
+#define GPU_TEXTURE_LAYERS_MAX 2048u
+#define GPU_TEXTURE_LEVELS_MAX 15u
+#define GPU_TEXTURE_SAMPLES_MAX 32u
+
+extern const struct gpu_command_info gpu_3d_commands[];
+extern const size_t gpu_3d_ncommands;
+
+/* All contexts end. */
+void gpu_3d_reset(struct gpu *g);
+
+/* About how many bytes a texture takes, its levels included; never less than what is usual. UINT64_MAX when it cannot be. */
+uint64_t gpu_texture_bytes(const struct gpu_texture *t);
+
+#endif

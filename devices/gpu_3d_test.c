@@ -1,0 +1,674 @@
+/* SPDX-License-Identifier: MIT */
+/* 3D by the real virglrenderer on OpenGL in software: what is drawn, fences, contexts, and everything a hostile driver says about them. */
+#include "devices/gpu_3d.h"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "devices/gpu_virgl.h"
+#include "tests/support/gpudrv.h"
+
+#define W 64u
+#define H 48u
+#define BUDGET (64u << 20)
+
+/* Gallium's and virglrenderer's names. */
+#define TEXTURE_2D 2u
+#define BIND_PICTURE ((1u << 1) | (1u << 3) | (1u << 18)) /* rendered to, sampled, shown */
+#define CMD(op, object, len) ((op) | (object) << 8 | (uint32_t)(len) << 16)
+#define CREATE_OBJECT 1u
+#define SET_FRAMEBUFFER 5u
+#define CLEAR 7u
+#define INLINE_WRITE 9u
+#define SURFACE 8u
+#define CLEAR_COLOR0 4u
+
+static struct gpudrv v;
+static const struct display_rect all = {0, 0, W, H};
+static const struct gpu_texture picture = {.target = TEXTURE_2D, .format = GPU_FORMAT_B8G8R8X8, .bind = BIND_PICTURE, .width = W, .height = H, .depth = 1, .array_size = 1};
+
+static int set_up(void **state)
+{
+	(void)state;
+	return gpudrv_init_3d(&v, 2, "surfaceless", BUDGET) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	v.flags = 0;
+	v.ctx = 0;
+	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(v.display.budget.used, 0);
+	gpudrv_finish(&v);
+	return 0;
+}
+
+#define OK(call) assert_int_equal(call, GPU_RESP_OK_NODATA)
+#define IS(call, answer) assert_int_equal(call, GPU_RESP_ERR_##answer)
+
+static uint64_t backing(uint32_t id, uint32_t len)
+{
+	uint64_t gpa = tdrv_alloc(&v.d, len, 4096);
+	const struct gpudrv_entry half[2] = {{gpa, len / 2, 0}, {gpa + len / 2, len - len / 2, 0}};
+
+	memset(tdrv_ptr(&v.d, gpa, len), 0, len);
+	OK(gpudrv_attach(&v, id, half, 2));
+	return gpa;
+}
+
+/* A context with resource @id, which it may draw to. */
+static void make_target(uint32_t ctx, uint32_t id)
+{
+	v.ctx = ctx;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "test"));
+	OK(gpudrv_create_3d(&v, id, &picture));
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, id));
+}
+
+static uint32_t bits(float f)
+{
+	uint32_t u;
+
+	memcpy(&u, &f, sizeof(u));
+	return u;
+}
+
+/* Clears all of @id, whose surface object is @surface. */
+static uint32_t clear(uint32_t id, uint32_t surface, float r, float g, float b)
+{
+	const uint32_t words[] = {CMD(CREATE_OBJECT, SURFACE, 5), surface, id, GPU_FORMAT_B8G8R8X8, 0, 0, CMD(SET_FRAMEBUFFER, 0, 3), 1, 0, surface,
+		CMD(CLEAR, 0, 8), CLEAR_COLOR0, bits(r), bits(g), bits(b), bits(1), 0, 0, 0};
+
+	return gpudrv_submit(&v, words, sizeof(words) / 4);
+}
+
+/* The pixel of the picture of scanout @i: 0xRRGGBB. */
+static uint32_t pixel(unsigned i, uint32_t x, uint32_t y)
+{
+	uint32_t w, h, rgb;
+	uint8_t *shot = gpudrv_shot(&v, i, false, &w, &h);
+
+	assert_non_null(shot);
+	assert_true(x < w && y < h);
+	rgb = shot[(y * w + x) * 4 + 2] << 16 | shot[(y * w + x) * 4 + 1] << 8 | shot[(y * w + x) * 4];
+	free(shot);
+	return rgb;
+}
+
+static void test_3d_capability_sets(void **state)
+{
+	uint32_t id, version, size, zeros;
+
+	(void)state;
+	assert_true(v.gpu.ops.features & GPU_F_VIRGL);
+	/* Not both: Linux would put dumb buffers into blobs that its OpenGL cannot use. */
+	assert_false(v.gpu.ops.features & GPU_F_RESOURCE_BLOB);
+	assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_CONFIG + 12), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(gpudrv_capset_info(&v, i), GPU_RESP_OK_CAPSET_INFO);
+		assert_int_equal(v.out_len, 40);
+		id = le32_get(v.out.capset_info.capset_id);
+		version = le32_get(v.out.capset_info.capset_max_version);
+		size = le32_get(v.out.capset_info.capset_max_size);
+		assert_int_equal(id, i + 1);
+		assert_true(size >= 300 && size < 4000);
+		assert_int_equal(gpudrv_capset(&v, id, version), GPU_RESP_OK_CAPSET);
+		assert_int_equal(v.out_len, sizeof(struct gpu_wire_hdr) + size);
+		zeros = 0;
+		for (uint32_t b = 0; b < size; b++) {
+			zeros += v.out.bytes[sizeof(struct gpu_wire_hdr) + b] == 0;
+		}
+		assert_true(zeros < size);
+		IS(gpudrv_capset(&v, id, version + 1), INVALID_PARAMETER);
+		/* Half of one would look like a whole one. */
+		v.out_room = sizeof(struct gpu_wire_hdr) + size - 1;
+		IS(gpudrv_capset(&v, id, version), UNSPEC);
+		assert_int_equal(v.out_len, sizeof(struct gpu_wire_hdr));
+		v.out_room = sizeof(v.out);
+	}
+	IS(gpudrv_capset_info(&v, 2), INVALID_PARAMETER);
+	IS(gpudrv_capset_info(&v, UINT32_MAX), INVALID_PARAMETER);
+	/* Venus, which this library says it has. */
+	IS(gpudrv_capset(&v, 4, 0), INVALID_PARAMETER);
+	IS(gpudrv_capset(&v, 0, 0), INVALID_PARAMETER);
+}
+
+static void test_3d_what_is_drawn_is_shown(void **state)
+{
+	(void)state;
+	make_target(1, 5);
+	OK(clear(5, 1, 1.0f, 0.5f, 0));
+	OK(gpudrv_set_scanout(&v, 0, 5, all));
+	OK(gpudrv_flush(&v, 5, all));
+	assert_int_equal(pixel(0, 0, 0), 0xff8000);
+	assert_int_equal(pixel(0, W - 1, H - 1), 0xff8000);
+}
+
+/* A pattern that no flip or swap leaves as it is: from memory to the texture, to the screen, and back to other memory. */
+static void test_3d_pictures_are_the_right_way_up(void **state)
+{
+	const struct gpu_transfer t = {.w = W, .h = H, .d = 1, .stride = W * 4}, part = {.x = 8, .y = 4, .w = 16, .h = 8, .d = 1, .stride = W * 4, .offset = (4 * W + 8) * 4};
+	uint64_t gpa;
+	uint8_t *mem;
+
+	(void)state;
+	for (uint32_t flags = 0; flags < 2; flags++) {
+		struct gpu_texture texture = picture;
+		uint32_t id = 10 + flags;
+
+		texture.flags = flags; /* VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP */
+		OK(gpudrv_create_3d(&v, id, &texture));
+		gpa = backing(id, W * H * 4);
+		mem = tdrv_ptr(&v.d, gpa, W * H * 4);
+		for (uint32_t i = 0; i < W * H; i++) {
+			memcpy(mem + i * 4, (const uint8_t[]){(uint8_t)(i % W), (uint8_t)(i / W), 200, 9}, 4);
+		}
+		OK(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, id, &t));
+		OK(gpudrv_set_scanout(&v, 0, id, all));
+		OK(gpudrv_flush(&v, id, all));
+		for (uint32_t i = 0; i < 8; i++) {
+			uint32_t x = i * 9 % W, y = i * 7 % H;
+
+			assert_int_equal(pixel(0, x, y), 200u << 16 | y << 8 | x);
+		}
+		/* A crop shows its part. */
+		OK(gpudrv_set_scanout(&v, 0, id, (struct display_rect){10, 20, 30, 15}));
+		assert_int_equal(pixel(0, 0, 0), 200u << 16 | 20 << 8 | 10);
+		assert_int_equal(pixel(0, 29, 14), 200u << 16 | 34 << 8 | 39);
+		/* Back: only the part that is asked for. */
+		memset(mem, 0, W * H * 4);
+		OK(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, id, &part));
+		for (uint32_t i = 0; i < W * H; i++) {
+			uint32_t x = i % W, y = i / W;
+			bool is_in = x >= 8 && x < 24 && y >= 4 && y < 12;
+
+			assert_int_equal(mem[i * 4] | mem[i * 4 + 1] << 8 | mem[i * 4 + 2] << 16, is_in ? x | y << 8 | 200 << 16 : 0);
+		}
+		v.d.brk = gpa;
+		OK(gpudrv_unref(&v, id));
+	}
+}
+
+static unsigned mode_calls;
+
+static void on_frame(void *ctx, unsigned scanout)
+{
+	(void)ctx;
+	(void)scanout;
+	mode_calls++;
+}
+
+/* Nobody looks: nothing is read. Somebody does: what changed. */
+static void test_3d_reads_back_for_those_who_look(void **state)
+{
+	static const struct display_sink_ops ops = {.frame = on_frame};
+	struct display_sink sink = {.ops = &ops};
+	struct display_frame frame;
+
+	(void)state;
+	make_target(1, 5);
+	OK(clear(5, 1, 0, 0, 1));
+	OK(gpudrv_set_scanout(&v, 0, 5, all));
+	for (unsigned i = 0; i < 10; i++) {
+		OK(gpudrv_flush(&v, 5, all));
+	}
+	assert_int_equal(v.gpu.backend->read_bytes, 0);
+	assert_int_equal(pixel(0, 3, 3), 0x0000ff);
+	assert_int_equal(v.gpu.backend->read_bytes, W * H * 4);
+	/* What is up to date is not read again. */
+	assert_int_equal(pixel(0, 3, 3), 0x0000ff);
+	assert_int_equal(v.gpu.backend->read_bytes, W * H * 4);
+	OK(clear(5, 2, 0, 1, 0));
+	OK(gpudrv_flush(&v, 5, (struct display_rect){0, 0, 1, 1}));
+	display_sink_add(&v.display, &sink);
+	assert_int_equal(v.gpu.backend->read_bytes, 2 * W * H * 4);
+	assert_true(display_take(&v.display, &sink, 0, &frame));
+	assert_int_equal(display_buffer_map(frame.buffer)[1], 0xff);
+	display_buffer_unref(frame.buffer);
+	OK(gpudrv_flush(&v, 5, (struct display_rect){1, 2, 3, 4}));
+	assert_int_equal(v.gpu.backend->read_bytes, 2 * W * H * 4 + 3 * 4 * 4);
+	display_sink_remove(&v.display, &sink);
+}
+
+/* Chains of their own, so that several wait at once. */
+static uint32_t send_nop(uint64_t fence, uint64_t *out)
+{
+	struct {
+		struct gpu_wire_submit_3d c;
+		uint32_t nop;
+	} cmd = {.c = {.hdr = {.type = le32_of(GPU_CMD_SUBMIT_3D), .flags = le32_of(GPU_FLAG_FENCE), .fence_id = le64_of(fence), .ctx_id = le32_of(1)}, .size = le32_of(4)}};
+	uint64_t in = tdrv_alloc(&v.d, sizeof(cmd), 8);
+
+	*out = tdrv_alloc(&v.d, sizeof(struct gpu_wire_hdr), 8);
+	memcpy(tdrv_ptr(&v.d, in, sizeof(cmd)), &cmd, sizeof(cmd));
+	return tdrv_add(&v.d, GPU_CONTROLQ, in, sizeof(cmd), *out, sizeof(struct gpu_wire_hdr));
+}
+
+static void test_3d_fences_come_in_order(void **state)
+{
+	uint32_t head, len, heads[20];
+	uint64_t out[20];
+
+	(void)state;
+	make_target(1, 5);
+	OK(clear(5, 1, 1, 1, 1));
+	for (unsigned i = 0; i < 20; i++) {
+		heads[i] = send_nop(1000 + i, &out[i]);
+	}
+	tdrv_write(&v.d, VIRTIO_MMIO_QUEUE_NOTIFY, GPU_CONTROLQ);
+	/* The renderer has been told, and has not been asked what it has done. */
+	assert_int_equal(v.gpu.nfenced, 20);
+	assert_false(tdrv_used(&v.d, GPU_CONTROLQ, &head, &len));
+	for (unsigned i = 0; i < 20; i++) {
+		const struct gpu_wire_hdr *hdr = tdrv_ptr(&v.d, out[i], sizeof(*hdr));
+
+		for (int n = 0; !tdrv_used(&v.d, GPU_CONTROLQ, &head, &len); n++) {
+			assert_true(n < 1000);
+			loop_run_once(&v.d.loop, 10);
+		}
+		assert_int_equal(head, heads[i]);
+		assert_int_equal(len, sizeof(*hdr));
+		assert_int_equal(le32_get(hdr->type), GPU_RESP_OK_NODATA);
+		assert_int_equal(le32_get(hdr->flags), GPU_FLAG_FENCE);
+		assert_int_equal(le64_get(hdr->fence_id), 1000 + i);
+		assert_int_equal(le32_get(hdr->ctx_id), 1);
+	}
+	/* What fails keeps its place too. */
+	v.flags = GPU_FLAG_FENCE;
+	v.fence = 77;
+	IS(gpudrv_unref(&v, 99), INVALID_RESOURCE_ID);
+	assert_int_equal(le64_get(v.out.hdr.fence_id), 77);
+	assert_int_equal(v.gpu.nfenced, 0);
+}
+
+/* A driver that resets while it waits gets nothing, and nothing is left. */
+static void test_3d_reset_while_fences_wait(void **state)
+{
+	uint64_t out;
+
+	(void)state;
+	make_target(1, 5);
+	backing(5, W * H * 4);
+	OK(gpudrv_set_scanout(&v, 0, 5, all));
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 30; i++) {
+			send_nop(i, &out);
+		}
+		tdrv_write(&v.d, VIRTIO_MMIO_QUEUE_NOTIFY, GPU_CONTROLQ);
+		loop_run_once(&v.d.loop, 0);
+		tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
+		assert_int_equal(v.gpu.nfenced, 0);
+		assert_int_equal(v.gpu.contexts.n, 0);
+		assert_int_equal(v.gpu.resources.n, 0);
+		assert_int_equal(v.display.budget.used, 0);
+		gpudrv_start(&v);
+		make_target(1, 5);
+		OK(clear(5, 1, 1, 0, 0));
+		OK(gpudrv_set_scanout(&v, 0, 5, all));
+		OK(gpudrv_flush(&v, 5, all));
+		assert_int_equal(pixel(0, 1, 1), 0xff0000);
+	}
+}
+
+static void test_3d_contexts_by_number(void **state)
+{
+	(void)state;
+	v.ctx = 0;
+	IS(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "none"), INVALID_CONTEXT_ID);
+	IS(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""), INVALID_CONTEXT_ID);
+	v.ctx = UINT32_MAX;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "0123456789012345678901234567890123456789012345678901234567890123456789"));
+	IS(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "again"), INVALID_CONTEXT_ID);
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	IS(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""), INVALID_CONTEXT_ID);
+	IS(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 1), INVALID_CONTEXT_ID);
+	IS(gpudrv_submit(&v, (const uint32_t[]){0}, 1), INVALID_CONTEXT_ID);
+	v.ctx = 1;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, ""));
+	IS(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 1), INVALID_RESOURCE_ID);
+	IS(gpudrv_ctx_resource(&v, GPU_CMD_CTX_DETACH_RESOURCE, 1), INVALID_RESOURCE_ID);
+	/* Linux attaches what is 2D as well. */
+	OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8X8, 8, 8));
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 1));
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_DETACH_RESOURCE, 1));
+}
+
+/* As many as memory is for, and no growth when they go. */
+static void test_3d_contexts_and_textures_are_limited(void **state)
+{
+	struct gpu_texture large = picture;
+	unsigned n = 0;
+
+	(void)state;
+	for (v.ctx = 1; gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "many") == GPU_RESP_OK_NODATA; v.ctx++) {
+		n++;
+	}
+	assert_int_equal(le32_get(v.out.hdr.type), GPU_RESP_ERR_OUT_OF_MEMORY);
+	assert_int_equal(n, BUDGET / GPU_CONTEXT_COST);
+	for (v.ctx = 1; v.ctx <= n; v.ctx++) {
+		OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	}
+	assert_int_equal(v.display.budget.used, 0);
+	v.ctx = 0;
+	large.width = large.height = 2048;
+	for (n = 1; gpudrv_create_3d(&v, n, &large) == GPU_RESP_OK_NODATA; n++) {
+	}
+	assert_int_equal(le32_get(v.out.hdr.type), GPU_RESP_ERR_OUT_OF_MEMORY);
+	assert_int_equal(n, 4); /* 16 MiB each, and what keeping track costs */
+	OK(gpudrv_unref(&v, 1));
+	OK(gpudrv_create_3d(&v, 1, &large));
+}
+
+static void test_3d_textures_that_cannot_be(void **state)
+{
+	static const struct {
+		struct gpu_texture t;
+		uint32_t answer;
+	} rows[] = {
+		{{.target = 9, .format = 1, .bind = 8, .width = 1, .height = 1, .depth = 1, .array_size = 1}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = UINT32_MAX, .format = 1, .bind = 8, .width = 1, .height = 1, .depth = 1, .array_size = 1}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 2, .format = 1, .bind = 8, .width = 0, .height = 1, .depth = 1, .array_size = 1}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 2, .format = 1, .bind = 8, .width = 1, .height = 0, .depth = 1, .array_size = 1}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 2, .format = 1, .bind = 8, .width = 1, .height = 1, .depth = 0, .array_size = 1}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 2, .format = 1, .bind = 8, .width = 1, .height = 1, .depth = 1, .array_size = 0}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 2, .format = 1, .bind = 8, .width = 16385, .height = 1, .depth = 1, .array_size = 1}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 2, .format = 1, .bind = 8, .width = 1, .height = UINT32_MAX, .depth = 1, .array_size = 1}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 2, .format = 1, .bind = 8, .width = 1, .height = 1, .depth = 2, .array_size = 1}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 2, .format = 1, .bind = 8, .width = 1, .height = 1, .depth = 1, .array_size = 2049}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 2, .format = 1, .bind = 8, .width = 1, .height = 1, .depth = 1, .array_size = 1, .last_level = 16}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 2, .format = 1, .bind = 8, .width = 1, .height = 1, .depth = 1, .array_size = 1, .nr_samples = 33}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 0, .format = 64, .bind = 16, .width = 16, .height = 2, .depth = 1, .array_size = 1}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 0, .format = 64, .bind = 16, .width = UINT32_MAX, .height = 1, .depth = 1, .array_size = 1}, GPU_RESP_ERR_INVALID_PARAMETER},
+		{{.target = 0, .format = 64, .bind = 16, .width = INT32_MAX, .height = 1, .depth = 1, .array_size = 1}, GPU_RESP_ERR_OUT_OF_MEMORY},
+		{{.target = 2, .format = 1, .bind = 8, .width = 16384, .height = 16384, .depth = 1, .array_size = 2048, .nr_samples = 32}, GPU_RESP_ERR_OUT_OF_MEMORY},
+		/* The renderer's own word. */
+		{{.target = 2, .format = 9999, .bind = 8, .width = 1, .height = 1, .depth = 1, .array_size = 1}, GPU_RESP_ERR_UNSPEC},
+		{{.target = 2, .format = 0, .bind = 8, .width = 1, .height = 1, .depth = 1, .array_size = 1}, GPU_RESP_ERR_UNSPEC},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (gpudrv_create_3d(&v, 3, &rows[i].t) != rows[i].answer) {
+			fail_msg("row %zu: 0x%x", i, le32_get(v.out.hdr.type));
+		}
+		assert_int_equal(v.gpu.resources.n, 0);
+		assert_int_equal(v.display.budget.used, 0);
+	}
+	IS(gpudrv_create_3d(&v, 0, &picture), INVALID_RESOURCE_ID);
+	OK(gpudrv_create_3d(&v, 3, &picture));
+	/* virglrenderer 0.10.4 would take the second one for the first. */
+	IS(gpudrv_create_3d(&v, 3, &picture), INVALID_RESOURCE_ID);
+	IS(gpudrv_create(&v, 3, GPU_FORMAT_B8G8R8X8, 8, 8), INVALID_RESOURCE_ID);
+}
+
+static void test_3d_transfers_stay_inside(void **state)
+{
+	const struct gpu_transfer good = {.w = W, .h = H, .d = 1, .stride = W * 4};
+	struct gpu_transfer bad[12];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		bad[i] = good;
+	}
+	bad[0].x = 1;
+	bad[1].y = 1;
+	bad[2].z = 1;
+	bad[3].w = 0;
+	bad[4].d = 2;
+	bad[5] = (struct gpu_transfer){.w = 1, .h = 1, .d = 1, .level = 1};
+	bad[6].level = UINT32_MAX;
+	bad[7].x = UINT32_MAX;
+	bad[7].w = 2;
+	bad[8].offset = (uint64_t)W * H * 4;
+	bad[9].offset = UINT64_MAX;
+	bad[10].stride = UINT32_MAX;
+	bad[11].layer_stride = UINT32_MAX;
+	OK(gpudrv_create_3d(&v, 3, &picture));
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &good), UNSPEC);
+	backing(3, W * H * 4);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[i]), INVALID_PARAMETER);
+		IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 3, &bad[i]), INVALID_PARAMETER);
+	}
+	/* Its end is behind the backing's: the renderer sees that. */
+	bad[0] = good;
+	bad[0].offset = 4;
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]), UNSPEC);
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 3, &bad[0]), UNSPEC);
+	bad[0].offset = 0;
+	bad[0].stride = W * 8;
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]), UNSPEC);
+	v.ctx = 9;
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &good), INVALID_CONTEXT_ID);
+	v.ctx = 0;
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 4, &good), INVALID_RESOURCE_ID);
+	/* Each kind of transfer has its kind of resource. */
+	IS(gpudrv_transfer(&v, 3, (struct display_rect){0, 0, 1, 1}, 0), UNSPEC);
+	OK(gpudrv_create(&v, 4, GPU_FORMAT_B8G8R8X8, W, H));
+	backing(4, W * H * 4);
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 4, &good), UNSPEC);
+	OK(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &good));
+	OK(gpudrv_detach(&v, 3));
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &good), UNSPEC);
+}
+
+static uint32_t submit_size(uint32_t size, uint32_t there)
+{
+	struct gpu_wire_submit_3d c = {.hdr = {.type = le32_of(GPU_CMD_SUBMIT_3D), .ctx_id = le32_of(1)}, .size = le32_of(size)};
+	static const uint32_t nops[64];
+
+	return gpudrv_raw(&v, GPU_CONTROLQ, &c, sizeof(c), nops, there);
+}
+
+static void test_3d_submissions_of_any_kind(void **state)
+{
+	uint32_t words[64], seed = 1;
+
+	(void)state;
+	make_target(1, 5);
+	OK(submit_size(0, 0));
+	IS(submit_size(3, 8), INVALID_PARAMETER);
+	IS(submit_size(8, 4), INVALID_PARAMETER);
+	IS(submit_size(GPU_SUBMIT_MAX + 4, 4), INVALID_PARAMETER);
+	IS(submit_size(UINT32_MAX - 3, 256), INVALID_PARAMETER);
+	OK(submit_size(4, 4));
+	/* A length that is behind the end, an object that is not there, noise. */
+	gpudrv_submit(&v, (const uint32_t[]){CMD(CLEAR, 0, 0xffff)}, 1);
+	v.ctx = 2;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "noise"));
+	for (unsigned round = 0; round < 200; round++) {
+		for (unsigned i = 0; i < 64; i++) {
+			seed = seed * 1664525u + 1013904223u;
+			words[i] = seed;
+		}
+		words[0] = CMD(seed >> 8 & 63, seed >> 16 & 15, seed >> 24 & 63);
+		gpudrv_submit(&v, words, 64);
+	}
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	/* Others have not noticed. */
+	v.ctx = 3;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "after"));
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 5));
+	OK(clear(5, 1, 0, 1, 0));
+	OK(gpudrv_set_scanout(&v, 0, 5, all));
+	assert_int_equal(pixel(0, 0, 0), 0x00ff00);
+}
+
+static void test_3d_what_is_in_use_can_go(void **state)
+{
+	(void)state;
+	make_target(1, 5);
+	OK(clear(5, 1, 1, 0, 0));
+	OK(gpudrv_set_scanout(&v, 0, 5, all));
+	OK(gpudrv_set_scanout(&v, 1, 5, (struct display_rect){0, 0, 8, 8}));
+	OK(gpudrv_flush(&v, 5, all));
+	assert_int_equal(pixel(1, 0, 0), 0xff0000);
+	OK(gpudrv_unref(&v, 5));
+	assert_null(v.display.scanout[0].buffer);
+	/* The surface object of the context still means it. */
+	gpudrv_submit(&v, (const uint32_t[]){CMD(CLEAR, 0, 8), CLEAR_COLOR0, 0, 0, 0, 0, 0, 0, 0}, 9);
+	IS(gpudrv_flush(&v, 5, all), INVALID_RESOURCE_ID);
+	OK(gpudrv_create_3d(&v, 5, &picture));
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 5));
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	OK(gpudrv_set_scanout(&v, 0, 5, all));
+	OK(gpudrv_flush(&v, 5, all));
+	v.ctx = 4;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "next"));
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 5));
+	OK(clear(5, 1, 0, 0, 1));
+	OK(gpudrv_flush(&v, 5, all));
+	assert_int_equal(pixel(0, 5, 5), 0x0000ff);
+}
+
+/* Only what has one of virtio-gpu's formats, and is flat. */
+static void test_3d_what_can_be_on_a_scanout(void **state)
+{
+	struct gpu_texture t = picture;
+
+	(void)state;
+	t.target = 7; /* an array of them */
+	t.array_size = 2;
+	OK(gpudrv_create_3d(&v, 1, &t));
+	IS(gpudrv_set_scanout(&v, 0, 1, all), INVALID_PARAMETER);
+	OK(gpudrv_flush(&v, 1, all));
+	t = picture;
+	t.format = 31; /* R32G32B32A32_FLOAT */
+	OK(gpudrv_create_3d(&v, 2, &t));
+	IS(gpudrv_set_scanout(&v, 0, 2, all), INVALID_PARAMETER);
+	OK(gpudrv_create_3d(&v, 3, &picture));
+	IS(gpudrv_set_scanout(&v, 0, 3, (struct display_rect){1, 0, W, H}), INVALID_PARAMETER);
+	IS(gpudrv_set_scanout(&v, 2, 3, all), INVALID_SCANOUT_ID);
+	OK(gpudrv_set_scanout(&v, 0, 3, all));
+	IS(gpudrv_flush(&v, 3, (struct display_rect){0, 0, W, H + 1}), INVALID_PARAMETER);
+	/* 2D beside it. */
+	OK(gpudrv_create(&v, 4, GPU_FORMAT_B8G8R8X8, W, H));
+	OK(gpudrv_set_scanout(&v, 0, 4, all));
+	OK(gpudrv_flush(&v, 4, all));
+	assert_int_equal(pixel(0, 0, 0), 0);
+	OK(gpudrv_set_scanout(&v, 0, 3, all));
+	OK(gpudrv_set_scanout(&v, 0, 0, all));
+}
+
+static void test_3d_cursor_is_a_texture(void **state)
+{
+	struct gpu_texture t = picture;
+	const struct gpu_transfer whole = {.w = 64, .h = 64, .d = 1, .stride = 256};
+	uint64_t gpa;
+
+	(void)state;
+	t.format = GPU_FORMAT_B8G8R8A8;
+	t.height = 64;
+	OK(gpudrv_create_3d(&v, 6, &t));
+	gpa = backing(6, 64 * 64 * 4);
+	memcpy(tdrv_ptr(&v.d, gpa + (2 * 64 + 1) * 4, 4), (const uint8_t[]){1, 2, 3, 4}, 4);
+	OK(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 6, &whole));
+	OK(gpudrv_cursor(&v, GPU_CMD_UPDATE_CURSOR, 0, 6, 5, 6, 1, 2));
+	assert_int_equal(v.display.scanout[0].cursor.image[2 * 64 + 1], 0x04030201);
+	assert_int_equal(v.display.scanout[0].cursor.image[62 * 64 + 1], 0);
+	OK(gpudrv_create_3d(&v, 7, &picture));
+	IS(gpudrv_cursor(&v, GPU_CMD_UPDATE_CURSOR, 0, 7, 0, 0, 0, 0), INVALID_PARAMETER);
+}
+
+static void test_3d_bytes_of_textures(void **state)
+{
+	struct gpu_texture t = {.target = TEXTURE_2D, .format = GPU_FORMAT_B8G8R8A8, .width = 100, .height = 10, .depth = 1, .array_size = 1};
+
+	(void)state;
+	assert_int_equal(gpu_texture_bytes(&t), 4000);
+	t.nr_samples = 4;
+	assert_int_equal(gpu_texture_bytes(&t), 16000);
+	t.last_level = 3;
+	assert_int_equal(gpu_texture_bytes(&t), 32000);
+	t.format = 12345;
+	assert_int_equal(gpu_texture_bytes(&t), 128000);
+	t = (struct gpu_texture){.target = 0, .format = 64, .width = 1000, .height = 1, .depth = 1, .array_size = 1};
+	assert_int_equal(gpu_texture_bytes(&t), 1000);
+	t = (struct gpu_texture){.target = 2, .format = 0, .width = UINT32_MAX, .height = UINT32_MAX, .depth = UINT32_MAX, .array_size = UINT32_MAX, .nr_samples = UINT32_MAX};
+	assert_true(gpu_texture_bytes(&t) == UINT64_MAX);
+}
+
+static void test_3d_one_renderer_for_the_process(void **state)
+{
+	struct gpu_backend *b;
+	char why[300];
+
+	(void)state;
+	b = gpu_virgl_create(&v.d.mem, "surfaceless", 4, NULL, why, sizeof(why));
+	assert_null(b);
+	assert_string_equal(why, "virglrenderer has a guest already");
+}
+
+static void test_3d_hosts_that_cannot(void **state)
+{
+	struct gmem mem = {.nregions = 0};
+	char why[300];
+
+	(void)state;
+	assert_null(gpu_virgl_create(&mem, "/dev/null", 4, NULL, why, sizeof(why)));
+	assert_string_equal(why, "/dev/null: no GPU");
+	assert_null(gpu_virgl_create(&mem, "/nonexistent", 4, NULL, why, sizeof(why)));
+	assert_string_equal(why, "/nonexistent: No such file or directory");
+	assert_null(gpu_virgl_create(&mem, "no-such-driver", 4, NULL, why, sizeof(why)));
+	assert_non_null(strstr(why, "no render node"));
+}
+
+/* Mesa's drivers lose a few hundred bytes each time they are opened. They stay in memory here so that LeakSanitizer knows whose those are. */
+const char *__lsan_default_suppressions(void);
+
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:_dri.so\nleak:libgallium\nleak:libLLVM\n";
+}
+
+static int keep_driver(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	(void)arg;
+	if (strstr(info->dlpi_name, "_dri.so") || strstr(info->dlpi_name, "gallium")) {
+		dlopen(info->dlpi_name, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+	}
+	return 0;
+}
+
+static int keep_drivers(void **state)
+{
+	if (set_up(state) < 0) {
+		return -1;
+	}
+	dl_iterate_phdr(keep_driver, NULL);
+	return tear_down(state);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	static const struct CMUnitTest tests[] = {
+		T(test_3d_capability_sets),
+		T(test_3d_what_is_drawn_is_shown),
+		T(test_3d_pictures_are_the_right_way_up),
+		T(test_3d_reads_back_for_those_who_look),
+		T(test_3d_fences_come_in_order),
+		T(test_3d_reset_while_fences_wait),
+		T(test_3d_contexts_by_number),
+		T(test_3d_contexts_and_textures_are_limited),
+		T(test_3d_textures_that_cannot_be),
+		T(test_3d_transfers_stay_inside),
+		T(test_3d_submissions_of_any_kind),
+		T(test_3d_what_is_in_use_can_go),
+		T(test_3d_what_can_be_on_a_scanout),
+		T(test_3d_cursor_is_a_texture),
+		T(test_3d_one_renderer_for_the_process),
+		cmocka_unit_test(test_3d_bytes_of_textures),
+		cmocka_unit_test(test_3d_hosts_that_cannot),
+	};
+
+	return cmocka_run_group_tests_name("3d", tests, keep_drivers, NULL);
+}

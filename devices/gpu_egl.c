@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+#include "devices/gpu_egl.h"
+
+#include <EGL/egl.h>
+#include <EGL/eglext.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gbm.h>
+#include <glob.h>
+#include <libdrm/drm.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define GL_RENDERER 0x1f01
+#define GL_VERSION 0x1f02
+
+/* Loaded once and never unloaded: OpenGL drivers leave threads and handlers behind that would be without their code. */
+struct gpu_egl_api {
+	typeof(eglGetProcAddress) *get_proc_address;
+	typeof(eglGetPlatformDisplay) *get_platform_display;
+	typeof(eglInitialize) *initialize;
+	typeof(eglTerminate) *terminate;
+	typeof(eglBindAPI) *bind_api;
+	typeof(eglCreateContext) *create_context;
+	typeof(eglDestroyContext) *destroy_context;
+	typeof(eglMakeCurrent) *make_current;
+	typeof(eglReleaseThread) *release_thread;
+	typeof(eglQueryString) *query_string;
+	typeof(gbm_create_device) *gbm_create;
+	typeof(gbm_device_destroy) *gbm_destroy;
+};
+
+static struct gpu_egl_api api;
+
+static int fail(int r, char *why, size_t why_len, const char *text)
+{
+	snprintf(why, why_len, "%s", text);
+	return r;
+}
+
+/* Return: whether @name of @lib could be loaded. */
+static bool load(void *lib, const char *name, void *to)
+{
+	void *symbol = dlsym(lib, name);
+
+	memcpy(to, &symbol, sizeof(symbol));
+	return symbol != NULL;
+}
+
+static int load_api(bool with_gbm, char *why, size_t why_len)
+{
+	void *egl = dlopen("libEGL.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	void *gbm = with_gbm ? dlopen("libgbm.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) : NULL;
+
+	if (!egl || (with_gbm && !gbm)) {
+		return fail(-ENOENT, why, why_len, egl ? "libgbm.so.1 is missing: install libgbm1" : "libEGL.so.1 is missing: install libegl1 and libgl1-mesa-dri");
+	}
+	if (!load(egl, "eglGetProcAddress", &api.get_proc_address) || !load(egl, "eglGetPlatformDisplay", &api.get_platform_display) ||
+		!load(egl, "eglInitialize", &api.initialize) || !load(egl, "eglTerminate", &api.terminate) || !load(egl, "eglBindAPI", &api.bind_api) ||
+		!load(egl, "eglCreateContext", &api.create_context) || !load(egl, "eglDestroyContext", &api.destroy_context) ||
+		!load(egl, "eglMakeCurrent", &api.make_current) || !load(egl, "eglReleaseThread", &api.release_thread) ||
+		!load(egl, "eglQueryString", &api.query_string)) {
+		return fail(-ENOSYS, why, why_len, "libEGL.so.1 is older than EGL 1.5");
+	}
+	if (gbm && (!load(gbm, "gbm_create_device", &api.gbm_create) || !load(gbm, "gbm_device_destroy", &api.gbm_destroy))) {
+		return fail(-ENOSYS, why, why_len, "libgbm.so.1 lacks gbm_create_device");
+	}
+	return 0;
+}
+
+/*
+ * Render nodes.
+ */
+
+/* Return: whether it is a GPU. vgem is memory that calls itself one. */
+static bool driver_of(int fd, char *driver, size_t len)
+{
+	struct drm_version v = {.name = driver, .name_len = len - 1};
+
+	memset(driver, 0, len);
+	return ioctl(fd, DRM_IOCTL_VERSION, &v) == 0 && strcmp(driver, "vgem") != 0;
+}
+
+static int open_node(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int gpu_egl_find_node(const char *want, char *node, size_t node_len, char *driver, size_t driver_len, char *why, size_t why_len)
+{
+	bool any = strcmp(want, "auto") == 0;
+	int r = -ENOENT;
+	glob_t nodes;
+
+	if (want[0] == '/') {
+		r = open_node(want);
+		if (r < 0) {
+			snprintf(why, why_len, "%s: %s%s", want, strerror(-r), r == -EACCES ? ": usermod -aG render USER" : "");
+			return r;
+		}
+		if (!driver_of(r, driver, driver_len)) {
+			close(r);
+			snprintf(why, why_len, "%s: no GPU", want);
+			return -ENODEV;
+		}
+		snprintf(node, node_len, "%s", want);
+		return r;
+	}
+	snprintf(why, why_len, any ? "no render node: /dev/dri has none with a driver that can draw" : "no render node has the driver %s", want);
+	if (glob("/dev/dri/renderD*", 0, NULL, &nodes) != 0) {
+		return r;
+	}
+	for (size_t i = 0; i < nodes.gl_pathc; i++) {
+		int fd = open_node(nodes.gl_pathv[i]);
+
+		if (fd < 0) {
+			snprintf(why, why_len, "%s: %s%s", nodes.gl_pathv[i], strerror(-fd), fd == -EACCES ? ": usermod -aG render USER" : "");
+			r = fd;
+			continue;
+		}
+		if (driver_of(fd, driver, driver_len) && (any || strcmp(driver, want) == 0)) {
+			snprintf(node, node_len, "%s", nodes.gl_pathv[i]);
+			r = fd;
+			break;
+		}
+		close(fd);
+	}
+	globfree(&nodes);
+	return r;
+}
+
+/*
+ * The display.
+ */
+
+static void gl_string(unsigned name, char *to, size_t len)
+{
+	const unsigned char *(*get_string)(unsigned) = NULL;
+	void (*symbol)(void) = api.get_proc_address("glGetString");
+	const unsigned char *text;
+
+	memcpy(&get_string, &symbol, sizeof(symbol));
+	text = get_string ? get_string(name) : NULL;
+	snprintf(to, len, "%s", text ? (const char *)text : "unknown");
+}
+
+/* Return: 0, or -errno with @why. What has been made is for gpu_egl_close. */
+static int open_display(struct gpu_egl *e, char *why, size_t why_len)
+{
+	const char *extensions;
+	int major, minor;
+
+	if (e->fd >= 0) {
+		e->gbm = api.gbm_create(e->fd);
+		if (!e->gbm) {
+			return fail(-ENODEV, why, why_len, "Mesa has no driver for it: install libgl1-mesa-dri");
+		}
+	}
+	e->display = api.get_platform_display(e->gbm ? EGL_PLATFORM_GBM_KHR : EGL_PLATFORM_SURFACELESS_MESA, e->gbm ? e->gbm : EGL_DEFAULT_DISPLAY, NULL);
+	if (e->display == EGL_NO_DISPLAY || !api.initialize(e->display, &major, &minor)) {
+		e->display = NULL;
+		return fail(-ENODEV, why, why_len, "EGL does not work on it: install libgl1-mesa-dri");
+	}
+	e->base = api.bind_api(EGL_OPENGL_API) ? gpu_egl_create_context(e, 3, 1) : NULL;
+	if (!e->base || !gpu_egl_make_current(e, e->base)) {
+		return fail(-ENODEV, why, why_len, "it has no OpenGL 3.1 without a surface");
+	}
+	extensions = api.query_string(e->display, EGL_EXTENSIONS);
+	e->can_export = extensions && strstr(extensions, "EGL_MESA_image_dma_buf_export");
+	gl_string(GL_RENDERER, e->renderer, sizeof(e->renderer));
+	gl_string(GL_VERSION, e->version, sizeof(e->version));
+	return 0;
+}
+
+int gpu_egl_open(struct gpu_egl *e, const char *want, char *why, size_t why_len)
+{
+	bool has_node = strcmp(want, "surfaceless") != 0;
+	char reason[160];
+	int r;
+
+	*e = (struct gpu_egl){.fd = -1, .node = "surfaceless"};
+	if (has_node) {
+		r = gpu_egl_find_node(want, e->node, sizeof(e->node), e->driver, sizeof(e->driver), why, why_len);
+		if (r < 0) {
+			return r;
+		}
+		e->fd = r;
+	}
+	r = load_api(has_node, reason, sizeof(reason));
+	e->api = r == 0 ? &api : NULL;
+	if (r == 0) {
+		r = open_display(e, reason, sizeof(reason));
+	}
+	if (r < 0) {
+		snprintf(why, why_len, "%s: %s", e->node, reason);
+		gpu_egl_close(e);
+	}
+	return r;
+}
+
+void gpu_egl_close(struct gpu_egl *e)
+{
+	if (e->display) {
+		gpu_egl_make_current(e, NULL);
+		if (e->base) {
+			gpu_egl_destroy_context(e, e->base);
+		}
+		api.terminate(e->display);
+		api.release_thread();
+	}
+	if (e->gbm) {
+		api.gbm_destroy(e->gbm);
+	}
+	/* Zeroed memory has no descriptor 0. */
+	if (e->fd > 0) {
+		close(e->fd);
+	}
+	*e = (struct gpu_egl){.fd = -1};
+}
+
+void *gpu_egl_create_context(struct gpu_egl *e, int major, int minor)
+{
+	const EGLint attributes[] = {EGL_CONTEXT_MAJOR_VERSION, major, EGL_CONTEXT_MINOR_VERSION, minor, EGL_CONTEXT_OPENGL_PROFILE_MASK,
+		EGL_CONTEXT_OPENGL_CORE_PROFILE_BIT, EGL_NONE};
+
+	api.bind_api(EGL_OPENGL_API);
+	return api.create_context(e->display, EGL_NO_CONFIG_KHR, e->base ? e->base : EGL_NO_CONTEXT, attributes);
+}
+
+void gpu_egl_destroy_context(struct gpu_egl *e, void *context)
+{
+	api.destroy_context(e->display, context);
+}
+
+bool gpu_egl_make_current(struct gpu_egl *e, void *context)
+{
+	api.bind_api(EGL_OPENGL_API);
+	return api.make_current(e->display, EGL_NO_SURFACE, EGL_NO_SURFACE, context ? context : EGL_NO_CONTEXT);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * OpenGL without a screen: an EGL display on a DRM render node, or in software without one. EGL and GBM are loaded when it is opened: a program that never does maps neither.
+ *
+ * Thread: the one that opened it, except gpu_egl_make_current.
+ */
+#ifndef DEVICES_GPU_EGL_H
+#define DEVICES_GPU_EGL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct gpu_egl_api;
+
+struct gpu_egl {
+	const struct gpu_egl_api *api; /* NULL: not open */
+	int fd; /* the render node; -1: there is none */
+	void *gbm, *display;
+	void *base; /* the context that all others share with; current on the thread */
+	char node[64]; /* "/dev/dri/renderD128", or "surfaceless" */
+	char driver[32]; /* the kernel's, of the node */
+	char renderer[128], version[64]; /* as OpenGL says them */
+	bool can_export; /* EGL_MESA_image_dma_buf_export */
+};
+
+/**
+ * gpu_egl_find_node - a render node to draw with
+ * @want: "auto": the first that has a driver for it; a path; or a kernel driver's name ("i915")
+ * @driver: gets its kernel driver's name
+ *
+ * Return: its descriptor, or -errno with @why for people. Thread: any.
+ */
+int gpu_egl_find_node(const char *want, char *node, size_t node_len, char *driver, size_t driver_len, char *why, size_t why_len);
+
+/* @want: as above, or "surfaceless": no render node, software. Return: 0, or -errno with @why for people. */
+int gpu_egl_open(struct gpu_egl *e, const char *want, char *why, size_t why_len);
+void gpu_egl_close(struct gpu_egl *e); /* accepts zeroed memory */
+
+/* A context that shares with the base, of this version of OpenGL's core profile or a later one. Return: NULL when there is none. */
+void *gpu_egl_create_context(struct gpu_egl *e, int major, int minor);
+void gpu_egl_destroy_context(struct gpu_egl *e, void *context);
+/* On the calling thread; NULL: none. Thread: any. */
+bool gpu_egl_make_current(struct gpu_egl *e, void *context);
+
+#endif

@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Resources of 3D live in virglrenderer under the guest's numbers. Each has a stand-in in the 2D backend, which keeps what scanouts show of it: memory that others map, brought up
+ * to date by reading the texture back. Everything that is 2D goes there as it is.
+ *
+ * No other call of the library may run at the same time, and all on one thread: the loop's. The library's own thread waits for the GPU and makes the poll descriptor readable.
+ */
+#include "devices/gpu_virgl.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <virgl/virglrenderer.h>
+
+#include "devices/gpu_2d.h"
+#include "devices/gpu_egl.h"
+#include "devices/gpu_table.h"
+#include "vmm/log.h"
+
+/* The library's headers only name it. */
+struct virgl_box {
+	uint32_t x, y, z, w, h, d;
+};
+
+#define FUNCTIONS(F)                                                                                                                                          \
+	F(init) F(cleanup) F(poll) F(get_poll_fd) F(force_ctx_0) F(get_cap_set) F(fill_caps) F(context_create) F(context_destroy) F(ctx_attach_resource)              \
+	F(ctx_detach_resource) F(submit_cmd) F(resource_create) F(resource_unref) F(resource_attach_iov) F(resource_detach_iov) F(transfer_read_iov)                  \
+	F(transfer_write_iov) F(create_fence)
+
+static struct {
+#define FUNCTION(name) typeof(virgl_renderer_##name) *name;
+	FUNCTIONS(FUNCTION)
+#undef FUNCTION
+	void *lib; /* NULL: not loaded. Never unloaded: OpenGL drivers are behind it */
+	bool is_used, has_guest;
+	struct log_limit log_limit;
+} virgl;
+
+struct resource {
+	struct gpu_entry entry;
+	uint32_t format, width, height;
+	struct iovec *iov; /* backing; NULL: none */
+	unsigned niov;
+};
+
+struct gpu_virgl {
+	struct gpu_backend base;
+	struct gpu_backend *plain; /* 2D */
+	const struct gmem *mem;
+	struct gpu_egl egl;
+	struct gpu_table resources; /* of 3D */
+	uint64_t last_fence;
+	bool is_open;
+};
+
+static struct gpu_virgl *from(struct gpu_backend *b)
+{
+	return (struct gpu_virgl *)b;
+}
+
+static struct resource *find(struct gpu_virgl *g, uint32_t id)
+{
+	return (struct resource *)gpu_table_find(&g->resources, id);
+}
+
+static void count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+/* The library's errors are positive in some places and negative in others. */
+static int error_of(int r)
+{
+	return r == 0 ? 0 : r > 0 ? -r : r;
+}
+
+static void redirect_messages(void);
+
+static bool load_library(char *why, size_t why_len)
+{
+	void *lib = virgl.lib ? virgl.lib : dlopen("libvirglrenderer.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	bool is_whole = lib != NULL;
+
+	if (!lib) {
+		snprintf(why, why_len, "libvirglrenderer.so.1 is missing: install libvirglrenderer1");
+		return false;
+	}
+#define FUNCTION(name)                                                                \
+	{                                                                             \
+		void *symbol = dlsym(lib, "virgl_renderer_" #name);                   \
+		memcpy(&virgl.name, &symbol, sizeof(symbol));                         \
+		is_whole &= symbol != NULL;                                           \
+	}
+	FUNCTIONS(FUNCTION)
+#undef FUNCTION
+	if (!is_whole) {
+		snprintf(why, why_len, "libvirglrenderer.so.1 is older than 0.9");
+		return false;
+	}
+	virgl.lib = lib;
+	redirect_messages();
+	return true;
+}
+
+/*
+ * What the library asks of us.
+ */
+
+static void write_fence(void *cookie, uint32_t fence)
+{
+	struct gpu_virgl *g = cookie;
+
+	/* Its numbers have 32 bits; the one it means is the last we gave that ends in them. */
+	g->base.retired(g->base.retired_ctx, g->last_fence - (uint32_t)((uint32_t)g->last_fence - fence));
+}
+
+static virgl_renderer_gl_context create_gl_context(void *cookie, int scanout, struct virgl_renderer_gl_ctx_param *param)
+{
+	struct gpu_virgl *g = cookie;
+
+	(void)scanout;
+	return gpu_egl_create_context(&g->egl, param->major_ver, param->minor_ver);
+}
+
+static void destroy_gl_context(void *cookie, virgl_renderer_gl_context context)
+{
+	struct gpu_virgl *g = cookie;
+
+	gpu_egl_destroy_context(&g->egl, context);
+}
+
+/* On the library's thread too. */
+static int make_current(void *cookie, int scanout, virgl_renderer_gl_context context)
+{
+	struct gpu_virgl *g = cookie;
+
+	(void)scanout;
+	return gpu_egl_make_current(&g->egl, context) ? 0 : -1;
+}
+
+static void gpu_virgl_poll(struct gpu_backend *b)
+{
+	(void)b;
+	virgl.poll();
+}
+
+/* What the library says for the host it says while it is opened and asked for its capabilities; all else is about what the guest has done wrong. */
+static void say(const char *text)
+{
+	if (virgl.has_guest) {
+		log_guest(&virgl.log_limit, "virglrenderer", "%.*s", (int)strcspn(text, "\n"), text);
+	}
+}
+
+/* 0.10 calls this one. */
+static void __attribute__((format(printf, 1, 0))) on_debug(const char *fmt, va_list ap)
+{
+	char text[200];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	say(text);
+}
+
+/* And 1.0 and later this one. */
+static void on_log(int level, const char *text, void *ctx)
+{
+	(void)level;
+	(void)ctx;
+	say(text);
+}
+
+/* The library would write to standard error as often as a guest likes. */
+static void redirect_messages(void)
+{
+	void (*set_log)(void (*fn)(int level, const char *text, void *ctx), void *ctx, void (*free_ctx)(void *ctx)) = NULL;
+	void (*(*set_debug)(void (*fn)(const char *fmt, va_list ap)))(const char *fmt, va_list ap) = NULL;
+	void *log = dlsym(virgl.lib, "virgl_set_log_callback"), *debug = dlsym(virgl.lib, "virgl_set_debug_callback");
+
+	if (log) {
+		memcpy(&set_log, &log, sizeof(log));
+		set_log(on_log, NULL, NULL);
+	} else if (debug) {
+		memcpy(&set_debug, &debug, sizeof(debug));
+		set_debug(on_debug);
+	}
+}
+
+/*
+ * Resources.
+ */
+
+static int gpu_virgl_create_3d(struct gpu_backend *b, uint32_t id, const struct gpu_texture *t)
+{
+	struct gpu_virgl *g = from(b);
+	struct resource *res = calloc(1, sizeof(*res));
+	struct virgl_renderer_resource_create_args args = {.handle = id, .target = t->target, .format = t->format, .bind = t->bind, .width = t->width, .height = t->height,
+		.depth = t->depth, .array_size = t->array_size, .last_level = t->last_level, .nr_samples = t->nr_samples, .flags = t->flags};
+	int r;
+
+	if (!res) {
+		return -ENOMEM;
+	}
+	virgl.force_ctx_0();
+	r = error_of(virgl.resource_create(&args, NULL, 0));
+	if (r == 0) {
+		r = g->plain->ops->create_blob(g->plain, id);
+		if (r < 0) {
+			virgl.resource_unref(id);
+		}
+	}
+	if (r < 0) {
+		free(res);
+		return r;
+	}
+	*res = (struct resource){.entry.id = id, .format = t->format, .width = t->width, .height = t->height};
+	gpu_table_add(&g->resources, &res->entry);
+	return 0;
+}
+
+static void take_backing(struct resource *res)
+{
+	struct iovec *iov;
+	int n;
+
+	if (res->iov) {
+		virgl.resource_detach_iov((int)res->entry.id, &iov, &n);
+		free(res->iov);
+		res->iov = NULL;
+		res->niov = 0;
+	}
+}
+
+static void gpu_virgl_unref(struct gpu_backend *b, uint32_t id)
+{
+	struct gpu_virgl *g = from(b);
+	struct resource *res = find(g, id);
+
+	if (res) {
+		virgl.force_ctx_0();
+		take_backing(res);
+		virgl.resource_unref(id);
+		gpu_table_remove(&g->resources, &res->entry);
+		free(res);
+	}
+	g->plain->ops->unref(g->plain, id);
+}
+
+static int gpu_virgl_attach(struct gpu_backend *b, uint32_t id, const struct gpu_range *ranges, unsigned n)
+{
+	struct gpu_virgl *g = from(b);
+	struct resource *res = find(g, id);
+	struct iovec *iov;
+	int r;
+
+	if (!res) {
+		return g->plain->ops->attach(g->plain, id, ranges, n);
+	}
+	iov = calloc(n, sizeof(*iov));
+	for (unsigned i = 0; iov && i < n; i++) {
+		iov[i] = (struct iovec){.iov_base = gmem_ptr(g->mem, ranges[i].gpa, ranges[i].len), .iov_len = ranges[i].len};
+	}
+	r = iov ? error_of(virgl.resource_attach_iov((int)id, iov, (int)n)) : -ENOMEM;
+	if (r < 0) {
+		free(iov);
+		return r;
+	}
+	res->iov = iov;
+	res->niov = n;
+	return 0;
+}
+
+static void gpu_virgl_detach(struct gpu_backend *b, uint32_t id)
+{
+	struct gpu_virgl *g = from(b);
+	struct resource *res = find(g, id);
+
+	if (res) {
+		take_backing(res);
+	} else {
+		g->plain->ops->detach(g->plain, id);
+	}
+}
+
+static int gpu_virgl_transfer_to_3d(struct gpu_backend *b, uint32_t ctx, uint32_t id, const struct gpu_transfer *t)
+{
+	struct virgl_box box = {t->x, t->y, t->z, t->w, t->h, t->d};
+
+	(void)b;
+	virgl.force_ctx_0();
+	return error_of(virgl.transfer_write_iov(id, ctx, (int)t->level, t->stride, t->layer_stride, &box, t->offset, NULL, 0));
+}
+
+static int gpu_virgl_transfer_from_3d(struct gpu_backend *b, uint32_t ctx, uint32_t id, const struct gpu_transfer *t)
+{
+	struct virgl_box box = {t->x, t->y, t->z, t->w, t->h, t->d};
+
+	(void)b;
+	virgl.force_ctx_0();
+	return error_of(virgl.transfer_read_iov(id, ctx, t->level, t->stride, t->layer_stride, &box, t->offset, NULL, 0));
+}
+
+/*
+ * Contexts.
+ */
+
+static int gpu_virgl_create_context(struct gpu_backend *b, uint32_t ctx, const char *name)
+{
+	(void)b;
+	return error_of(virgl.context_create(ctx, (uint32_t)strlen(name), name));
+}
+
+static void gpu_virgl_destroy_context(struct gpu_backend *b, uint32_t ctx)
+{
+	(void)b;
+	virgl.context_destroy(ctx);
+}
+
+static void gpu_virgl_attach_context(struct gpu_backend *b, uint32_t ctx, uint32_t id)
+{
+	/* The library knows nothing of 2D resources; Linux attaches those too. */
+	if (find(from(b), id)) {
+		virgl.ctx_attach_resource((int)ctx, (int)id);
+	}
+}
+
+static void gpu_virgl_detach_context(struct gpu_backend *b, uint32_t ctx, uint32_t id)
+{
+	if (find(from(b), id)) {
+		virgl.ctx_detach_resource((int)ctx, (int)id);
+	}
+}
+
+static int gpu_virgl_submit(struct gpu_backend *b, uint32_t ctx, void *words, uint32_t nwords)
+{
+	(void)b;
+	return error_of(virgl.submit_cmd(words, (int)ctx, (int)nwords));
+}
+
+static void gpu_virgl_read_capset(struct gpu_backend *b, uint32_t id, uint32_t version, void *set)
+{
+	(void)b;
+	virgl.has_guest = false;
+	virgl.fill_caps(id, version, set);
+	virgl.has_guest = true;
+}
+
+static int gpu_virgl_fence(struct gpu_backend *b, uint64_t *fence)
+{
+	struct gpu_virgl *g = from(b);
+	int r;
+
+	virgl.force_ctx_0();
+	r = error_of(virgl.create_fence((int)(uint32_t)(g->last_fence + 1), 0));
+	if (r == 0) {
+		*fence = ++g->last_fence;
+	}
+	return r;
+}
+
+/*
+ * Pictures.
+ */
+
+/* What a scanout shows of a texture, for the 2D backend. */
+static int read_texture(void *ctx, uint32_t id, const struct display_rect *r, uint8_t *map, uint64_t len, uint32_t stride)
+{
+	struct gpu_virgl *g = ctx;
+	struct virgl_box box = {r->x, r->y, 0, r->w, r->h, 1};
+	struct iovec iov = {map, len};
+
+	virgl.force_ctx_0();
+	count(&g->base.read_bytes, (uint64_t)r->w * r->h * GPU_BYTES_PER_PIXEL);
+	return error_of(virgl.transfer_read_iov(id, 0, 0, stride, 0, &box, (uint64_t)r->y * stride + (uint64_t)r->x * GPU_BYTES_PER_PIXEL, &iov, 1));
+}
+
+static int gpu_virgl_read_cursor(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE])
+{
+	uint8_t pixels[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE * GPU_BYTES_PER_PIXEL];
+	struct gpu_virgl *g = from(b);
+	const struct resource *res = find(g, id);
+	const struct display_rect all = {0, 0, DISPLAY_CURSOR_SIZE, DISPLAY_CURSOR_SIZE};
+	int r;
+
+	if (!res) {
+		return g->plain->ops->read_cursor(g->plain, id, image);
+	}
+	memset(pixels, 0, sizeof(pixels));
+	r = read_texture(g, id, &all, pixels, sizeof(pixels), DISPLAY_CURSOR_SIZE * GPU_BYTES_PER_PIXEL);
+	if (r == 0) {
+		gpu_2d_read_pixels((enum gpu_format)res->format, pixels, image);
+	}
+	return r;
+}
+
+/*
+ * 2D.
+ */
+
+/* What the 2D backend has copied is counted in one place. */
+static int counted(struct gpu_virgl *g, int r)
+{
+	__atomic_store_n(&g->base.copied_bytes, g->plain->copied_bytes, __ATOMIC_RELAXED);
+	return r;
+}
+
+static int gpu_virgl_create_2d(struct gpu_backend *b, uint32_t id, enum gpu_format format, uint32_t width, uint32_t height)
+{
+	return from(b)->plain->ops->create_2d(from(b)->plain, id, format, width, height);
+}
+
+static int gpu_virgl_create_blob(struct gpu_backend *b, uint32_t id)
+{
+	return from(b)->plain->ops->create_blob(from(b)->plain, id);
+}
+
+static int gpu_virgl_transfer_2d(struct gpu_backend *b, uint32_t id, const struct display_rect *r, uint64_t offset)
+{
+	return counted(from(b), from(b)->plain->ops->transfer_2d(from(b)->plain, id, r, offset));
+}
+
+static int gpu_virgl_show(
+	struct gpu_backend *b, unsigned scanout, uint32_t id, const struct gpu_layout *layout, const struct display_rect *crop, uint64_t *picture)
+{
+	return from(b)->plain->ops->show(from(b)->plain, scanout, id, layout, crop, picture);
+}
+
+static int gpu_virgl_export(struct gpu_backend *b, uint64_t picture, struct display_picture *p)
+{
+	return from(b)->plain->ops->export(from(b)->plain, picture, p);
+}
+
+static int gpu_virgl_flush(struct gpu_backend *b, unsigned scanout, const struct display_rect *r)
+{
+	return counted(from(b), from(b)->plain->ops->flush(from(b)->plain, scanout, r));
+}
+
+/*
+ * Beginning and end.
+ */
+
+static void gpu_virgl_reset(struct gpu_backend *b)
+{
+	struct gpu_virgl *g = from(b);
+	struct gpu_entry *e;
+
+	while (g->is_open && (e = gpu_table_any(&g->resources))) {
+		gpu_virgl_unref(b, e->id);
+	}
+	g->plain->ops->reset(g->plain);
+}
+
+static void gpu_virgl_close(struct gpu_backend *b)
+{
+	struct gpu_virgl *g = from(b);
+
+	if (!g->is_open) {
+		return;
+	}
+	gpu_virgl_reset(b);
+	g->is_open = false;
+	g->base.poll_fd = -1;
+	virgl.force_ctx_0();
+	virgl.cleanup(g);
+	virgl.is_used = virgl.has_guest = false;
+	gpu_egl_close(&g->egl);
+}
+
+static void gpu_virgl_destroy(struct gpu_backend *b)
+{
+	struct gpu_virgl *g = from(b);
+
+	gpu_virgl_close(b);
+	g->plain->ops->destroy(g->plain);
+	free(g);
+}
+
+static const struct gpu_backend_ops gpu_virgl_ops = {
+	.create_2d = gpu_virgl_create_2d,
+	.create_blob = gpu_virgl_create_blob,
+	.unref = gpu_virgl_unref,
+	.attach = gpu_virgl_attach,
+	.detach = gpu_virgl_detach,
+	.transfer_2d = gpu_virgl_transfer_2d,
+	.show = gpu_virgl_show,
+	.export = gpu_virgl_export,
+	.flush = gpu_virgl_flush,
+	.read_cursor = gpu_virgl_read_cursor,
+	.create_3d = gpu_virgl_create_3d,
+	.transfer_to_3d = gpu_virgl_transfer_to_3d,
+	.transfer_from_3d = gpu_virgl_transfer_from_3d,
+	.create_context = gpu_virgl_create_context,
+	.destroy_context = gpu_virgl_destroy_context,
+	.attach_context = gpu_virgl_attach_context,
+	.detach_context = gpu_virgl_detach_context,
+	.submit = gpu_virgl_submit,
+	.read_capset = gpu_virgl_read_capset,
+	.fence = gpu_virgl_fence,
+	.poll = gpu_virgl_poll,
+	.close = gpu_virgl_close,
+	.reset = gpu_virgl_reset,
+	.destroy = gpu_virgl_destroy,
+};
+
+/* What the library knows beyond these (Venus' set, which 0.10.4 says it has when it has not) is none of the guest's. */
+static void find_capsets(struct gpu_virgl *g)
+{
+	static const uint32_t ids[GPU_CAPSETS_MAX] = {GPU_CAPSET_VIRGL, GPU_CAPSET_VIRGL2};
+
+	for (unsigned i = 0; i < GPU_CAPSETS_MAX; i++) {
+		struct gpu_capset *c = &g->base.capset[g->base.ncapsets];
+
+		*c = (struct gpu_capset){.id = ids[i]};
+		virgl.get_cap_set(c->id, &c->version, &c->size);
+		g->base.ncapsets += c->size > 0;
+	}
+}
+
+/* Return: whether the renderer works; else @why, and nothing of it is left. */
+static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *why, size_t why_len)
+{
+	static struct virgl_renderer_callbacks callbacks = {
+		.version = 1, .write_fence = write_fence, .create_gl_context = create_gl_context, .destroy_gl_context = destroy_gl_context, .make_current = make_current};
+
+	if (virgl.is_used) {
+		snprintf(why, why_len, "virglrenderer has a guest already");
+		return false;
+	}
+	if (!load_library(why, why_len) || gpu_egl_open(&g->egl, render_node, why, why_len) < 0) {
+		return false;
+	}
+	if (virgl.init(g, VIRGL_RENDERER_THREAD_SYNC, &callbacks) != 0) {
+		snprintf(why, why_len, "virglrenderer does not work with %s", g->egl.renderer);
+		gpu_egl_close(&g->egl);
+		return false;
+	}
+	virgl.is_used = true;
+	g->is_open = true;
+	g->base.poll_fd = virgl.get_poll_fd();
+	find_capsets(g);
+	if (g->base.poll_fd < 0 || g->base.ncapsets == 0) {
+		snprintf(why, why_len, "virglrenderer has no %s", g->base.poll_fd < 0 ? "fences to wait for" : "capabilities");
+		gpu_virgl_close(&g->base);
+		return false;
+	}
+	virgl.has_guest = true;
+	return true;
+}
+
+static void name_library(char *name, size_t len)
+{
+	void *symbol = NULL;
+	char path[PATH_MAX];
+	Dl_info found;
+
+	memcpy(&symbol, &virgl.init, sizeof(symbol));
+	if (dladdr(symbol, &found) && realpath(found.dli_fname, path)) {
+		snprintf(name, len, "%.*s", (int)len - 1, strrchr(path, '/') + 1);
+	} else {
+		snprintf(name, len, "unknown");
+	}
+}
+
+struct gpu_backend *gpu_virgl_create(
+	const struct gmem *mem, const char *render_node, unsigned images_max, struct gpu_virgl_info *info, char *why, size_t why_len)
+{
+	struct gpu_virgl *g = calloc(1, sizeof(*g));
+	const struct gpu_2d_reader reader = {.read = read_texture, .ctx = g};
+
+	snprintf(why, why_len, "no memory");
+	if (!g) {
+		return NULL;
+	}
+	g->base.ops = &gpu_virgl_ops;
+	g->mem = mem;
+	g->plain = gpu_2d_create_reading(mem, images_max, &reader);
+	if (!g->plain || !open_renderer(g, render_node, why, why_len)) {
+		if (g->plain) {
+			g->plain->ops->destroy(g->plain);
+		}
+		free(g);
+		return NULL;
+	}
+	if (info) {
+		memcpy(info->node, g->egl.node, sizeof(info->node));
+		memcpy(info->driver, g->egl.driver, sizeof(info->driver));
+		memcpy(info->renderer, g->egl.renderer, sizeof(info->renderer));
+		memcpy(info->version, g->egl.version, sizeof(info->version));
+		info->can_export = g->egl.can_export;
+		name_library(info->library, sizeof(info->library));
+	}
+	return &g->base;
+}
