@@ -32,7 +32,7 @@ CFLAGS  := -std=gnu11 $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(COMMON)
 CXXFLAGS := -std=c++17 -DTOML_HEADER_ONLY=1 -DTOML_EXCEPTIONS=0 -fno-exceptions -fno-rtti -Wall -Wextra $(COMMON)
 LDFLAGS := $(FLAGS_$(MODE)) -pthread
 # As archives: what only some verbs or VMs use costs the others no library to load.
-LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -static-libstdc++ -static-libgcc
+LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -l:libmd.a -static-libstdc++ -static-libgcc
 
 FOLDERS := vmm virtio devices display boot
 # The window is a program of its own: the monitor links no SDL.
