@@ -15,6 +15,8 @@
 #include "boot/x86_layout.h"
 #include "boot/x86_memmap.h"
 #include "boot/x86_multiboot.h"
+#include "boot/x86_unpacked.h"
+#include "vmm/log.h"
 
 #define PAGE 0x1000ull
 #define INITRD_MAX 0x80000000ull /* bytes of all initrds; more cannot lie below the hole with a kernel */
@@ -207,8 +209,30 @@ int boot_open(struct boot_image *img, const char *kernel_path, const char *const
 	return r;
 }
 
+int boot_unpack(struct boot_image *img, char *why, size_t why_len)
+{
+	char path[4096];
+	int r = kernel_cache_path(path, sizeof(path)), dir_fd;
+
+	if (img->kind != BOOT_BZIMAGE) {
+		return refuse(-ENOTSUP, why, why_len, "no bzImage");
+	}
+	dir_fd = r < 0 ? r : kernel_cache_open(path);
+	if (dir_fd < 0) {
+		return refuse(dir_fd, why, why_len, "no cache: %s", strerror(-dir_fd));
+	}
+	r = x86_unpacked_open(img, dir_fd, why, why_len);
+	if (r < 0) {
+		close(dir_fd);
+	}
+	return r;
+}
+
 void boot_close(struct boot_image *img)
 {
+	if (img->is_unpacked) {
+		x86_unpacked_undo(img, false);
+	}
 	if (img->kernel_path && img->kernel_fd >= 0) {
 		close(img->kernel_fd);
 	}
@@ -315,7 +339,23 @@ static void put_reset_vector(const struct gmem *mem)
 	gmem_write(mem, X86_RESET_VECTOR_GPA, code, sizeof(code));
 }
 
-int boot_load(const struct boot_image *img, const struct gmem *mem, const char *cmdline, uint64_t rsdp_gpa, struct boot_entry *entry,
+/* The kernel, where the initrds leave room. *@kaslr: whether it may be moved, and whether it was. */
+static int load_kernel(struct boot_image *img, const struct gmem *mem, const char *cmdline, uint64_t initrd_gpa, bool *kaslr, char *err, size_t err_len)
+{
+	if (img->is_unpacked) {
+		int r = x86_unpacked_load(img, mem, initrd_gpa, cmdline, kaslr);
+
+		if (r == 0) {
+			return 0;
+		}
+		log_msg(LOG_WARN, "kernel %s: what the cache has of it is damaged and is removed; the guest unpacks it itself", img->kernel_path);
+		x86_unpacked_undo(img, true);
+	}
+	*kaslr = false;
+	return load_segments(img, mem, err, err_len);
+}
+
+int boot_load(struct boot_image *img, const struct gmem *mem, const char *cmdline, uint64_t rsdp_gpa, bool kaslr, struct boot_entry *entry,
 	char *err, size_t err_len)
 {
 	uint64_t initrd_gpa = 0, module_gpa[BOOT_INITRDS_MAX];
@@ -324,10 +364,9 @@ int boot_load(const struct boot_image *img, const struct gmem *mem, const char *
 	if (x86_memmap_low_ram(mem) < img->memory_min || gmem_write(mem, X86_CMDLINE_GPA, cmdline, strlen(cmdline) + 1) < 0) {
 		return refuse(-ENOMEM, err, err_len, "kernel %s: does not fit into guest memory", img->kernel_path);
 	}
-	r = load_segments(img, mem, err, err_len);
+	r = img->kind == BOOT_MULTIBOOT ? load_modules(img, mem, module_gpa, err, err_len) : load_joined(img, mem, &initrd_gpa, err, err_len);
 	if (r == 0) {
-		r = img->kind == BOOT_MULTIBOOT ? load_modules(img, mem, module_gpa, err, err_len) :
-			load_joined(img, mem, &initrd_gpa, err, err_len);
+		r = load_kernel(img, mem, cmdline, initrd_gpa, &kaslr, err, err_len);
 	}
 	if (r < 0) {
 		return r;
@@ -337,7 +376,7 @@ int boot_load(const struct boot_image *img, const struct gmem *mem, const char *
 	switch (img->kind) {
 	case BOOT_BZIMAGE:
 		put_page_tables(mem);
-		r = x86_bzimage_prepare(img, mem, rsdp_gpa, initrd_gpa, entry);
+		r = x86_bzimage_prepare(img, mem, rsdp_gpa, initrd_gpa, kaslr, entry);
 		break;
 	case BOOT_PVH:
 		r = x86_pvh_prepare(img, mem, rsdp_gpa, initrd_gpa, entry);

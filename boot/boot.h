@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "boot/kernel_cache.h"
 #include "vmm/gmem.h"
 
 #define BOOT_INITRDS_MAX 16
@@ -45,6 +46,16 @@ struct boot_image {
 	} initrd[BOOT_INITRDS_MAX];
 	uint64_t initrd_len; /* all of them, concatenated, each padded to 4 bytes */
 	uint64_t memory_min; /* bytes of guest memory below the hole that kernel, initrds and boot data need */
+	bool is_unpacked; /* a bzImage whose kernel the host has unpacked (x86_unpacked.h): kernel_fd, kernel_len and the segments are of what was in it, head is its own */
+	struct {
+		int packed_fd, dir_fd; /* the bzImage, and the cache */
+		uint64_t packed_len;
+		char key[KERNEL_CACHE_KEY_LEN];
+		bool was_there; /* in the cache already */
+		uint64_t relocs_offset, relocs_len; /* none: it cannot be moved */
+		uint64_t sum, relocs_sum;
+		uint64_t pref, need, align; /* where it is meant to be, the memory it needs there, and the alignment it must have */
+	} unpacked;
 };
 
 /* The registers the first vCPU starts with; the other vCPUs wait for INIT and SIPI. */
@@ -65,14 +76,23 @@ int boot_open(struct boot_image *img, const char *kernel_path, const char *const
 void boot_close(struct boot_image *img); /* accepts zeroed memory */
 
 /**
+ * boot_unpack - have a bzImage's kernel unpacked by the host, or find it unpacked in its cache
+ * @why: on failure, why not; the image then boots as it is
+ *
+ * Forks: the process must have no other thread. Return: 0; -ENOTSUP: no bzImage, or compressed in a way that is not known; or another -errno.
+ */
+int boot_unpack(struct boot_image *img, char *why, size_t why_len);
+
+/**
  * boot_load - put everything into guest memory
  * @mem: at least img->memory_min below X86_LOW_RAM_MAX; RAM at 0 and, with more than 3 GiB, at X86_HIGH_RAM_GPA
  * @cmdline: at most X86_CMDLINE_MAX bytes
  * @rsdp_gpa: ACPI root pointer, from x86_acpi_build
+ * @kaslr: an unpacked kernel is moved to somewhere at random; others do so themselves
  *
  * Return: 0 or -errno with @err filled as above (a file that changed since boot_open).
  */
-int boot_load(const struct boot_image *img, const struct gmem *mem, const char *cmdline, uint64_t rsdp_gpa,
+int boot_load(struct boot_image *img, const struct gmem *mem, const char *cmdline, uint64_t rsdp_gpa, bool kaslr,
 	struct boot_entry *entry, char *err, size_t err_len);
 
 /* Bytes of the kernel file, from the copy of its head where they are in it. For boot_open's part. Return: 0 or -errno; -EIO: it ends before. */

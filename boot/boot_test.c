@@ -356,7 +356,7 @@ static int load_shrunk(size_t len, bool kernel, off_t to, char *err, size_t err_
 
 	assert_int_equal(boot_open(&img, path[0], initrds, 1, err, err_len), 0);
 	assert_int_equal(ftruncate(kernel ? fd[0] : fd[1], to), 0);
-	r = boot_load(&img, &b.mem, "", 0xe0000, &entry, err, err_len);
+	r = boot_load(&img, &b.mem, "", 0xe0000, true, &entry, err, err_len);
 	boot_close(&img);
 	close(fd[0]);
 	close(fd[1]);
@@ -405,7 +405,7 @@ static void test_boot_file_that_is_overwritten_after_open(void **state)
 		fd = file_with(image, len, path);
 		assert_int_equal(boot_open(&img, path, NULL, 0, err, sizeof(err)), 0);
 		assert_int_equal(pwrite(fd, other, sizeof(other), 0), sizeof(other));
-		assert_int_equal(boot_load(&img, &b.mem, "", 0xe0000, &b.entry, err, sizeof(err)), 0);
+		assert_int_equal(boot_load(&img, &b.mem, "", 0xe0000, true, &b.entry, err, sizeof(err)), 0);
 		assert_int_equal(b.entry.rip, rip[i]);
 		assert_int_equal(word(rip[i]), 0xffffffff);
 		assert_int_equal(word(X86_ZERO_PAGE_GPA + 0x202), i == 2 ? 0x53726448 : 0);

@@ -14,6 +14,8 @@
 #define ENTRY_64_OFFSET 0x200u
 #define LOADER_UNDEFINED 0xffu
 #define XLF_KERNEL_64 1u
+#define KASLR_FLAG 2u
+#define ALIGN_MIN 0x200000u /* of a 64-bit kernel, whatever it says */
 #define SETUP_RNG_SEED 9u
 #define RNG_SEED_LEN 32u
 
@@ -29,7 +31,11 @@ enum {
 	RAMDISK_IMAGE = 0x218,
 	RAMDISK_SIZE = 0x21c,
 	CMD_LINE_PTR = 0x228,
+	KERNEL_ALIGNMENT = 0x230,
+	RELOCATABLE_KERNEL = 0x234,
 	XLOADFLAGS = 0x236,
+	PAYLOAD_OFFSET = 0x248,
+	PAYLOAD_LENGTH = 0x24c,
 	SETUP_DATA = 0x250,
 	PREF_ADDRESS = 0x258,
 	INIT_SIZE = 0x260,
@@ -118,6 +124,17 @@ int x86_bzimage_check(struct boot_image *img, char *err, size_t err_len)
 	return 0;
 }
 
+bool x86_bzimage_find(const struct boot_image *img, struct x86_bzimage_place *place)
+{
+	const uint8_t *bytes = img->head;
+	const uint64_t start = payload_offset(bytes), off = get32(bytes, PAYLOAD_OFFSET), align = get32(bytes, KERNEL_ALIGNMENT);
+
+	*place = (struct x86_bzimage_place){.gpa = get64(bytes, PREF_ADDRESS), .len = get32(bytes, INIT_SIZE), .align = align,
+		.packed_offset = start + off, .packed_len = get32(bytes, PAYLOAD_LENGTH)};
+	return bytes[RELOCATABLE_KERNEL] && align >= ALIGN_MIN && (align & (align - 1)) == 0 && place->gpa % align == 0 && place->packed_len >= 8 &&
+		place->packed_offset <= img->kernel_len && place->packed_len <= img->kernel_len - place->packed_offset;
+}
+
 /* A chain of one: random bytes for the kernel's own generator, which is then ready at once. */
 static uint64_t put_rng_seed(const struct gmem *mem)
 {
@@ -149,7 +166,7 @@ static void put_e820(uint8_t *zero_page, const struct gmem *mem)
 }
 
 int x86_bzimage_prepare(const struct boot_image *img, const struct gmem *mem, uint64_t rsdp_gpa,
-	uint64_t initrd_gpa, struct boot_entry *entry)
+	uint64_t initrd_gpa, bool is_moved, struct boot_entry *entry)
 {
 	const uint8_t *bytes = img->head;
 	uint8_t *zp = gmem_ptr(mem, X86_ZERO_PAGE_GPA, ZP_SIZE);
@@ -161,6 +178,9 @@ int x86_bzimage_prepare(const struct boot_image *img, const struct gmem *mem, ui
 	memset(zp, 0, ZP_SIZE);
 	memcpy(zp + SETUP_SECTS, bytes + SETUP_SECTS, header_end - SETUP_SECTS);
 	zp[TYPE_OF_LOADER] = LOADER_UNDEFINED;
+	if (is_moved) {
+		zp[LOADFLAGS] |= KASLR_FLAG;
+	}
 	put32(zp, CMD_LINE_PTR, X86_CMDLINE_GPA);
 	if (img->initrd_len) {
 		put32(zp, RAMDISK_IMAGE, (uint32_t)initrd_gpa);

@@ -116,7 +116,7 @@ struct config {
 		char *kernel; /* absolute, or relative to the working directory */
 		struct config_list initrd; /* at most BOOT_INITRDS_MAX */
 		char *cmdline;
-		bool auto_cmdline;
+		bool auto_cmdline, kaslr;
 	} boot;
 	struct {
 		enum config_console type;

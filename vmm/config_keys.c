@@ -89,6 +89,8 @@ const struct config_key config_keys[] = {
 	{"boot", "cmdline", CONFIG_STRING, AT(boot.cmdline), "", NULL, 0, X86_CMDLINE_MAX, "Kernel command line."},
 	{"boot", "auto_cmdline", CONFIG_BOOL, AT(boot.auto_cmdline), "true", NULL, 0, 0,
 		"Append what is missing: console= for each console, root= for the root disk, pci=off, panic=-1."},
+	{"boot", "kaslr", CONFIG_BOOL, AT(boot.kaslr), "true", NULL, 0, 0,
+		"Move a kernel that the host has unpacked to somewhere at random, as it would itself; false: as with nokaslr."},
 	{"console", "type", CONFIG_ENUM, AT(console.type), "stdio", console_values, 0, 0,
 		"virtio-console (hvc0): on standard input and output, only in a file, only on the console socket, or absent."},
 	{"console", "log", CONFIG_PATH, AT(console.path), NULL, NULL, 1, PATH_LEN_MAX, "File that gets a copy of the console's output."},

@@ -41,7 +41,7 @@ static void assert_one_mistake(const char *text, const char *want)
 static const char good[] =
 	"[machine]\nname = \"a-b.c\"\ncpus = 2\nmemory = \"64M\"\nhugepages = \"off\"\nexit_port = \"code\"\nmmio = \"strict\"\n"
 	"on_reboot = \"exit\"\non_panic = \"restart\"\nstop_grace = \"1500ms\"\n"
-	"[boot]\nkernel = \"/k\"\ninitrd = [\"/a\", \"/b\"]\ncmdline = \"x y\"\nauto_cmdline = false\n"
+	"[boot]\nkernel = \"/k\"\ninitrd = [\"/a\", \"/b\"]\ncmdline = \"x y\"\nauto_cmdline = false\nkaslr = false\n"
 	"[console]\ntype = \"file\"\nlog = \"/log\"\nescape = \"ctrl-]\"\n"
 	"[serial]\ntype = \"stdio\"\nlog = \"/slog\"\n[rng]\nenable = false\n";
 
@@ -130,6 +130,7 @@ static void test_config_load_reads_every_key(void **state)
 	assert_string_equal(cfg.boot.initrd.item[1], "/b");
 	assert_string_equal(cfg.boot.cmdline, "x y");
 	assert_false(cfg.boot.auto_cmdline);
+	assert_false(cfg.boot.kaslr);
 	assert_int_equal(cfg.console.type, CONSOLE_FILE);
 	assert_int_equal(cfg.console.escape, 0x1d);
 	assert_int_equal(cfg.serial.type, CONSOLE_STDIO);
@@ -156,6 +157,7 @@ static void test_config_load_defaults_are_the_documented_ones(void **state)
 	assert_int_equal(cfg.machine.on_panic, END_EXIT);
 	assert_int_equal(cfg.machine.stop_grace_ns, 20 * CLOCK_NS_PER_S);
 	assert_true(cfg.boot.auto_cmdline);
+	assert_true(cfg.boot.kaslr);
 	assert_int_equal(cfg.console.type, CONSOLE_STDIO);
 	assert_int_equal(cfg.console.escape, 1);
 	assert_int_equal(cfg.serial.type, CONSOLE_NONE);

@@ -503,6 +503,21 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	return result_exit_code(&result);
 }
 
+/* Here because it forks: nothing is open yet that another process should not have. */
+static void unpack_kernel(struct plan *plan)
+{
+	char why[256];
+
+	if (plan->image.kind != BOOT_BZIMAGE) {
+		return;
+	}
+	if (boot_unpack(&plan->image, why, sizeof(why)) < 0) {
+		log_msg(LOG_INFO, "kernel %s: the guest unpacks it: %s", plan->image.kernel_path, why);
+	} else {
+		log_msg(LOG_INFO, "kernel %s: unpacked by the host, %s", plan->image.kernel_path, plan->image.unpacked.was_there ? "before" : "now");
+	}
+}
+
 int run_vm(const struct options *o, char **argv)
 {
 	struct restart r = restart_read();
@@ -525,6 +540,7 @@ int run_vm(const struct options *o, char **argv)
 		config_finish(&cfg);
 		return EXIT_USAGE;
 	}
+	unpack_kernel(&plan);
 	if (o->expect && r.deadline_ns == 0) {
 		r.deadline_ns = clock_now_ns() + cfg.expect.timeout_ns;
 	}

@@ -496,7 +496,7 @@ static int setup_boot(struct vm *vm)
 
 	virtio_bus_describe(&vm->virtio, &acpi);
 	vm->ports.ged = vm->ged.has_registers ? &vm->ged : NULL;
-	r = boot_load(&vm->plan->image, &vm->mem, vm->plan->cmdline, x86_acpi_build(&acpi, &vm->mem), &vm->entry, err, sizeof(err));
+	r = boot_load(&vm->plan->image, &vm->mem, vm->plan->cmdline, x86_acpi_build(&acpi, &vm->mem), vm->cfg->boot.kaslr, &vm->entry, err, sizeof(err));
 	if (r < 0) {
 		log_msg(LOG_ERR, "%s", err);
 	}

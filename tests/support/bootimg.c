@@ -121,7 +121,7 @@ int bootimg_boot(struct bootimg *b, const uint8_t *kernel, size_t len, const cha
 	if (r == 0) {
 		struct boot_image image = b->image;
 
-		r = boot_load(&b->image, &b->mem, cmdline, 0xe0000, &b->entry, b->err, sizeof(b->err));
+		r = boot_load(&b->image, &b->mem, cmdline, 0xe0000, true, &b->entry, b->err, sizeof(b->err));
 		boot_close(&b->image);
 		b->image.kind = image.kind;
 		b->image.memory_min = image.memory_min;

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+#include "boot/x86_unpacked.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "boot/kernel_cache.h"
+#include "boot/unpack.h"
+#include "boot/x86_bzimage.h"
+#include "boot/x86_elf.h"
+#include "boot/x86_kaslr.h"
+
+/* Linux 6.1 with everything has 900 KiB. */
+#define RELOCS_MAX (16u << 20)
+#define TRAILER_MAGIC "tinyvmm unpacked kernel, 1"
+
+/* Behind what was unpacked. */
+struct trailer {
+	char magic[32];
+	uint64_t filesz[BOOT_SEGMENTS_MAX]; /* of each segment, without the zeros at its end */
+	uint64_t sum, relocs_sum; /* of the segments so far, and of the relocations */
+	uint64_t own_sum; /* of this trailer up to here */
+};
+
+static int say(int r, char *why, size_t why_len, const char *text)
+{
+	snprintf(why, why_len, "%s", text);
+	return r;
+}
+
+/* Against accidents, not enemies: only its owner can write into the cache. Four lanes of multiplications, because it goes over all of a kernel at every start. */
+static uint64_t checksum(uint64_t seed, const uint8_t *bytes, size_t len)
+{
+	const uint64_t factor = 0x9e3779b97f4a7c15ull; /* 2^64 divided by the golden ratio: odd, and no bit of it is special */
+	uint64_t lane[4] = {seed, ~seed, seed + factor, len};
+
+	while (len > 0) {
+		uint64_t words[4] = {0};
+
+		memcpy(words, bytes, len < sizeof(words) ? len : sizeof(words));
+		for (unsigned i = 0; i < 4; i++) {
+			lane[i] = (lane[i] ^ words[i]) * factor;
+			lane[i] ^= lane[i] >> 32;
+		}
+		bytes += len < sizeof(words) ? len : sizeof(words);
+		len -= len < sizeof(words) ? len : sizeof(words);
+	}
+	for (unsigned i = 1; i < 4; i++) {
+		lane[0] = (lane[0] ^ lane[i]) * factor;
+		lane[0] ^= lane[0] >> 32;
+	}
+	return lane[0];
+}
+
+static bool read_all(int fd, uint64_t off, void *dst, uint64_t len)
+{
+	for (uint64_t done = 0; done < len;) {
+		ssize_t n = pread(fd, (uint8_t *)dst + done, len - done, (off_t)(off + done));
+
+		if (n <= 0) {
+			return false;
+		}
+		done += (uint64_t)n;
+	}
+	return true;
+}
+
+/* Bytes at @off of the kernel file, malloc'ed. */
+static uint8_t *read_part(int fd, uint64_t off, uint64_t len)
+{
+	uint8_t *bytes = malloc(len ? len : 1);
+
+	if (bytes && !read_all(fd, off, bytes, len)) {
+		free(bytes);
+		return NULL;
+	}
+	return bytes;
+}
+
+/*
+ * The ELF file and what is behind it.
+ */
+
+/* The first byte behind the ELF file: its section headers come last. */
+static uint64_t elf_end(const struct boot_image *elf)
+{
+	Elf64_Ehdr h;
+	uint64_t end, n;
+
+	memcpy(&h, elf->head, sizeof(h));
+	n = (uint64_t)h.e_shnum * h.e_shentsize;
+	if (h.e_shoff > elf->kernel_len || n > elf->kernel_len - h.e_shoff) {
+		return UINT64_MAX;
+	}
+	end = h.e_shoff + n;
+	for (unsigned i = 0; i < elf->nsegments; i++) {
+		end = elf->segment[i].offset + elf->segment[i].filesz > end ? elf->segment[i].offset + elf->segment[i].filesz : end;
+	}
+	return end;
+}
+
+/* Into @elf. Return: what is wrong with it, or NULL. */
+static const char *parse(struct boot_image *elf, const struct x86_bzimage_place *place)
+{
+	char text[128];
+	struct x86_elf e;
+	uint64_t end;
+	bool has_entry = false;
+
+	if (!read_all(elf->kernel_fd, 0, elf->head, elf->kernel_len < BOOT_HEAD_LEN ? elf->kernel_len : BOOT_HEAD_LEN)) {
+		return "what was unpacked cannot be read";
+	}
+	if (!x86_elf_is(elf->head, elf->kernel_len) || x86_elf_parse(&e, elf, text, sizeof(text)) < 0 || !e.is_64bit) {
+		return "what it unpacks to is no 64-bit ELF kernel";
+	}
+	for (unsigned i = 0; i < elf->nsegments; i++) {
+		if (elf->segment[i].gpa < place->gpa || elf->segment[i].memsz > place->len ||
+			elf->segment[i].gpa - place->gpa > place->len - elf->segment[i].memsz) {
+			return "what it unpacks to is not where its header says";
+		}
+		has_entry |= e.entry >= elf->segment[i].gpa && e.entry - elf->segment[i].gpa < elf->segment[i].filesz;
+	}
+	end = elf_end(elf);
+	if (!has_entry || end > elf->kernel_len) {
+		return "what it unpacks to is broken";
+	}
+	elf->entry = e.entry;
+	elf->unpacked.relocs_offset = end;
+	elf->unpacked.relocs_len = elf->kernel_len - end;
+	return elf->unpacked.relocs_len > RELOCS_MAX || elf->unpacked.relocs_len % 4 != 0 ? "its relocations are of a kind that is not known" : NULL;
+}
+
+/* Return: the words, malloc'ed, and *@relocs; or NULL. */
+static uint32_t *read_relocs(const struct boot_image *elf, struct x86_relocs *relocs, uint64_t *sum)
+{
+	uint8_t *bytes = read_part(elf->kernel_fd, elf->unpacked.relocs_offset, elf->unpacked.relocs_len);
+	uint32_t *words = (uint32_t *)(void *)bytes;
+
+	if (!bytes) {
+		return NULL;
+	}
+	*sum = checksum(0, bytes, elf->unpacked.relocs_len);
+	if (x86_relocs_parse(relocs, words, elf->unpacked.relocs_len / 4) < 0) {
+		free(bytes);
+		return NULL;
+	}
+	return words;
+}
+
+/*
+ * Into the cache.
+ */
+
+/* Checks all of what was unpacked, once, and sums it up. */
+static const char *make_trailer(struct trailer *t, const struct boot_image *elf)
+{
+	struct x86_relocs relocs;
+	uint32_t *words;
+
+	memset(t, 0, sizeof(*t));
+	memcpy(t->magic, TRAILER_MAGIC, sizeof(TRAILER_MAGIC));
+	if (elf->unpacked.relocs_len) {
+		bool is_good;
+
+		words = read_relocs(elf, &relocs, &t->relocs_sum);
+		is_good = words && x86_relocs_check(&relocs, elf) == 0;
+		free(words);
+		if (!is_good) {
+			return "its relocations are of a kind that is not known";
+		}
+	}
+	for (unsigned i = 0; i < elf->nsegments; i++) {
+		uint64_t n = elf->segment[i].filesz;
+		uint8_t *bytes = read_part(elf->kernel_fd, elf->segment[i].offset, n);
+
+		if (!bytes) {
+			return "what was unpacked cannot be read";
+		}
+		while (n > 0 && bytes[n - 1] == 0) {
+			n--;
+		}
+		t->filesz[i] = n;
+		t->sum = checksum(t->sum, bytes, n);
+		free(bytes);
+	}
+	t->own_sum = checksum(0, (const uint8_t *)t, offsetof(struct trailer, own_sum));
+	return NULL;
+}
+
+/* Takes the trailer's numbers over. Return: false when they cannot be those of @elf. */
+static bool use_trailer(struct boot_image *elf, const struct trailer *t)
+{
+	if (memcmp(t->magic, TRAILER_MAGIC, sizeof(TRAILER_MAGIC)) != 0 ||
+		t->own_sum != checksum(0, (const uint8_t *)t, offsetof(struct trailer, own_sum))) {
+		return false;
+	}
+	for (unsigned i = 0; i < elf->nsegments; i++) {
+		if (t->filesz[i] > elf->segment[i].filesz) {
+			return false;
+		}
+		elf->segment[i].filesz = t->filesz[i];
+	}
+	elf->unpacked.sum = t->sum;
+	elf->unpacked.relocs_sum = t->relocs_sum;
+	return true;
+}
+
+/* From the cache. Return: a descriptor with @elf filled, or -errno. */
+static int find(struct boot_image *elf, const struct x86_bzimage_place *place, int dir_fd, const char *key)
+{
+	struct trailer t;
+	int fd = kernel_cache_get(dir_fd, key, elf->kernel_len + sizeof(t));
+
+	if (fd < 0) {
+		return fd;
+	}
+	elf->kernel_fd = fd;
+	if (!read_all(fd, elf->kernel_len, &t, sizeof(t)) || parse(elf, place) || !use_trailer(elf, &t)) {
+		close(fd);
+		return -EINVAL;
+	}
+	return fd;
+}
+
+/* Unpacks it, and puts it there. Return: as find, with @why. */
+static int make(struct boot_image *elf, const struct x86_bzimage_place *place, const uint8_t *packed, int dir_fd, const char *key,
+	char *why, size_t why_len)
+{
+	char name[KERNEL_CACHE_NAME_LEN];
+	struct trailer t;
+	const char *wrong;
+	int fd = kernel_cache_new(dir_fd, name), r;
+
+	if (fd < 0) {
+		return say(fd, why, why_len, "no place for it in the cache");
+	}
+	elf->kernel_fd = fd;
+	r = unpack(unpack_format(packed, place->packed_len), packed, place->packed_len, elf->kernel_len, fd, why, why_len);
+	if (r == 0) {
+		wrong = parse(elf, place);
+		wrong = wrong ? wrong : make_trailer(&t, elf);
+		r = wrong ? say(-EINVAL, why, why_len, wrong) : 0;
+	}
+	if (r == 0 && (pwrite(fd, &t, sizeof(t), (off_t)elf->kernel_len) != (ssize_t)sizeof(t) || kernel_cache_put(dir_fd, name, key) < 0)) {
+		r = say(-EIO, why, why_len, "no place for it in the cache");
+	}
+	if (r < 0) {
+		kernel_cache_remove(dir_fd, name);
+		close(fd);
+		return r;
+	}
+	use_trailer(elf, &t);
+	return fd;
+}
+
+int x86_unpacked_open(struct boot_image *img, int dir_fd, char *why, size_t why_len)
+{
+	struct boot_image elf = {.kernel_fd = -1};
+	struct x86_bzimage_place place;
+	char key[KERNEL_CACHE_KEY_LEN];
+	uint32_t out_len;
+	uint8_t *packed;
+	int fd;
+
+	if (!x86_bzimage_find(img, &place)) {
+		return say(-EINVAL, why, why_len, "its header does not say where the compressed kernel is");
+	}
+	packed = read_part(img->kernel_fd, place.packed_offset, place.packed_len);
+	if (!packed) {
+		return say(-EIO, why, why_len, "cannot be read");
+	}
+	/* Where gzip has the length, the kernel's build appends it for the others. */
+	memcpy(&out_len, packed + place.packed_len - sizeof(out_len), sizeof(out_len));
+	if (unpack_format(packed, place.packed_len) == UNPACK_UNKNOWN || out_len < sizeof(Elf64_Ehdr) || out_len > UNPACK_MAX) {
+		free(packed);
+		return say(-ENOTSUP, why, why_len, "compressed in a way that is not known");
+	}
+	elf.kernel_len = out_len;
+	kernel_cache_key(packed, place.packed_len, key);
+	fd = find(&elf, &place, dir_fd, key);
+	elf.unpacked.was_there = fd >= 0;
+	if (fd < 0) {
+		elf = (struct boot_image){.kernel_len = out_len};
+		fd = make(&elf, &place, packed, dir_fd, key, why, why_len);
+	}
+	free(packed);
+	if (fd < 0) {
+		return fd;
+	}
+	elf.unpacked.packed_fd = img->kernel_fd;
+	elf.unpacked.packed_len = img->kernel_len;
+	elf.unpacked.dir_fd = dir_fd;
+	elf.unpacked.pref = place.gpa;
+	elf.unpacked.need = place.len;
+	elf.unpacked.align = place.align;
+	memcpy(elf.unpacked.key, key, sizeof(key));
+	img->unpacked = elf.unpacked;
+	img->is_unpacked = true;
+	img->kernel_fd = fd;
+	img->kernel_len = elf.kernel_len;
+	img->nsegments = elf.nsegments;
+	memcpy(img->segment, elf.segment, sizeof(img->segment));
+	img->entry = elf.entry;
+	return 0;
+}
+
+void x86_unpacked_undo(struct boot_image *img, bool is_damaged)
+{
+	char text[128];
+
+	if (is_damaged) {
+		kernel_cache_remove(img->unpacked.dir_fd, img->unpacked.key);
+	}
+	close(img->kernel_fd);
+	close(img->unpacked.dir_fd);
+	img->is_unpacked = false;
+	img->kernel_fd = img->unpacked.packed_fd;
+	img->kernel_len = img->unpacked.packed_len;
+	/* It was good before. */
+	x86_bzimage_check(img, text, sizeof(text));
+}
+
+/*
+ * Into the guest.
+ */
+
+/* Return: 0, -EIO or -EINVAL: damaged. */
+static int load_segments(const struct boot_image *img, const struct gmem *mem, uint64_t by)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < img->nsegments; i++) {
+		uint8_t *dst = gmem_ptr(mem, img->segment[i].gpa + by, img->segment[i].memsz);
+
+		if (!dst) {
+			return -ENOMEM;
+		}
+		if (!read_all(img->kernel_fd, img->segment[i].offset, dst, img->segment[i].filesz)) {
+			return -EIO;
+		}
+		sum = checksum(sum, dst, img->segment[i].filesz);
+	}
+	return sum == img->unpacked.sum ? 0 : -EINVAL;
+}
+
+/* Memory that somebody else will want as it was. */
+static void clear(const struct boot_image *img, const struct gmem *mem, uint64_t by)
+{
+	for (unsigned i = 0; i < img->nsegments; i++) {
+		uint8_t *dst = gmem_ptr(mem, img->segment[i].gpa + by, img->segment[i].memsz);
+
+		if (dst) {
+			memset(dst, 0, img->segment[i].memsz);
+		}
+	}
+}
+
+static bool choose(const struct boot_image *img, uint64_t end, const char *cmdline, struct x86_kaslr *by)
+{
+	uint64_t random[2];
+
+	if (!img->unpacked.relocs_len || x86_kaslr_has_word(cmdline, "nokaslr") || getrandom(random, sizeof(random), GRND_NONBLOCK) != sizeof(random)) {
+		return false;
+	}
+	*by = x86_kaslr_choose(img->unpacked.pref, img->unpacked.need, img->unpacked.align, end, random);
+	/* They say which memory there is, and the kernel looks at them before it moves itself: so it stays where it surely may be. */
+	if (x86_kaslr_has_word(cmdline, "mem=") || x86_kaslr_has_word(cmdline, "memmap=")) {
+		by->physical = 0;
+	}
+	return true;
+}
+
+int x86_unpacked_load(struct boot_image *img, const struct gmem *mem, uint64_t end, const char *cmdline, bool *is_moved)
+{
+	struct x86_kaslr by = {0, 0};
+	struct x86_relocs relocs;
+	uint64_t sum = 0;
+	uint32_t *words;
+	int r;
+
+	*is_moved = *is_moved && choose(img, end, cmdline, &by);
+	r = load_segments(img, mem, by.physical);
+	if (r == 0 && by.virtual) {
+		words = read_relocs(img, &relocs, &sum);
+		r = words && sum == img->unpacked.relocs_sum ? x86_kaslr_apply(&relocs, img, mem, &by) : -EINVAL;
+		free(words);
+	}
+	img->entry += by.physical;
+	if (r < 0) {
+		clear(img, mem, by.physical);
+	}
+	return r;
+}
