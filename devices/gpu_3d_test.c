@@ -302,7 +302,7 @@ static void test_3d_reset_while_fences_wait(void **state)
 			send_nop(i, &out);
 		}
 		tdrv_write(&v.d, VIRTIO_MMIO_QUEUE_NOTIFY, GPU_CONTROLQ);
-		loop_run_once(&v.d.loop, 0);
+		assert_int_equal(v.gpu.nfenced, 30);
 		tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
 		assert_int_equal(v.gpu.nfenced, 0);
 		assert_int_equal(v.gpu.contexts.n, 0);

@@ -355,7 +355,7 @@ static int gpu_virgl_fence(struct gpu_backend *b, uint64_t *fence)
 	struct gpu_virgl *g = from(b);
 	int r;
 
-	virgl.force_ctx_0();
+	/* In the context that has drawn last: in another one it would say nothing about that. */
 	r = error_of(virgl.create_fence((int)(uint32_t)(g->last_fence + 1), 0));
 	if (r == 0) {
 		*fence = ++g->last_fence;
