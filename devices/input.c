@@ -195,12 +195,17 @@ static void collapse(struct input *in, const struct input_ev *ev, unsigned n)
 	in->counters.resyncs++;
 }
 
+/* Just enough room would mean to compact again for each of the next frames. */
+static bool would_fit(const struct input *in, unsigned n)
+{
+	return n + INPUT_RING_EVENTS / 8 <= INPUT_RING_EVENTS - waiting(in);
+}
+
 static void put_frame(struct input *in, const struct input_ev *ev, unsigned n)
 {
 	if (n > INPUT_RING_EVENTS - in->end) {
 		compact(in);
-		/* Just enough room would mean to compact again for each of the next frames. */
-		if (n + INPUT_RING_EVENTS / 8 > INPUT_RING_EVENTS - in->end) {
+		if (!would_fit(in, n)) {
 			collapse(in, ev, n);
 			return;
 		}
@@ -258,6 +263,30 @@ static void tell_drained(struct input *in)
 	}
 }
 
+static bool is_half_empty(const struct input *in)
+{
+	return waiting(in) <= INPUT_RING_EVENTS / 2 || !is_running(in);
+}
+
+static void tell_room(struct input *in)
+{
+	if (in->is_full && is_half_empty(in)) {
+		in->is_full = false;
+		if (in->source && in->source->room) {
+			in->source->room(in->source_ctx);
+		}
+	}
+}
+
+/* Of room on a turn of its own: the answer is more frames. */
+static void tell(struct input *in)
+{
+	tell_drained(in);
+	if (in->is_full && is_half_empty(in)) {
+		loop_timer_set(&in->again, clock_now_ns() + 1);
+	}
+}
+
 static void serve_events(struct input *in)
 {
 	if (!is_running(in)) {
@@ -267,7 +296,7 @@ static void serve_events(struct input *in)
 		loop_timer_set(&in->again, clock_now_ns() + 1);
 	}
 	virtq_notify(&in->base.vq[INPUT_EVENTQ]);
-	tell_drained(in);
+	tell(in);
 }
 
 static void apply_all(struct input_state *s, const struct input_ev *ev, unsigned n)
@@ -317,6 +346,16 @@ void input_send(struct input *in, const struct input_ev *ev, unsigned n)
 	in->is_behind = true;
 	put_frame(in, frame, len);
 	serve_events(in);
+}
+
+bool input_has_room(struct input *in)
+{
+	if (!is_running(in) || would_fit(in, INPUT_FRAME_MAX)) {
+		return true;
+	}
+	compact(in);
+	in->is_full = !would_fit(in, INPUT_FRAME_MAX);
+	return !in->is_full;
 }
 
 /* Brings the guest, when it has fetched what waits, to what is now. */
@@ -425,6 +464,8 @@ static void input_again(struct loop_timer *timer)
 	if (is_running(in)) {
 		serve(in);
 	}
+	tell_drained(in);
+	tell_room(in);
 }
 
 static void input_kick(struct virtio_device *d, unsigned q)
@@ -503,9 +544,16 @@ static void input_reset(struct virtio_device *d)
 	forget_ring(in);
 	/* Whoever waits for the guest to take its events waits no longer. */
 	tell_drained(in);
+	tell_room(in);
 	for (unsigned code = 0; code < LED_CNT; code++) {
 		set_light(in, code, false);
 	}
+}
+
+/* Whoever waits for the guest to take something hears that it will not. */
+static void input_stopped(struct virtio_device *d)
+{
+	loop_timer_set(&input_from(d)->again, clock_now_ns() + 1);
 }
 
 static const struct virtio_device_ops input_ops = {
@@ -516,6 +564,7 @@ static const struct virtio_device_ops input_ops = {
 	.queue_size = {INPUT_QUEUE_SIZE, INPUT_QUEUE_SIZE},
 	.activate = input_activate,
 	.reset = input_reset,
+	.stopped = input_stopped,
 	.kick = input_kick,
 	.config_write = input_config_write,
 };

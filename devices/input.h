@@ -11,6 +11,7 @@
  * No key stays held in the guest that is not held at the source, whatever is lost on the way: the device follows what the source says (now) and what the
  * guest was given (sent). A ring that fills up first lets adjacent frames of pure motion melt into one, sums for relative and last values for absolute axes;
  * when that is not enough, everything not yet begun is dropped, counted, and replaced by the difference between the two, with the sum of relative motion.
+ * A source that can wait loses nothing: it asks input_has_room before each frame, and goes on when it is told (room). The host's own devices cannot wait.
  * A frame is never torn: what the guest was given the beginning of, it gets the end of, in pieces where it is larger than the guest's 64 buffers.
  *
  * After a reset, and after DRIVER_OK, the guest is given what is held now.
@@ -29,7 +30,7 @@
 #define INPUT_QUEUE_SIZE 64
 
 #define INPUT_FRAME_MAX 512 /* events of one frame, its SYN_REPORT included */
-#define INPUT_RING_EVENTS 4096 /* waiting for a guest that does not fetch its events */
+#define INPUT_RING_EVENTS 16384 /* waiting for a guest that does not fetch its events */
 #define INPUT_TURN_BUFFERS 128 /* per turn on the loop and queue: a guest that refills while it is served does not get all of it */
 
 /* Since the device was made. Events do not count SYN_REPORTs. */
@@ -52,6 +53,7 @@ struct input_source_ops {
 	void (*light)(void *ctx, unsigned code, bool on); /* the guest changed EV_LED @code */
 	void (*running)(void *ctx, bool is_running); /* the driver came (DRIVER_OK), or went */
 	void (*drained)(void *ctx); /* all that was sent is in the guest's buffers */
+	void (*room)(void *ctx); /* after input_has_room was false: half of the ring is free, or nobody is there to take anything; never from inside input_send */
 };
 
 struct input {
@@ -66,10 +68,11 @@ struct input {
 	uint8_t select, subsel; /* as the driver wrote them */
 	bool is_active; /* between DRIVER_OK and reset, as the source was told */
 	bool is_torn; /* the guest has the beginning of the ring's first frame */
+	bool is_full; /* a source was told that there is no room, and not yet that there is */
 	bool is_behind; /* something was sent since the source was last told that all is with the guest */
 	struct input_ev ring[INPUT_RING_EVENTS]; /* whole frames, except that the first may have begun; filled from the start whenever it runs empty */
 	unsigned first, end; /* of what waits in it */
-	struct loop_timer again; /* the rest of a turn that used up its budget; the first turn after DRIVER_OK */
+	struct loop_timer again; /* the rest of a turn that used up its budget; the first turn after DRIVER_OK; telling of room */
 	struct virtq_chain chain;
 };
 
@@ -86,6 +89,9 @@ void input_set_source(struct input *in, const struct input_source_ops *ops, void
  * (EV_REP).
  */
 void input_send(struct input *in, const struct input_ev *ev, unsigned n);
+
+/* Whether any frame can be sent without another one being dropped for it; motion may melt. false: the source will be told when there is room again. */
+bool input_has_room(struct input *in);
 
 /* The source lost track and has found out how things are: what differs is sent as one frame. */
 void input_sync(struct input *in, const struct input_state *state);

@@ -25,7 +25,7 @@ static unsigned ngot, given, returned, lines_logged;
 static uint64_t buffers; /* gpa of the 64 event buffers */
 
 static struct {
-	unsigned lights, last_code, drained;
+	unsigned lights, last_code, drained, room;
 	bool last_on;
 	int running; /* +1 came, -1 went */
 } source;
@@ -57,7 +57,16 @@ static void on_drained(void *ctx)
 	source.drained++;
 }
 
-static const struct input_source_ops source_ops = {.light = on_light, .running = on_running, .drained = on_drained};
+static bool is_sending;
+
+static void on_room(void *ctx)
+{
+	(void)ctx;
+	assert_false(is_sending);
+	source.room++;
+}
+
+static const struct input_source_ops source_ops = {.light = on_light, .running = on_running, .drained = on_drained, .room = on_room};
 
 /* The driver came up; it has no event buffers yet. */
 static void start_driver(void)
@@ -177,7 +186,9 @@ static void key(unsigned code, int value)
 {
 	struct input_ev frame[] = {{EV_KEY, (uint16_t)code, value}, SYN};
 
+	is_sending = true;
 	input_send(in, frame, 2);
+	is_sending = false;
 }
 
 static void move(unsigned type, unsigned code, int value)
@@ -329,7 +340,7 @@ static void test_input_overflow_across_a_key_up_leaves_no_key_held(void **state)
 	key(KEY_Q, 1);
 	take();
 	assert_true(input_state_has_key(&guest, KEY_Q));
-	for (unsigned i = 0; i < 5000; i++) {
+	for (unsigned i = 0; i < 2 * INPUT_RING_EVENTS; i++) {
 		key(KEY_A + i % 8, i / 8 % 2 == 0);
 	}
 	for (unsigned i = 0; i < 8; i++) {
@@ -351,7 +362,7 @@ static void test_input_overflow_keeps_the_way_of_dropped_motion(void **state)
 
 	(void)state;
 	start_kind(INPUT_MOUSE);
-	for (int i = 0; i < 6000; i++) {
+	for (int i = 0; i < INPUT_RING_EVENTS; i++) {
 		struct input_ev frame[] = {{EV_REL, REL_X, 1}, {EV_KEY, BTN_LEFT, i % 2 == 0}, SYN};
 
 		input_send(in, frame, 3);
@@ -361,8 +372,112 @@ static void test_input_overflow_keeps_the_way_of_dropped_motion(void **state)
 		x += got[i].type == EV_REL ? got[i].value : 0;
 	}
 	assert_true(in->counters.dropped > 0);
-	assert_int_equal(x, 6000);
+	assert_int_equal(x, INPUT_RING_EVENTS);
 	assert_guest_agrees();
+}
+
+/* Presses and releases, one key after the other, until there is no room. Return: how many. */
+static unsigned type_until_full(unsigned from)
+{
+	unsigned n = from;
+
+	while (input_has_room(in)) {
+		key(KEY_1 + n / 2 % 32, n % 2 == 0);
+		n++;
+	}
+	return n - from;
+}
+
+static void test_input_a_source_that_waits_for_room_loses_no_key(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	for (int round = 0; round < 3; round++) {
+		unsigned told = source.room;
+
+		n += type_until_full(n);
+		assert_int_equal(in->counters.frames_in, n);
+		/* Not before the guest has taken a good part. */
+		give(64);
+		take();
+		tdrv_serve(&drv);
+		assert_int_equal(source.room, told);
+		while (source.room == told) {
+			give(INPUT_QUEUE_SIZE - (given - returned));
+			take();
+			tdrv_serve(&drv);
+		}
+		assert_true(input_has_room(in));
+		ngot = 0;
+	}
+	take_all();
+	assert_int_equal(source.room, 3);
+	assert_int_equal(in->counters.frames_out, n);
+	assert_int_equal(in->counters.events_out, n);
+	assert_int_equal(in->counters.dropped + in->counters.resyncs, 0);
+	assert_guest_agrees();
+}
+
+static void test_input_motion_never_waits_for_room(void **state)
+{
+	(void)state;
+	start_kind(INPUT_MOUSE);
+	for (int i = 0; i < 3 * INPUT_RING_EVENTS; i++) {
+		assert_true(input_has_room(in));
+		move(EV_REL, REL_Y, 1);
+	}
+	take_all();
+	assert_int_equal(source.room, 0);
+	assert_int_equal(in->counters.dropped, 0);
+	assert_true(in->counters.coalesced > 0);
+}
+
+static void test_input_room_is_said_when_nobody_takes_anything_any_more(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	type_until_full(0);
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
+	tdrv_serve(&drv);
+	assert_int_equal(source.room, 1);
+	assert_true(input_has_room(in));
+
+	start_driver();
+	type_until_full(0);
+	tdrv_set_avail_idx(&drv, INPUT_STATUSQ, INPUT_QUEUE_SIZE + 1);
+	tdrv_kick(&drv, INPUT_STATUSQ);
+	assert_true(in->base.failed);
+	assert_int_equal(source.room, 2);
+	assert_int_equal(source.drained, 2);
+	assert_true(input_has_room(in));
+
+	start_driver();
+	type_until_full(0);
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 15 | VIRTIO_STATUS_FAILED);
+	tdrv_serve(&drv);
+	assert_int_equal(source.room, 3);
+	assert_int_equal(source.drained, 3);
+}
+
+/* Another source may take the room that one was told of, and what it sends may be what the guest had buffers for. */
+static void test_input_room_is_said_on_a_turn_of_its_own(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	type_until_full(0);
+	/* Buffers, and no kick. */
+	while (source.room == 0) {
+		for (unsigned i = given - returned; i < INPUT_QUEUE_SIZE; i++, given++) {
+			tdrv_add(&drv, INPUT_EVENTQ, 0, 0, buffers + given % INPUT_QUEUE_SIZE * BUFFER_BYTES, BUFFER_BYTES);
+		}
+		key(KEY_A, 1);
+		tdrv_serve(&drv);
+		take();
+		ngot = 0;
+	}
+	assert_true(input_has_room(in));
 }
 
 static void test_input_torn_frame_is_ended_before_the_difference(void **state)
@@ -375,7 +490,7 @@ static void test_input_torn_frame_is_ended_before_the_difference(void **state)
 	SEND({EV_ABS, ABS_MT_SLOT, 2}, {EV_ABS, ABS_MT_TRACKING_ID, 5}, {EV_ABS, ABS_MT_POSITION_X, 1}, {EV_ABS, ABS_MT_POSITION_Y, 2});
 	take();
 	assert_int_equal(ngot, 2);
-	for (int i = 0; i < 5000; i++) {
+	for (int i = 0; i < INPUT_RING_EVENTS; i++) {
 		struct input_ev frame[] = {{EV_ABS, ABS_MT_POSITION_X, i}, {EV_ABS, ABS_MT_POSITION_Y, i}, SYN};
 
 		input_send(in, frame, 3);
@@ -389,7 +504,7 @@ static void test_input_torn_frame_is_ended_before_the_difference(void **state)
 		syns += got[i].type == EV_SYN;
 	}
 	assert_int_equal(syns, in->counters.frames_out);
-	assert_int_equal(guest.mt[2][ABS_MT_POSITION_X - ABS_MT_SLOT], 4999);
+	assert_int_equal(guest.mt[2][ABS_MT_POSITION_X - ABS_MT_SLOT], INPUT_RING_EVENTS - 1);
 	assert_guest_agrees();
 }
 
@@ -664,6 +779,10 @@ int main(void)
 		T(test_input_melted_absolute_motion_has_the_last_place),
 		T(test_input_overflow_across_a_key_up_leaves_no_key_held),
 		T(test_input_overflow_keeps_the_way_of_dropped_motion),
+		T(test_input_a_source_that_waits_for_room_loses_no_key),
+		T(test_input_motion_never_waits_for_room),
+		T(test_input_room_is_said_when_nobody_takes_anything_any_more),
+		T(test_input_room_is_said_on_a_turn_of_its_own),
 		T(test_input_torn_frame_is_ended_before_the_difference),
 		T(test_input_reset_inside_a_frame_starts_with_what_is_held),
 		T(test_input_before_the_driver_only_the_state_counts),

@@ -123,6 +123,13 @@ static void stop_queues(struct virtio_device *d)
 	}
 }
 
+static void tell_stopped(struct virtio_device *d)
+{
+	if (d->ops->stopped) {
+		d->ops->stopped(d);
+	}
+}
+
 void virtio_device_fail(struct virtio_device *d, const char *why)
 {
 	assert(loop_is_current(d->loop));
@@ -136,6 +143,7 @@ void virtio_device_fail(struct virtio_device *d, const char *why)
 	if (reg_load(d, VIRTIO_MMIO_STATUS) & VIRTIO_STATUS_DRIVER_OK) {
 		raise_config(d);
 	}
+	tell_stopped(d);
 }
 
 static void finish_reset(struct virtio_device *d)
@@ -242,6 +250,7 @@ void virtio_device_write_status(struct virtio_device *d, uint32_t status)
 		stop_queues(d);
 		d->failed = true;
 		reg_set_bits(d, VIRTIO_MMIO_STATUS, VIRTIO_STATUS_FAILED);
+		tell_stopped(d);
 		return;
 	}
 	/* NEEDS_RESET is the device's bit; a driver that writes back what it read means no harm. */

@@ -4,7 +4,7 @@
  * the register page.
  *
  * A device implements struct virtio_device_ops and embeds struct virtio_device. It sees chains of its queues, never a ring, never KVM, never the
- * transport. It belongs to one loop: activate, reset, kick and config_write run there (asserted), so a device has no lock.
+ * transport. It belongs to one loop: activate, reset, stopped, kick and config_write run there (asserted), so a device has no lock.
  *
  * What the driver reads (status, interrupt status, configuration) lies in the device's window of a register page. Devices push their
  * configuration there with virtio_device_set_config; nobody asks them for it. The page can be mapped read-only into the guest: then the driver reads it
@@ -79,6 +79,8 @@ struct virtio_device_ops {
 	/* Optional, asked after reset: the host still reads or writes guest memory on the device's behalf. The reset is then held up, the queues stopped, what the
 	 * driver writes to status ignored, until the device calls virtio_device_reset_done. */
 	bool (*is_busy)(struct virtio_device *d);
+	/* Optional: the device has failed or the driver has given it up, so nothing moves until a reset. It may come from inside virtq_pop. */
+	void (*stopped)(struct virtio_device *d);
 	/* The driver made chains available on queue @q; it is running. Spurious calls happen. */
 	void (*kick)(struct virtio_device *d, unsigned q);
 	/* The driver wrote @len (1, 2, 4 or 8) bytes inside the configuration space. NULL: read-only, the write is reported and ignored. */

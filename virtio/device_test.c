@@ -169,6 +169,7 @@ static void test_device_fails_once_until_the_reset(void **state)
 	virtio_device_fail(&bare.base, "first");
 	virtio_device_fail(&bare.base, "second");
 	assert_int_equal(complaints, 1);
+	assert_int_equal(bare.stops, 1);
 	assert_int_equal(d.config_irqs, 1);
 	assert_int_equal(status(), DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET);
 	assert_int_equal(tdrv_read(&d, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_CONFIG);
@@ -187,6 +188,7 @@ static void test_device_given_up_by_its_driver_is_quiet(void **state)
 	(void)state;
 	tdrv_start(&d);
 	write_status(DRIVER_OK | VIRTIO_STATUS_FAILED);
+	assert_int_equal(bare.stops, 1);
 	tdrv_kick(&d, 0);
 	virtio_device_config_changed(&bare.base);
 	virtio_device_fail(&bare.base, "late");

@@ -16,6 +16,11 @@ static void baredev_reset(struct virtio_device *d)
 	((struct baredev *)d)->resets++;
 }
 
+static void baredev_stopped(struct virtio_device *d)
+{
+	((struct baredev *)d)->stops++;
+}
+
 static bool baredev_is_busy(struct virtio_device *d)
 {
 	return ((struct baredev *)d)->busy;
@@ -58,6 +63,7 @@ static const struct virtio_device_ops baredev_ops = {
 	.activate = baredev_activate,
 	.reset = baredev_reset,
 	.is_busy = baredev_is_busy,
+	.stopped = baredev_stopped,
 	.kick = baredev_kick,
 	.config_write = baredev_config_write,
 };

@@ -20,7 +20,7 @@ struct baredev {
 	bool echo; /* answers every chain at once: fills it on queue 0, reads it on queue 1 */
 	bool busy; /* what is_busy returns */
 	int activate_result; /* what activate returns */
-	unsigned activations, resets, kicks[BAREDEV_QUEUES];
+	unsigned activations, resets, stops, kicks[BAREDEV_QUEUES];
 	unsigned config_writes;
 	unsigned config_writes_outside; /* of them; the core lets none through */
 	uint32_t config_off, config_len; /* the last one */
