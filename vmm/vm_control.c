@@ -41,6 +41,8 @@ static void end_wait(struct vm_wait *w)
 	} else if (w->what == WAIT_GPU) {
 		vm_gpu_forget(w->gpu);
 	}
+	json_decref(w->events);
+	w->events = NULL;
 	w->what = WAIT_NOTHING;
 	w->conn = NULL;
 }
@@ -501,11 +503,24 @@ static void do_wait(const struct verb_call *c)
 	}
 }
 
+/* As much as there is room for. The connection's next requests are not read before all of this one is with the guest: that holds a fast client back. */
+static void feed_input(struct vm_wait *w)
+{
+	if (vm_input_feed(w->input, control_conn_index(w->conn), w->events, &w->at)) {
+		json_decref(w->events);
+		w->events = NULL;
+		if (input_is_drained(&w->input->dev)) {
+			answer_wait(w, NULL);
+		}
+	}
+}
+
 static void do_input(const struct verb_call *c)
 {
 	const char *verb, *name;
 	json_t *id, *events;
 	struct vm_input *in;
+	struct vm_wait *w;
 	json_error_t err;
 	char why[160];
 
@@ -518,12 +533,14 @@ static void do_input(const struct verb_call *c)
 		control_error(c->conn, "field", "device: there is no input device \"%.64s\"", name);
 	} else if (!virtio_device_is_running(&in->dev.base)) {
 		control_error(c->conn, "no-driver", "the guest does not use %s: it needs the modules virtio_input and evdev", in->name);
-	} else if (vm_input_events(in, control_conn_index(c->conn), events, why, sizeof(why)) < 0) {
+	} else if (vm_input_check(in, events, why, sizeof(why)) < 0) {
 		control_error(c->conn, "field", "%s", why);
-	} else if (input_is_drained(&in->dev)) {
-		control_ok(c->conn, NULL);
 	} else {
-		begin_wait(c->vm, c->conn, WAIT_INPUT, 0)->input = in;
+		w = begin_wait(c->vm, c->conn, WAIT_INPUT, 0);
+		w->input = in;
+		w->events = json_incref(events);
+		w->at = 0;
+		feed_input(w);
 	}
 }
 
@@ -547,8 +564,22 @@ static void do_evdev(const struct verb_call *c)
 void vm_control_input_drained(struct vm *vm, const struct vm_input *in)
 {
 	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
-		if (vm->ctl.wait[i].what == WAIT_INPUT && vm->ctl.wait[i].input == in) {
-			answer_wait(&vm->ctl.wait[i], NULL);
+		struct vm_wait *w = &vm->ctl.wait[i];
+
+		if (w->what == WAIT_INPUT && w->input == in && !w->events) {
+			answer_wait(w, NULL);
+		}
+	}
+}
+
+/* Nobody's second request comes before another one's first: it is not read before all that waits has been taken. */
+void vm_control_input_room(struct vm *vm, const struct vm_input *in)
+{
+	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
+		struct vm_wait *w = &vm->ctl.wait[i];
+
+		if (w->what == WAIT_INPUT && w->input == in && w->events) {
+			feed_input(w);
 		}
 	}
 }

@@ -30,6 +30,13 @@ static void on_drained(void *ctx)
 	vm_control_input_drained(in->vm, in);
 }
 
+static void on_room(void *ctx)
+{
+	struct vm_input *in = ctx;
+
+	vm_control_input_room(in->vm, in);
+}
+
 static void on_running(void *ctx, bool is_running)
 {
 	struct vm_input *in = ctx;
@@ -41,7 +48,7 @@ static void on_running(void *ctx, bool is_running)
 	vm_view_input_changed(in->vm);
 }
 
-static const struct input_source_ops source_ops = {.light = on_light, .running = on_running, .drained = on_drained};
+static const struct input_source_ops source_ops = {.light = on_light, .running = on_running, .drained = on_drained, .room = on_room};
 
 static int init_device(struct vm *vm, struct vm_input *in, unsigned n)
 {
@@ -142,7 +149,7 @@ static int parse(const struct vm_input *in, const json_t *events, size_t i, stru
 }
 
 /* Every event, and that they are whole frames. */
-static int check(const struct vm_input *in, const json_t *events, char *err, size_t err_len)
+int vm_input_check(const struct vm_input *in, const json_t *events, char *err, size_t err_len)
 {
 	size_t n = json_array_size(events), frame = 0;
 
@@ -182,21 +189,21 @@ static void remember(struct vm_input *in, unsigned conn, const struct input_ev *
 	}
 }
 
-int vm_input_events(struct vm_input *in, unsigned conn, const json_t *events, char *err, size_t err_len)
+bool vm_input_feed(struct vm_input *in, unsigned conn, const json_t *events, size_t *at)
 {
-	struct input_ev frame[INPUT_FRAME_MAX];
-	int r = check(in, events, err, err_len);
-	unsigned n = 0;
+	size_t end = json_array_size(events);
 
-	for (size_t i = 0; r == 0 && i < json_array_size(events); i++) {
-		parse(in, events, i, &frame[n], err, err_len);
-		remember(in, conn, &frame[n]);
-		if (is_syn(&frame[n++])) {
-			input_send(&in->dev, frame, n);
-			n = 0;
-		}
+	while (*at < end && input_has_room(&in->dev)) {
+		struct input_ev frame[INPUT_FRAME_MAX];
+		char err[1];
+		unsigned n = 0;
+
+		do {
+			parse(in, events, (*at)++, &frame[n], err, sizeof(err));
+		} while (!is_syn(&frame[n++]));
+		vm_input_frame(in, conn, frame, n);
 	}
-	return r;
+	return *at == end;
 }
 
 void vm_input_frame(struct vm_input *in, unsigned holder, const struct input_ev *ev, unsigned n)

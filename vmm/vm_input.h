@@ -45,15 +45,24 @@ void vm_input_make(struct vm_input *in, const struct input_desc *desc);
 struct vm_input *vm_input_find(struct vm *vm, const char *name);
 
 /**
- * vm_input_events - send what a request says
+ * vm_input_check - whether a request can be sent
  * @events: an array of [type, code, value], whole frames, as evdev has them
  * @err: says what is wrong with them
  *
- * Return: 0, or -EINVAL: then nothing was sent.
+ * Return: 0 or -EINVAL.
  */
-int vm_input_events(struct vm_input *in, unsigned conn, const json_t *events, char *err, size_t err_len);
+int vm_input_check(const struct vm_input *in, const json_t *events, char *err, size_t err_len);
 
-/* The same for a frame of @n events, ready for input_send. @holder: below VM_INPUT_HOLDERS. */
+/**
+ * vm_input_feed - send of a request what there is room for, frame by frame
+ * @events: were checked
+ * @at: where to go on; 0 at first
+ *
+ * Return: whether that was all. If not, vm_control_input_room says when to go on.
+ */
+bool vm_input_feed(struct vm_input *in, unsigned conn, const json_t *events, size_t *at);
+
+/* A frame of @n events, ready for input_send. @holder: below VM_INPUT_HOLDERS. */
 void vm_input_frame(struct vm_input *in, unsigned holder, const struct input_ev *ev, unsigned n);
 
 /* The connection has ended: what it holds comes up. */

@@ -41,7 +41,9 @@ struct vm_wait {
 	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT, WAIT_STATS, WAIT_INPUT, WAIT_GPU, WAIT_FRAME } what;
 	struct control_conn *conn;
 	regex_t regex; /* WAIT_TEXT */
-	const struct vm_input *input; /* WAIT_INPUT */
+	struct vm_input *input; /* WAIT_INPUT */
+	json_t *events; /* WAIT_INPUT: of the request, those from at have not been sent; NULL: all have been */
+	size_t at;
 	struct vm_gpu_request *gpu; /* WAIT_GPU */
 	unsigned scanout; /* WAIT_FRAME */
 	uint64_t frame; /* WAIT_FRAME: one after this one */
@@ -128,6 +130,8 @@ void vm_control_parked(struct vm *vm);
 void vm_control_stats_opened(struct vm *vm);
 /* All that was sent to a device is with the guest, or will never be. */
 void vm_control_input_drained(struct vm *vm, const struct vm_input *in);
+/* A device that had no room has some again. */
+void vm_control_input_room(struct vm *vm, const struct vm_input *in);
 /* A connection waits for @r; its answer is here, and comes next. */
 void vm_control_gpu_asked(struct vm *vm, struct control_conn *conn, struct vm_gpu_request *r, json_int_t timeout_ms);
 void vm_control_gpu_done(struct vm *vm, struct control_conn *conn);
