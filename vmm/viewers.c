@@ -184,6 +184,12 @@ static bool say_input_state(const struct viewer_conn *c)
 	return say(c, &m, sizeof(m));
 }
 
+/* Its end is noticed whatever is watched. */
+static void watch(struct viewer_conn *c)
+{
+	loop_set_events(&c->src, (c->is_held ? 0u : EPOLLIN) | (c->input_new || c->role_new ? EPOLLOUT : 0u));
+}
+
 /* What is new, as far as there is room. */
 static void say_news(struct viewer_conn *c)
 {
@@ -196,7 +202,7 @@ static void say_news(struct viewer_conn *c)
 	if (c->role_new) {
 		c->role_new = !say_role(c);
 	}
-	loop_set_events(&c->src, EPOLLIN | (c->input_new || c->role_new ? EPOLLOUT : 0u));
+	watch(c);
 }
 
 static void say_roles(struct viewers *vs)
@@ -247,6 +253,8 @@ static void give_control(struct viewers *vs, struct viewer_conn *c)
 	}
 	vs->controller = c;
 	if (before) {
+		before->is_held = false;
+		watch(before);
 		release(before);
 		set_pace(before, false);
 	}
@@ -336,6 +344,25 @@ static void on_input(struct viewer_conn *c, const struct viewer_in_input *in)
 	c->owner->ops->input(c->owner->ctx, c, in->device, ev, n);
 	if (c->owner->display) {
 		viewer_out_input(&c->out, in->time_ns);
+	}
+}
+
+/* With what is behind it in the socket, which must not come before it. */
+static void hold(struct viewer_conn *c, const struct viewer_in_input *in)
+{
+	c->held = *in;
+	c->is_held = true;
+	watch(c);
+}
+
+void viewers_room(struct viewers *vs)
+{
+	struct viewer_conn *c = vs->controller;
+
+	if (c && c->is_held && vs->ops->has_room(vs->ctx, c->held.device)) {
+		c->is_held = false;
+		watch(c);
+		on_input(c, &c->held);
 	}
 }
 
@@ -451,8 +478,10 @@ static void on_message(struct viewer_conn *c, int type, const union viewer_in *m
 		}
 		break;
 	case VIEWER_INPUT:
-		if (controls) {
+		if (controls && vs->ops->has_room(vs->ctx, m->input.device)) {
 			on_input(c, &m->input);
+		} else if (controls) {
+			hold(c, &m->input);
 		}
 		break;
 	case VIEWER_FOCUS:
@@ -508,7 +537,7 @@ static bool read_one(struct viewer_conn *c)
 	} else {
 		on_packet(c, packet, (size_t)n);
 	}
-	return c->state != VIEWER_CLOSING;
+	return c->state != VIEWER_CLOSING && !c->is_held;
 }
 
 static void on_event(struct loop_source *src, uint32_t events)
@@ -517,6 +546,13 @@ static void on_event(struct loop_source *src, uint32_t events)
 
 	if (events & EPOLLOUT) {
 		say_news(c);
+	}
+	if (c->is_held) {
+		/* Nothing but its end can have come. */
+		if (events & (EPOLLHUP | EPOLLERR)) {
+			close_conn(c, 0, "");
+		}
+		return;
 	}
 	for (unsigned i = 0; (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && i < TURN_PACKETS; i++) {
 		if (!read_one(c)) {

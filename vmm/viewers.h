@@ -7,7 +7,7 @@
  *                                                               -> release, output: a post    -> display's loop
  *
  * One viewer controls: the first that wants to, until another one asks; the others observe, and what they send of input is ignored. What a viewer has pressed and not released is
- * released when it loses the keyboard, control, or its connection. A viewer that sends what cannot be loses its connection, and nothing else happens.
+ * released when it loses the keyboard, control, or its connection. While a device has no room for its frame it is not read; that ends with its control or connection, too. A viewer that sends what cannot be loses its connection, and nothing else happens.
  *
  * Thread: the main loop.
  */
@@ -53,6 +53,8 @@ struct viewer_conn {
 	uint32_t number;
 	pid_t pid;
 	char name[VIEWER_NAME_LEN];
+	bool is_held; /* the guest is late: it is not read before there is room for: */
+	struct viewer_in_input held;
 	int wheel[2]; /* the rest of a notch, vertical and horizontal */
 	struct viewer_out out; /* the display's loop's */
 	struct loop_post there, back, lost;
@@ -66,6 +68,8 @@ struct viewer_conn {
 struct viewers_ops {
 	/* A frame for the first device of its kind, ready for input_send. */
 	void (*input)(void *ctx, const struct viewer_conn *c, enum viewer_device device, const struct input_ev *ev, unsigned n);
+	/* Whether that loses no other frame; if not, viewers_room says when it may be different. */
+	bool (*has_room)(void *ctx, enum viewer_device device);
 	/* What @c holds comes up. */
 	void (*release)(void *ctx, const struct viewer_conn *c);
 	void (*action)(void *ctx, enum viewer_action_kind action);
@@ -104,6 +108,9 @@ int viewers_add(struct viewers *vs, int fd, pid_t pid);
 
 /* Input's state is different from what viewers were told. */
 void viewers_input_changed(struct viewers *vs);
+
+/* A device that had no room has some again. */
+void viewers_room(struct viewers *vs);
 
 /* Says goodbye to everybody. Serves the main loop until the display's loop has let go of all of them. Accepts zeroed memory. */
 void viewers_stop(struct viewers *vs, enum viewer_bye_reason reason);

@@ -35,7 +35,8 @@ static uint64_t now_ns;
 
 /* What the owner was told. */
 static struct {
-	unsigned inputs, releases, actions, events, kept_gone, n;
+	bool is_full; /* no device has room */
+	unsigned inputs, asked, releases, actions, events, kept_gone, n;
 	enum viewer_device device;
 	struct input_ev ev[160];
 } heard;
@@ -44,11 +45,19 @@ static void on_input(void *ctx, const struct viewer_conn *c, enum viewer_device 
 {
 	(void)ctx;
 	(void)c;
-	assert_true(n > 1 && n <= 160 && ev[n - 1].type == EV_SYN);
+	assert_true(!heard.is_full && n > 1 && n <= 160 && ev[n - 1].type == EV_SYN);
 	heard.inputs++;
 	heard.device = device;
 	heard.n = n;
 	memcpy(heard.ev, ev, n * sizeof(*ev));
+}
+
+static bool has_room(void *ctx, enum viewer_device device)
+{
+	(void)ctx;
+	assert_true(device >= VIEWER_KEYBOARD);
+	heard.asked++;
+	return !heard.is_full;
 }
 
 static void on_release(void *ctx, const struct viewer_conn *c)
@@ -85,7 +94,7 @@ static void on_kept_gone(void *ctx)
 	heard.kept_gone++;
 }
 
-static const struct viewers_ops ops = {.input = on_input, .release = on_release, .action = on_action, .input_state = on_input_state, .event = on_event,
+static const struct viewers_ops ops = {.input = on_input, .has_room = has_room, .release = on_release, .action = on_action, .input_state = on_input_state, .event = on_event,
 	.kept_gone = on_kept_gone};
 
 static void on_log(enum log_level level, const char *line)
@@ -219,10 +228,14 @@ static int dial(void)
 	return fd;
 }
 
+static bool in_one_go; /* packets are there together */
+
 static void put(int fd, const void *message, size_t len)
 {
 	assert_int_equal(send(fd, message, len, MSG_NOSIGNAL), len);
-	serve();
+	if (!in_one_go) {
+		serve();
+	}
 }
 
 #define PUT(fd, TYPE, ...) put(fd, &(const struct TYPE){__VA_ARGS__}, sizeof(struct TYPE))
@@ -642,6 +655,99 @@ static void test_viewers_pass_input_on(void **state)
 	assert_int_equal(us[2], 1000);
 	assert_int_equal(viewers.conn[0]->out.counters.input.n, 1);
 	hang_up(fd);
+}
+
+static void press(int fd, unsigned code, int value)
+{
+	type(fd, VIEWER_KEYBOARD, 0, 1, (struct viewer_event[]){{EV_KEY, (uint16_t)code, value}});
+}
+
+static void room(bool has)
+{
+	heard.is_full = !has;
+	if (has) {
+		viewers_room(&viewers);
+		serve();
+	}
+}
+
+/* What it sends waits in its socket, in order, and nothing is lost; others are served. */
+static void test_viewers_wait_for_a_guest_that_is_late(void **state)
+{
+	int a = meet(0), b = meet(VIEWER_OBSERVES);
+	unsigned asked;
+
+	(void)state;
+	press(a, KEY_A, 1);
+	room(false);
+	in_one_go = true;
+	for (unsigned i = 0; i < 20; i++) {
+		press(a, KEY_1 + i / 2, i % 2 == 0);
+	}
+	PUT(a, viewer_focus, .hdr.type = VIEWER_FOCUS, .has = 0);
+	in_one_go = false;
+	press(a, KEY_B, 1);
+	assert_int_equal(heard.inputs, 1);
+	assert_int_equal(heard.releases, 0);
+	asked = heard.asked;
+	drain(b, 0);
+	viewers_input_changed(&viewers);
+	serve();
+	assert_int_equal(heard.asked, asked);
+	assert_int_equal(drain(b, VIEWER_INPUT_STATE), 1);
+	assert_int_equal(drain(a, VIEWER_INPUT_STATE), 2);
+	/* Told of room that another has taken. */
+	viewers_room(&viewers);
+	serve();
+	assert_int_equal(heard.inputs, 1);
+	room(true);
+	assert_int_equal(heard.inputs, 22);
+	assert_int_equal(heard.releases, 1);
+	assert_int_equal(heard.ev[0].code, KEY_B);
+	press(a, KEY_B, 0);
+	assert_int_equal(heard.inputs, 23);
+	hang_up(a);
+	hang_up(b);
+}
+
+static void test_viewers_that_wait_can_lose_control(void **state)
+{
+	int a = meet(0), b = meet(0);
+
+	(void)state;
+	press(a, KEY_A, 1);
+	room(false);
+	press(a, KEY_A, 0);
+	press(a, KEY_B, 1);
+	PUT(b, viewer_control, .hdr.type = VIEWER_CONTROL, .wants = 1);
+	assert_int_equal(heard.releases, 1);
+	/* What it had on its way is nobody's now, and what it says next is heard. */
+	room(true);
+	assert_int_equal(heard.inputs, 1);
+	PUT(a, viewer_control, .hdr.type = VIEWER_CONTROL, .wants = 1);
+	press(a, KEY_C, 1);
+	assert_int_equal(heard.inputs, 2);
+	assert_int_equal(heard.ev[0].code, KEY_C);
+	hang_up(a);
+	hang_up(b);
+}
+
+static void test_viewers_that_wait_can_go(void **state)
+{
+	int before = count_fds(), a = meet(0), b = meet(0);
+
+	(void)state;
+	room(false);
+	press(a, KEY_A, 1);
+	press(a, KEY_B, 1);
+	hang_up(a);
+	assert_int_equal(heard.releases, 1);
+	assert_int_equal(viewers_count(&viewers), 1);
+	assert_int_equal(viewers.controller->number, 2);
+	room(true);
+	assert_int_equal(heard.inputs, 0);
+	hang_up(b);
+	assert_int_equal(count_fds(), before);
 }
 
 static void test_viewers_outputs_settle(void **state)
@@ -1158,6 +1264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_viewers_show_what_there_is), T(test_viewers_send_one_frame_at_a_time), T(test_viewers_tell_of_buffers_once),
 		T(test_viewers_that_take_no_guest_memory_get_a_copy), T(test_viewers_are_lost_when_there_is_no_memory_for_a_copy),
+		T(test_viewers_wait_for_a_guest_that_is_late), T(test_viewers_that_wait_can_lose_control), T(test_viewers_that_wait_can_go),
 		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
 		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_are_late_for_one_output_only), T(test_viewers_pace_no_longer_than_they_control),
 		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_never_read_are_dropped),

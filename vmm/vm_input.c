@@ -35,6 +35,7 @@ static void on_room(void *ctx)
 	struct vm_input *in = ctx;
 
 	vm_control_input_room(in->vm, in);
+	vm_view_input_room(in->vm);
 }
 
 static void on_running(void *ctx, bool is_running)

@@ -43,6 +43,13 @@ static void on_input(void *ctx, const struct viewer_conn *c, enum viewer_device 
 	}
 }
 
+static bool has_room(void *ctx, enum viewer_device device)
+{
+	struct vm_input *in = first_of(ctx, device);
+
+	return !in || input_has_room(&in->dev);
+}
+
 static void on_release(void *ctx, const struct viewer_conn *c)
 {
 	vm_input_gone(ctx, CONTROL_CONNS_MAX + c->index);
@@ -66,6 +73,13 @@ void vm_view_input_changed(struct vm *vm)
 {
 	if (vm->view.viewers.loop) {
 		viewers_input_changed(&vm->view.viewers);
+	}
+}
+
+void vm_view_input_room(struct vm *vm)
+{
+	if (vm->view.viewers.loop) {
+		viewers_room(&vm->view.viewers);
 	}
 }
 
@@ -182,7 +196,7 @@ static int watch_window(struct vm *vm)
  * Beginning and end.
  */
 
-static const struct viewers_ops ops = {.input = on_input, .release = on_release, .action = on_action, .input_state = on_input_state, .event = on_event,
+static const struct viewers_ops ops = {.input = on_input, .has_room = has_room, .release = on_release, .action = on_action, .input_state = on_input_state, .event = on_event,
 	.kept_gone = on_kept_gone};
 
 int vm_view_init(struct vm *vm)

@@ -28,6 +28,9 @@ void vm_view_stop(struct vm *vm);
 /* A driver came or went, or a light is different. */
 void vm_view_input_changed(struct vm *vm);
 
+/* An input device that had no room has some again. */
+void vm_view_input_room(struct vm *vm);
+
 /* [{"viewer": 1, "controls": true, ...}, ...]; the caller owns it. */
 json_t *vm_view_stats(const struct vm *vm);
 

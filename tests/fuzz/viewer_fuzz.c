@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 static struct loop loop;
 static struct display display;
 static struct viewers viewers;
+static bool is_full; /* the guest is late */
 static uint64_t last; /* the number of the last frame the honest one got */
 
 static void on_log(enum log_level level, const char *line)
@@ -40,11 +41,18 @@ static void must(int is_so)
 static void on_input(void *ctx, const struct viewer_conn *c, enum viewer_device device, const struct input_ev *ev, unsigned n)
 {
 	(void)ctx;
-	must(viewers.controller == c && device >= VIEWER_KEYBOARD && device <= VIEWER_TOUCH && n > 1 && n <= 2 * VIEWER_EVENTS_MAX + 1);
+	must(!is_full && viewers.controller == c && device >= VIEWER_KEYBOARD && device <= VIEWER_TOUCH && n > 1 && n <= 2 * VIEWER_EVENTS_MAX + 1);
 	for (unsigned i = 0; i < n; i++) {
 		must((ev[i].type == EV_SYN) == (i == n - 1));
 		must(ev[i].type != EV_ABS || ev[i].code == ABS_MT_SLOT || ev[i].code == ABS_MT_TRACKING_ID || (ev[i].value >= 0 && ev[i].value <= INPUT_TABLET_MAX));
 	}
+}
+
+static bool has_room(void *ctx, enum viewer_device device)
+{
+	(void)ctx;
+	must(device >= VIEWER_KEYBOARD && device <= VIEWER_TOUCH);
+	return !is_full;
 }
 
 static void on_release(void *ctx, const struct viewer_conn *c)
@@ -72,7 +80,7 @@ static void on_event(void *ctx, const struct viewer_conn *c, const char *what)
 	must(memchr(c->name, 0, sizeof(c->name)) != NULL);
 }
 
-static const struct viewers_ops ops = {.input = on_input, .release = on_release, .action = on_action, .input_state = on_input_state, .event = on_event};
+static const struct viewers_ops ops = {.input = on_input, .has_room = has_room, .release = on_release, .action = on_action, .input_state = on_input_state, .event = on_event};
 
 static void serve(void)
 {
@@ -169,6 +177,12 @@ static void act(unsigned what, int fd)
 	case 5:
 		viewers_input_changed(&viewers);
 		break;
+	case 6:
+		is_full = what & 8;
+		if (!is_full) {
+			viewers_room(&viewers);
+		}
+		break;
 	default:
 		break;
 	}
@@ -191,6 +205,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	int honest, liar;
 
 	log_set_hook(on_log);
+	is_full = false;
 	must(loop_init(&loop) == 0);
 	display_init(&display, &loop, outputs, 2, 1 << 20);
 	viewers_init(&viewers, &loop, &display, "vm", &ops, NULL);
