@@ -132,6 +132,7 @@ struct target {
 	const struct config_key *keys;
 	unsigned nkeys;
 	char **origins; /* nkeys of them */
+	uint32_t *wrong; /* of an entry of a list: keys with mistakes */
 };
 
 static struct target plain_target(struct config *cfg, const char *table, size_t len)
@@ -149,7 +150,16 @@ static struct target item_target(struct config *cfg, const struct config_list_ta
 
 	t.keys = config_table_keys(t.table, t.table_len, &t.nkeys);
 	t.origins = (char **)(void *)((char *)t.base + list->origins);
+	t.wrong = (uint32_t *)(void *)((char *)t.base + list->wrong);
 	return t;
+}
+
+/* A mistake was reported about @key, NULL for one that there is not: nothing else needs to be said about it. */
+static void set_wrong(const struct target *t, const struct config_key *key)
+{
+	if (t->wrong) {
+		*t->wrong |= key ? 1u << (key - t->keys) : CONFIG_UNKNOWN_KEY;
+	}
 }
 
 static const char *nearest_table(const char *name)
@@ -195,11 +205,13 @@ static void apply_table(struct load *l, const struct source *src, const struct t
 			near = nearest_key(t->table, t->table_len, name);
 			mistake(l, src->path, pos, near ? "unknown key \"%s\" in [%s]; did you mean \"%s\"?" : "unknown key \"%s\" in [%s]", name, t->table,
 				near);
+			set_wrong(t, NULL);
 			continue;
 		}
 		pos = toml_pos_of(value);
 		if (config_set(t->base, key, value, NULL, src->dir, err, sizeof(err)) < 0) {
 			mistake(l, src->path, pos, "%s.%s: %s", t->table, name, err);
+			set_wrong(t, key);
 			continue;
 		}
 		snprintf(origin, sizeof(origin), "%s:%u:%u", src->path, pos.line, pos.column);
@@ -213,6 +225,9 @@ static void drop_item(const struct target *t)
 	for (unsigned i = 0; i < t->nkeys; i++) {
 		free(t->origins[i]);
 		t->origins[i] = NULL;
+	}
+	if (t->wrong) {
+		*t->wrong = 0;
 	}
 }
 
@@ -248,7 +263,6 @@ static void apply_list(struct load *l, const struct source *src, const struct co
 {
 	for (size_t i = 0; i < toml_count(node); i++) {
 		const struct toml_node *entry = toml_item(node, i, NULL, NULL);
-		int mistakes = l->mistakes;
 		struct target t;
 		unsigned index;
 
@@ -267,8 +281,9 @@ static void apply_list(struct load *l, const struct source *src, const struct co
 		drop_item(&t);
 		set_initial(&t);
 		apply_table(l, src, &t, entry);
-		if (l->mistakes == mistakes && strcmp(t.origins[0], "default") == 0) {
+		if (!(*t.wrong & (1u | CONFIG_UNKNOWN_KEY)) && strcmp(t.origins[0], "default") == 0) {
 			mistake(l, src->path, toml_pos_of(entry), "%s: %s is missing", list->table, t.keys[0].name);
+			set_wrong(&t, &t.keys[0]);
 		}
 	}
 }
@@ -501,13 +516,16 @@ static void set_key(struct load *l, const char *set, const struct target *t, con
 		const char *near = nearest_key(t->table, t->table_len, name);
 
 		set_mistake(l, set, near ? "unknown key \"%s\"; did you mean \"%s\"?" : "unknown key \"%s\"", name, near);
+		set_wrong(t, NULL);
 		return;
 	}
 	doc = parse_value(text);
 	if (!doc) {
 		set_mistake(l, set, "value not understood");
+		set_wrong(t, key);
 	} else if (config_set(t->base, key, toml_item(toml_root(doc), 0, NULL, NULL), text, "", err, sizeof(err)) < 0) {
 		set_mistake(l, set, "%s", err);
+		set_wrong(t, key);
 	} else {
 		snprintf(origin, sizeof(origin), "--set %.280s", set);
 		set_origin(&t->origins[key - t->keys], origin);
@@ -678,6 +696,15 @@ static void __attribute__((format(printf, 3, 4))) whole_mistake(struct load *l, 
 	va_end(ap);
 }
 
+/* Whether @name of a list's table is among the keys in @wrong, or may have been meant by one of them. */
+static bool is_wrong(const char *table, uint32_t wrong, const char *name)
+{
+	unsigned n;
+	const struct config_key *keys = config_table_keys(table, strlen(table), &n);
+
+	return wrong & (1u << (find_key(table, strlen(table), name) - keys) | CONFIG_UNKNOWN_KEY);
+}
+
 static const char *disk_where(const struct config *cfg, unsigned i, const char *name)
 {
 	char key[64];
@@ -694,12 +721,11 @@ static void check_disks(struct load *l)
 	for (unsigned i = 0; i < cfg->ndisks; i++) {
 		struct config_disk *d = &cfg->disk[i];
 
-		if (!d->path) {
+		if (!d->path && !is_wrong("disk", d->wrong, "path")) {
 			whole_mistake(l, "--set", "disk.%u.path is missing", i);
-			continue;
 		}
 		if (d->format == DISK_FORMAT_QCOW2) {
-			whole_mistake(l, disk_where(cfg, i, "format"), "disk.format: qcow2 is not supported: qemu-img convert -O raw %s NEW", d->path);
+			whole_mistake(l, disk_where(cfg, i, "format"), "disk.format: qcow2 is not supported: qemu-img convert -O raw %s NEW", d->path ? d->path : "OLD");
 		}
 		if (d->root && roots++) {
 			whole_mistake(l, disk_where(cfg, i, "root"), "disk.root: more than one disk is the root");
@@ -713,7 +739,7 @@ static void check_disks(struct load *l)
 			}
 		}
 	}
-	if (roots && cfg->boot.initrd.n == 0) {
+	if (roots && cfg->boot.initrd.n == 0 && l->mistakes == 0) {
 		fprintf(l->report, "%s: warning: a root disk without an initrd: most distributions' kernels cannot read a disk by themselves\n",
 			config_where(cfg, "boot.kernel"));
 	}
@@ -736,22 +762,20 @@ static void check_emulated(struct load *l, unsigned i)
 	for (unsigned k = 0; k < n; k++) {
 		const char *origin = l->cfg->input[i].origin[k];
 
-		if (strncmp(keys[k].help, "evdev: ", 7) == 0 && strcmp(origin, "default") != 0) {
+		if (strncmp(keys[k].help, "evdev: ", 7) == 0 && strcmp(origin, "default") != 0 && !is_wrong("input", l->cfg->input[i].wrong, keys[k].name)) {
 			whole_mistake(l, origin, "input.%s goes with type = \"evdev\" only", keys[k].name);
 		}
 	}
 }
 
-static void check_evdev(struct load *l, unsigned i)
+/* Values that are wrong whatever the others are. */
+static void check_evdev_keys(struct load *l, unsigned i)
 {
 	const struct config *cfg = l->cfg;
 	const struct config_input_device *in = &cfg->input[i];
 	struct evdev_chord chord;
 	char err[160];
 
-	if ((in->path != NULL) + (in->match != NULL) + (in->fd != 0) != 1) {
-		whole_mistake(l, input_where(cfg, i, "type"), "input: an evdev device is named by one of path, match and fd");
-	}
 	if (evdev_chord_parse(&chord, in->toggle, err, sizeof(err)) < 0) {
 		whole_mistake(l, input_where(cfg, i, "toggle"), "input.toggle: %s", err);
 	}
@@ -761,6 +785,18 @@ static void check_evdev(struct load *l, unsigned i)
 				in->reserve.item[k]);
 		}
 	}
+}
+
+static void check_evdev(struct load *l, unsigned i)
+{
+	const struct config *cfg = l->cfg;
+	const struct config_input_device *in = &cfg->input[i];
+
+	if ((in->path != NULL) + (in->match != NULL) + (in->fd != 0) != 1 && !is_wrong("input", in->wrong, "path") && !is_wrong("input", in->wrong, "match") &&
+		!is_wrong("input", in->wrong, "fd")) {
+		whole_mistake(l, input_where(cfg, i, "type"), "input: an evdev device is named by one of path, match and fd");
+	}
+	check_evdev_keys(l, i);
 	if (in->wait && in->fd) {
 		whole_mistake(l, input_where(cfg, i, "wait"), "input.wait: a descriptor does not come later");
 	}
@@ -775,15 +811,18 @@ static void check_inputs(struct load *l)
 		struct config_input_device *in = &cfg->input[i];
 
 		if (strcmp(in->origin[0], "default") == 0) {
-			whole_mistake(l, "--set", "input.%u.type is missing", i);
+			if (!is_wrong("input", in->wrong, "type")) {
+				whole_mistake(l, "--set", "input.%u.type is missing", i);
+			}
+			check_evdev_keys(l, i);
 			continue;
 		}
 		if (!in->name && asprintf(&in->name, "%s%u", config_input_kind(in->type), of_kind[in->type]) < 0) {
 			in->name = NULL;
 		}
 		of_kind[in->type]++;
-		if (in->type != INPUT_KEYBOARD && in->type != INPUT_EVDEV && strcmp(in->origin[2], "default") != 0) {
-			whole_mistake(l, in->origin[2], "input.layout: only a keyboard has one");
+		if (in->type != INPUT_KEYBOARD && strcmp(in->origin[2], "default") != 0) {
+			whole_mistake(l, in->origin[2], "input.layout: only a keyboard of the VM's own has one (type = \"keyboard\")");
 		}
 		for (unsigned j = 0; j < i; j++) {
 			if (in->name && cfg->input[j].name && strcmp(in->name, cfg->input[j].name) == 0) {
@@ -887,7 +926,7 @@ static void check_gpu(struct load *l)
 	}
 }
 
-/* What only makes sense together, and what this host has. */
+/* What else only makes sense together, and what this host has. */
 static void check_whole(struct load *l, const char *path)
 {
 	struct config *cfg = l->cfg;
@@ -911,8 +950,6 @@ static void check_whole(struct load *l, const char *path)
 		whole_mistake(l, config_where(cfg, "machine.memory"), "machine.memory: this host has %" PRIu64 "M",
 			(uint64_t)si.totalram * si.mem_unit >> 20);
 	}
-	check_disks(l);
-	check_inputs(l);
 	check_gpu(l);
 	if (cfg->gpu.mode != GPU_OFF && cfg->ninputs == 0) {
 		add_inputs(l);
@@ -930,6 +967,7 @@ int config_load(struct config *cfg, const struct config_input *in, FILE *report)
 {
 	struct load l = {.cfg = cfg, .report = report};
 	const char *path = in->path ? in->path : "command line";
+	bool has_values;
 
 	*cfg = (struct config){.origins = calloc(config_nkeys, sizeof(char *))};
 	if (!cfg->origins) {
@@ -954,10 +992,13 @@ int config_load(struct config *cfg, const struct config_input *in, FILE *report)
 		make_ephemeral(&l);
 	}
 	report_findings(&l);
-	/* Only a configuration without mistakes is looked at as a whole: otherwise one mistake would be told twice. */
-	if (l.mistakes == 0) {
+	has_values = l.mistakes == 0;
+	/* Entries of lists know which of their keys are wrong. */
+	check_disks(&l);
+	check_inputs(&l);
+	/* The rest is looked at only where every value is one: otherwise one mistake would be told twice. */
+	if (has_values) {
 		check_whole(&l, path);
-		report_findings(&l);
 	}
 	return l.mistakes;
 }

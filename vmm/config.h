@@ -71,6 +71,8 @@ struct config_screen {
 };
 
 /* One [[disk]]. */
+#define CONFIG_UNKNOWN_KEY (1u << 31)
+
 struct config_disk {
 	char *name; /* the guest's serial number: disk0, disk1, ... unless it is said */
 	char *path, *overlay_dir;
@@ -78,6 +80,7 @@ struct config_disk {
 	enum disk_cache cache;
 	bool readonly, ephemeral, root, discard;
 	char *origin[CONFIG_DISK_KEYS]; /* as struct config's, in the order of the table's keys */
+	uint32_t wrong; /* keys about which a mistake was reported, as bits in that order; CONFIG_UNKNOWN_KEY: one that there is not */
 };
 
 /* input.match: what a device of the host must be like; NULL and 0 do not matter. */
@@ -99,6 +102,7 @@ struct config_input_device {
 	struct config_list reserve; /* names of keys that exist */
 	char *description;
 	char *origin[CONFIG_INPUT_KEYS];
+	uint32_t wrong;
 };
 
 struct config {

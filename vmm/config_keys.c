@@ -168,8 +168,8 @@ const struct config_key config_keys[] = {
 const unsigned config_nkeys = sizeof(config_keys) / sizeof(config_keys[0]);
 
 static const struct config_list_table lists[] = {
-	{"disk", CONFIG_DISKS_MAX, AT(disk), sizeof(struct config_disk), AT(ndisks), IN_DISK(origin), IN_DISK(name)},
-	{"input", CONFIG_INPUTS_MAX, AT(input), sizeof(struct config_input_device), AT(ninputs), IN_INPUT(origin), IN_INPUT(name)},
+	{"disk", CONFIG_DISKS_MAX, AT(disk), sizeof(struct config_disk), AT(ndisks), IN_DISK(origin), IN_DISK(name), IN_DISK(wrong)},
+	{"input", CONFIG_INPUTS_MAX, AT(input), sizeof(struct config_input_device), AT(ninputs), IN_INPUT(origin), IN_INPUT(name), IN_INPUT(wrong)},
 };
 
 const struct config_list_table *config_find_list(const char *table, size_t len)
@@ -630,9 +630,11 @@ static int set_fields(void **out, const struct config_key *key, const struct tom
 		const struct config_key *field = find_field(fields, name);
 
 		if (!field) {
+			drop_fields(out, fields);
 			return refuse(err, err_len, "unknown field \"%.40s\": want %s", name, field_names(fields, names, sizeof(names)));
 		}
 		if (config_set(*out, field, node, NULL, dir, why, sizeof(why)) < 0) {
+			drop_fields(out, fields);
 			return refuse(err, err_len, "%s: %s", name, why);
 		}
 	}

@@ -54,7 +54,7 @@ struct config_list_table {
 	const char *table;
 	unsigned max; /* entries */
 	size_t items, item_size, count; /* offsets in struct config of the array and its unsigned counter */
-	size_t origins, name; /* offsets in an entry: origin array, and name (what merging goes by) */
+	size_t origins, name, wrong; /* offsets in an entry: origin array, name (what merging goes by), keys with mistakes */
 };
 
 /* Return: NULL when @table is no list table. */

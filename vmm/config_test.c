@@ -264,19 +264,22 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 /* Every key, every wrong value: one line with the position of the value; the same key misspelt, twice, and in a wrong table. */
 static void test_config_load_names_file_line_and_column_of_200_mistakes(void **state)
 {
-	unsigned cases = 0;
+	unsigned cases = 0, nkeys;
 
 	(void)state;
 	unsetenv("TINYVMM_TEST_UNSET");
 	for (unsigned i = 0; i < config_nkeys; i++) {
 		const struct config_key *key = &config_keys[i];
 		bool is_list = config_find_list(key->table, strlen(key->table));
+		const struct config_key *first = config_table_keys(key->table, strlen(key->table), &nkeys);
 		const char *values[32], *open = is_list ? "[[" : "[", *close = is_list ? "]]" : "]";
 		unsigned n = bad_values(key, values);
 		char text[512], want[256];
 
 		for (unsigned v = 0; v < n; v++, cases++) {
-			snprintf(text, sizeof(text), "# comment\n%s%s%s\n\n%s = %s\n", open, key->table, close, key->name, values[v]);
+			/* An entry of a list has what it must have, so that it is the only mistake. */
+			snprintf(text, sizeof(text), "# comment\n%s%s%s\n\n%s = %s\n%s\n", open, key->table, close, key->name, values[v],
+				!is_list || key == first ? "" : strcmp(first->name, "path") == 0 ? "path = 'd'" : "type = 'keyboard'");
 			snprintf(want, sizeof(want), "vm.toml:4:%zu: error: %s.%s: ", strlen(key->name) + 4, key->table, key->name);
 			assert_one_mistake(text, want);
 		}
@@ -306,6 +309,34 @@ static void test_config_load_reports_all_mistakes_in_one_pass(void **state)
 	(void)state;
 	assert_int_equal(load(&cfg, "[machine]\ncpus = 0\nmemory = 1\n[boot]\nkernl = 'x'\n[nonsense]\n", NULL, 0, &report), 4);
 	assert_non_null(strstr(report, "did you mean \"kernel\"?"));
+	free(report);
+	config_finish(&cfg);
+}
+
+/* Of disks and input devices also what only the whole of an entry shows, beside values that are none. */
+static void test_config_load_reports_all_mistakes_of_lists_in_one_pass(void **state)
+{
+	static const char text[] = "[[input]]\ntype='keyboard'\nlayout='de,us'\nwait=true\n[[input]]\ntype='evdev'\npath='p'\nfd=3\nreserve='nokey'\ntoggle='a+'\nlayout='us'\n"
+				   "[[input]]\nname='x'\ngrab=1\n[[input]]\ntype='evdev'\npth='p'\n[[input]]\ntype='evdev'\nmatch={nmae='x'}\n"
+				   "[[disk]]\nname='d'\ncache=1\n[[disk]]\npath='p'\nformat='qcow2'\nroot=true\n[[disk]]\npath='q'\nroot=true\nname='disk1'\n";
+	static const char *const want[] = {"vm.toml:3:8: error: input.layout: ", "vm.toml:12:1: error: input: type is missing", "vm.toml:14:6: error: input.grab: ",
+		"vm.toml:17:1: error: unknown key \"pth\"", "vm.toml:20:7: error: input.match: ", "vm.toml:21:1: error: disk: path is missing", "vm.toml:23:7: error: disk.cache: ",
+		"vm.toml:26:8: error: disk.format: qcow2", "vm.toml:30:6: error: disk.root: more", "vm.toml:31:6: error: disk.name: two", "vm.toml:4:6: error: input.wait goes with",
+		"vm.toml:11:8: error: input.layout: only a keyboard", "vm.toml:6:6: error: input: an evdev device is named by one", "vm.toml:10:8: error: input.toggle: ",
+		"vm.toml:9:9: error: input.reserve: "};
+	char *report, *line, *rest;
+	struct config cfg;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(load(&cfg, text, NULL, 0, &report), sizeof(want) / sizeof(want[0]));
+	for (line = strtok_r(report, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest), n++) {
+		assert_true(n < sizeof(want) / sizeof(want[0]));
+		if (strncmp(line, want[n], strlen(want[n])) != 0) {
+			fail_msg("want %s, got %s", want[n], line);
+		}
+	}
+	assert_int_equal(n, sizeof(want) / sizeof(want[0]));
 	free(report);
 	config_finish(&cfg);
 }
@@ -522,7 +553,7 @@ static void test_config_load_input_devices(void **state)
 	config_finish(&cfg);
 	assert_true(config_is_layout("us") && config_is_layout("de(nodeadkeys)"));
 	assert_false(config_is_layout("") || config_is_layout("de,us") || config_is_layout("de(neo)x") || config_is_layout("(neo)"));
-	assert_one_mistake("[boot]\nkernel='k'\n[[input]]\ntype='mouse'\nlayout='us'\n", "vm.toml:5:8: error: input.layout: only a keyboard has one");
+	assert_one_mistake("[boot]\nkernel='k'\n[[input]]\ntype='mouse'\nlayout='us'\n", "vm.toml:5:8: error: input.layout: only a keyboard of the VM's own has one");
 	assert_one_mistake("[[input]]\nname = 'x'\n", "vm.toml:1:1: error: input: type is missing");
 	assert_one_mistake("[boot]\nkernel='k'\n[[input]]\ntype='mouse'\nname='keyboard0'\n[[input]]\ntype='keyboard'\n",
 		"vm.toml:7:6: error: input.name: two input devices are called \"keyboard0\"");
@@ -795,6 +826,7 @@ int main(void)
 		cmocka_unit_test(test_config_load_defaults_are_the_documented_ones),
 		cmocka_unit_test(test_config_load_names_file_line_and_column_of_200_mistakes),
 		cmocka_unit_test(test_config_load_reports_all_mistakes_in_one_pass),
+		cmocka_unit_test(test_config_load_reports_all_mistakes_of_lists_in_one_pass),
 		cmocka_unit_test(test_config_load_reports_mistakes_from_top_to_bottom),
 		cmocka_unit_test(test_config_load_survives_what_the_parser_calls_impossible),
 		cmocka_unit_test(test_config_load_checks_what_belongs_together),

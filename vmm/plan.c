@@ -56,7 +56,7 @@ static bool share_a_file(const struct config_disk *a, const struct config_disk *
 static int check_shared(const struct config *cfg, unsigned i, FILE *report)
 {
 	for (unsigned j = 0; j < i; j++) {
-		if (share_a_file(&cfg->disk[j], &cfg->disk[i])) {
+		if (cfg->disk[j].path && share_a_file(&cfg->disk[j], &cfg->disk[i])) {
 			char key[32];
 
 			snprintf(key, sizeof(key), "disk.%u.path", i);
@@ -68,58 +68,80 @@ static int check_shared(const struct config *cfg, unsigned i, FILE *report)
 	return 0;
 }
 
-/* Opens each disk as `run` will, lock included, and lets go of it again: what is wrong with it is a mistake with a place. */
+/* Opens it as `run` will, lock included, and lets go of it again: what is wrong with it is a mistake with a place. */
+static int check_disk(const struct config *cfg, unsigned i, FILE *report)
+{
+	const struct disk_options o = config_disk_options(&cfg->disk[i]);
+	struct disk *disk;
+	char key[32], err[512];
+
+	if (disk_open(&disk, &o, err, sizeof(err)) < 0) {
+		snprintf(key, sizeof(key), "disk.%u.path", i);
+		mistake(cfg, key, report, "%s", err);
+		return 1;
+	}
+	disk_close(disk);
+	return 0;
+}
+
+/* Without a path it has a mistake that was reported; so it has when no disk can be like that. */
+static bool can_be_opened(const struct config_disk *d)
+{
+	return d->path && d->format == DISK_FORMAT_RAW;
+}
+
 static int check_disks(const struct config *cfg, FILE *report)
 {
 	int mistakes = 0;
 
 	for (unsigned i = 0; i < cfg->ndisks; i++) {
-		const struct disk_options o = config_disk_options(&cfg->disk[i]);
-		struct disk *disk;
-		char key[32], err[512];
-
-		if (disk_open(&disk, &o, err, sizeof(err)) < 0) {
-			snprintf(key, sizeof(key), "disk.%u.path", i);
-			mistake(cfg, key, report, "%s", err);
-			mistakes++;
-		} else {
-			disk_close(disk);
-		}
-		mistakes += check_shared(cfg, i, report);
+		mistakes += can_be_opened(&cfg->disk[i]) ? check_disk(cfg, i, report) + check_shared(cfg, i, report) : 0;
 	}
 	return mistakes;
 }
 
-/* As check_disks: found, opened, and let go of. */
+/* As check_disk: found, opened, and let go of. */
+static int check_evdev(const struct config *cfg, unsigned i, FILE *report)
+{
+	const struct config_input_device *in = &cfg->input[i];
+	const char *name = in->path ? "path" : in->match ? "match" : "fd";
+	struct input_desc desc;
+	char err[512], key[40];
+	int fd, r;
+
+	fd = r = evdev_find(in, err, sizeof(err));
+	if (fd == -ENODEV && in->wait) {
+		name = "description";
+		r = in->description ? evdev_find_desc(in, -1, &desc, err, sizeof(err)) : 0;
+	}
+	if (fd >= 0) {
+		close(fd);
+	}
+	if (r < 0) {
+		snprintf(key, sizeof(key), "input.%u.%s", i, name);
+		mistake(cfg, key, report, "input.%s: %s", name, err);
+	}
+	return r < 0;
+}
+
 static int check_evdevs(const struct config *cfg, FILE *report)
 {
 	int mistakes = 0;
 
 	for (unsigned i = 0; i < cfg->ninputs; i++) {
 		const struct config_input_device *in = &cfg->input[i];
-		char err[512], key[40];
-		const char *name = in->path ? "path" : in->match ? "match" : "fd";
-		struct input_desc desc;
-		int fd, r;
 
-		if (in->type != INPUT_EVDEV) {
-			continue;
-		}
-		fd = r = evdev_find(in, err, sizeof(err));
-		if (fd == -ENODEV && in->wait) {
-			name = "description";
-			r = in->description ? evdev_find_desc(in, -1, &desc, err, sizeof(err)) : 0;
-		}
-		if (r < 0) {
-			snprintf(key, sizeof(key), "input.%u.%s", i, name);
-			mistake(cfg, key, report, "input.%s: %s", name, err);
-			mistakes++;
-		}
-		if (fd >= 0) {
-			close(fd);
+		/* One that is named in no way, or in two, has been reported. */
+		if (in->type == INPUT_EVDEV && (in->path != NULL) + (in->match != NULL) + (in->fd != 0) == 1) {
+			mistakes += check_evdev(cfg, i, report);
 		}
 	}
 	return mistakes;
+}
+
+int plan_check_devices(const struct config *cfg, FILE *report)
+{
+	return check_disks(cfg, report) + check_evdevs(cfg, report);
 }
 
 /* The picture can be read. */
@@ -160,7 +182,7 @@ int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 	*plan = (struct plan){.cfg = cfg};
 	if (boot_open(&plan->image, cfg->boot.kernel, initrds, cfg->boot.initrd.n, err, sizeof(err)) < 0) {
 		mistake(cfg, strncmp(err, "initrd ", 7) == 0 ? "boot.initrd" : "boot.kernel", report, "%s", err);
-		return 1;
+		return 1 + plan_check_devices(cfg, report);
 	}
 	if (cfg->machine.memory < plan->image.memory_min) {
 		mistakes++;
@@ -173,7 +195,7 @@ int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 	}
 	mistakes += check_log(cfg, "console.log", (int)cfg->console.type, cfg->console.path, report);
 	mistakes += check_log(cfg, "serial.log", (int)cfg->serial.type, cfg->serial.path, report);
-	return mistakes + check_disks(cfg, report) + check_evdevs(cfg, report) + check_screen(cfg, report);
+	return mistakes + plan_check_devices(cfg, report) + check_screen(cfg, report);
 }
 
 void plan_finish(struct plan *plan)

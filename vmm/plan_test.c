@@ -153,6 +153,36 @@ static void test_plan_logs_can_be_written(void **state)
 	assert_int_equal(access(path, F_OK), -1); /* nothing was made */
 }
 
+/* Beside a kernel that is not there, and beside mistakes that were reported. */
+static void test_plan_says_what_is_wrong_with_all_devices(void **state)
+{
+	static const char *const heads[] = {"[boot]\nkernel = '/no/kernel'\n", "[boot]\nkernel = 0\n"};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		char said[1024] = "", text[1024];
+		struct plan made = {.cfg = NULL};
+		struct config cfg;
+		struct config_input in = {.path = "-", .text = text};
+		FILE *report = fmemopen(said, sizeof(said), "w");
+		int mistakes;
+
+		in.text_len = (size_t)snprintf(text, sizeof(text), "%s[[disk]]\npath = '/no/disk'\n[[disk]]\nname = 'x'\n[[disk]]\npath = '/no/qcow2'\nformat = 'qcow2'\n"
+			"[[input]]\ntype = 'evdev'\npath = '/dev/null'\nreserve = 'nokey'\n[[input]]\ntype = 'evdev'\n", heads[i]);
+		mistakes = config_load(&cfg, &in, report);
+		assert_int_equal(mistakes, 4 + i);
+		/* As check and run do it. */
+		mistakes = i == 0 ? plan_make(&made, &cfg, report) : plan_check_devices(&cfg, report);
+		fclose(report);
+		assert_int_equal(mistakes, 3 - i);
+		assert_non_null(strstr(said, "<stdin>:4:8: error: /no/disk: "));
+		assert_non_null(strstr(said, "<stdin>:12:8: error: input.path: /dev/null is no input device"));
+		assert_non_null(strstr(said, "<stdin>:13:11: error: input.reserve: \"nokey\""));
+		plan_finish(&made);
+		config_finish(&cfg);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -160,6 +190,7 @@ int main(void)
 		cmocka_unit_test(test_plan_one_file_is_not_two_disks_by_any_name),
 		cmocka_unit_test(test_plan_readers_may_share_a_file),
 		cmocka_unit_test(test_plan_logs_can_be_written),
+		cmocka_unit_test(test_plan_says_what_is_wrong_with_all_devices),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

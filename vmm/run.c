@@ -535,6 +535,9 @@ int run_vm(const struct options *o, char **argv)
 		/* What was unplugged when the guest was reset is no reason not to start it again. */
 		cfg.input[i].wait = cfg.input[i].type == INPUT_EVDEV && cfg.input[i].fd == 0;
 	}
+	if (mistakes > 0) {
+		plan_check_devices(&cfg, stderr);
+	}
 	if (mistakes > 0 || plan_make(&plan, &cfg, stderr) > 0) {
 		plan_finish(&plan);
 		config_finish(&cfg);
