@@ -451,6 +451,16 @@ static int gpu_2d_flush(struct gpu_backend *b, unsigned scanout, const struct di
 	return 0;
 }
 
+static void gpu_2d_refresh(struct gpu_backend *b, unsigned scanout)
+{
+	struct scanout *so = &from(b)->scanout[scanout];
+
+	/* Shown and not yet flushed. */
+	if (so->is_stale) {
+		gpu_2d_flush(b, scanout, &so->crop);
+	}
+}
+
 void gpu_2d_read_pixels(enum gpu_format order, const uint8_t *p, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE])
 {
 	/*
@@ -525,6 +535,7 @@ static const struct gpu_backend_ops gpu_2d_ops = {
 	.show = gpu_2d_show,
 	.export = gpu_2d_export,
 	.flush = gpu_2d_flush,
+	.refresh = gpu_2d_refresh,
 	.read_cursor = gpu_2d_read_cursor,
 	.reset = gpu_2d_reset,
 	.destroy = gpu_2d_destroy,

@@ -79,6 +79,8 @@ struct gpu_backend_ops {
 	int (*export)(struct gpu_backend *b, uint64_t picture, struct display_picture *p);
 	/* The rectangle of what the scanout shows has changed: brings its picture up to date. */
 	int (*flush)(struct gpu_backend *b, unsigned scanout, const struct display_rect *r);
+	/* Somebody is about to read the memory of what the scanout shows (display.h, display_set_refresh): brings all of it there that is not. NULL: a flush has done that. */
+	void (*refresh)(struct gpu_backend *b, unsigned scanout);
 
 	/* A 2D resource of DISPLAY_CURSOR_SIZE both ways, or a blob that begins with so many pixels, as struct display_cursor wants it. */
 	int (*read_cursor)(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE]);

@@ -395,15 +395,11 @@ static enum gpu_wire_type flush(struct gpu *g, struct gpu_command *c)
 		if (so->res != res || !display_rect_clip(&part, &so->crop)) {
 			continue;
 		}
-		/* Reading back is dear: not before somebody looks, and then all that was not read. */
-		if (res->is_3d && !display_is_watched(g->display)) {
-			so->is_behind = true;
-		} else {
-			err = g->backend->ops->flush(g->backend, i, &part);
-			if (err < 0) {
-				return gpu_error(err);
-			}
-			so->is_behind = false;
+		/* Reading back is dear: not before somebody looks, who then gets all that was not read. */
+		so->is_behind |= res->is_3d && !display_is_watched(g->display);
+		err = so->is_behind ? 0 : g->backend->ops->flush(g->backend, i, &part);
+		if (err < 0) {
+			return gpu_error(err);
 		}
 		if (display_flush(g->display, i, &part) > 0) {
 			c->flushed |= 1u << i;
@@ -419,6 +415,8 @@ void gpu_refresh(void *ctx, unsigned i)
 
 	if (so->res && so->is_behind) {
 		so->is_behind = g->backend->ops->flush(g->backend, i, &so->crop) < 0;
+	} else if (so->res && g->backend->ops->refresh) {
+		g->backend->ops->refresh(g->backend, i);
 	}
 }
 

@@ -621,6 +621,44 @@ static void test_gpu_blob_is_shown_by_a_flush(void **state)
 	free(shot);
 }
 
+/* What was there before, or nothing, is never seen instead. */
+static void test_gpu_blob_is_seen_before_its_first_flush(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30), part = rect(4, 5, 6, 7);
+	struct display_sink sink = {.ops = &(const struct display_sink_ops){.mode = NULL}};
+	struct display_frame f;
+	uint64_t copied = v.gpu.backend->copied_bytes;
+
+	(void)state;
+	for (uint32_t i = 1; i <= 3; i++) {
+		make_blob(i, i);
+		OK(gpudrv_set_scanout_blob(&v, 0, i, all, &blob_layout));
+		assert_int_equal(v.gpu.backend->copied_bytes, copied);
+		ASSERT_SCREEN(0, 40, 30, 0, 0, i);
+		copied = v.gpu.backend->copied_bytes;
+		/* Once. */
+		ASSERT_SCREEN(0, 40, 30, 0, 0, i);
+		assert_int_equal(v.gpu.backend->copied_bytes, copied);
+	}
+	/* By one who takes frames, too. */
+	make_blob(4, 4);
+	OK(gpudrv_set_scanout_blob(&v, 0, 4, part, &blob_layout));
+	display_sink_add(&v.display, &sink);
+	assert_true(display_take(&v.display, &sink, 0, &f));
+	assert_int_equal(v.gpu.backend->copied_bytes - copied, 4 * 6 * 7);
+	assert_int_equal(differences(display_buffer_map(f.buffer) + (5 * 40 + 4) * 4, 1, 1, 4, 5, 4, RIGHT), 0);
+	display_buffer_unref(f.buffer);
+	display_sink_remove(&v.display, &sink);
+	/* Nothing is left to be brought for what is no copied blob. */
+	make_blob(5, 5);
+	OK(gpudrv_set_scanout_blob(&v, 0, 5, all, &blob_layout));
+	OK(gpudrv_create(&v, 6, GPU_FORMAT_B8G8R8X8, 8, 8));
+	OK(gpudrv_set_scanout(&v, 0, 6, rect(0, 0, 8, 8)));
+	copied = v.gpu.backend->copied_bytes;
+	display_refresh(&v.display, 0);
+	assert_int_equal(v.gpu.backend->copied_bytes, copied);
+}
+
 /* Linux' dumb buffers are blobs where it can have them, cursors too. */
 static void test_gpu_blob_is_a_cursor(void **state)
 {
@@ -1415,6 +1453,7 @@ int main(void)
 		T2(test_gpu_cursor_image_hot_spot_and_place),
 		T(test_gpu_cursor_commands_need_no_answer),
 		TB(test_gpu_blob_is_shown_by_a_flush),
+		TB(test_gpu_blob_is_seen_before_its_first_flush),
 		TB(test_gpu_blob_is_a_cursor),
 		TB(test_gpu_blob_flips_take_no_memory),
 		TB(test_gpu_blob_layouts_back_and_forth),

@@ -280,28 +280,28 @@ uint64_t display_flush(struct display *d, unsigned i, const struct display_rect 
 	return display_rect_area(&part);
 }
 
-void display_set_refresh(struct display *d, void (*refresh)(void *ctx, unsigned scanout), void *ctx)
-{
-	d->refresh = refresh;
-	d->refresh_ctx = ctx;
-}
-
 bool display_is_watched(const struct display *d)
 {
 	return d->sinks || d->stills;
-}
-
-void display_refresh(struct display *d, unsigned i)
-{
-	if (d->refresh) {
-		d->refresh(d->refresh_ctx, i);
-	}
 }
 
 void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx)
 {
 	d->watch = watch;
 	d->watch_ctx = ctx;
+}
+
+void display_set_refresh(struct display *d, void (*refresh)(void *ctx, unsigned scanout), void *ctx)
+{
+	d->refresh = refresh;
+	d->refresh_ctx = ctx;
+}
+
+void display_refresh(struct display *d, unsigned i)
+{
+	if (d->refresh && scanout_at(d, i)->buffer) {
+		d->refresh(d->refresh_ctx, i);
+	}
 }
 
 void display_set_cursor(struct display *d, unsigned i, const uint32_t *image, uint32_t hot_x, uint32_t hot_y)
@@ -353,7 +353,6 @@ void display_sink_add(struct display *d, struct display_sink *sink)
 	sink->next = d->sinks;
 	d->sinks = sink;
 	for (unsigned i = 0; i < d->nscanouts; i++) {
-		display_refresh(d, i);
 		sink->at[i].has_frame = d->scanout[i].buffer != NULL;
 		damage_all(d, sink, i);
 		if (sink->at[i].has_frame && sink->ops->frame) {
@@ -383,6 +382,7 @@ bool display_take(struct display *d, struct display_sink *sink, unsigned i, stru
 	if (!sink->at[i].has_frame || !so->buffer) {
 		return false;
 	}
+	display_refresh(d, i);
 	*frame = (struct display_frame){.buffer = display_buffer_ref(so->buffer), .crop = so->crop, .damage = sink->at[i].damage, .number = so->frames,
 		.flushed_ns = so->flushed_ns};
 	sink->at[i].has_frame = false;

@@ -123,10 +123,10 @@ struct display {
 	struct display_still *stills; /* who wants to know whether a picture stands still */
 	void (*changed)(void *ctx);
 	void *changed_ctx;
-	void (*refresh)(void *ctx, unsigned scanout);
-	void *refresh_ctx;
 	void (*watch)(void *ctx, unsigned scanout);
 	void *watch_ctx;
+	void (*refresh)(void *ctx, unsigned scanout);
+	void *refresh_ctx;
 	struct display_budget budget;
 	struct display_counters counters;
 	struct display_sink *pacer; /* NULL: nobody paces */
@@ -148,13 +148,15 @@ void display_finish(struct display *d);
 /* @changed: an output has changed. NULL: nobody wants to know. */
 void display_set_guest(struct display *d, void (*changed)(void *ctx), void *ctx);
 
-/* @refresh: somebody is about to look at a scanout's picture who was not there when it was flushed. NULL: it is always up to date. */
-void display_set_refresh(struct display *d, void (*refresh)(void *ctx, unsigned scanout), void *ctx);
 /* Whether somebody looks at each frame. If not, a device may leave a picture as it is until refresh. */
 bool display_is_watched(const struct display *d);
 
 /* @watch: a flush has changed something on a scanout. For one who only counts; whoever wants pictures is a sink. NULL: nobody. Before the loop runs. */
 void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx);
+
+/* @refresh: somebody is about to look at the memory of what a scanout shows, which may not have all of it yet: what has not been copied there, or not been read back from a renderer. It shows
+ * nothing else afterwards. NULL: all of it is there after every flush. */
+void display_set_refresh(struct display *d, void (*refresh)(void *ctx, unsigned scanout), void *ctx);
 
 /* Return: bytes of EDID for output @i, at most EDID_MAX. */
 size_t display_edid(const struct display *d, unsigned i, uint8_t out[EDID_MAX]);
@@ -188,9 +190,6 @@ void display_unhold(struct display *d, struct display_hold *h);
 void display_set_cursor(struct display *d, unsigned i, const uint32_t *image, uint32_t hot_x, uint32_t hot_y);
 void display_move_cursor(struct display *d, unsigned i, int32_t x, int32_t y);
 
-/* For who reads a scanout's picture: it is up to date then. */
-void display_refresh(struct display *d, unsigned i);
-
 /*
  * For everybody else.
  */
@@ -206,6 +205,9 @@ void display_sink_remove(struct display *d, struct display_sink *sink); /* what 
 void display_pace(struct display *d, struct display_sink *sink);
 /* @sink has seen frame @number of scanout @i. */
 void display_seen(struct display *d, struct display_sink *sink, unsigned i, uint64_t number);
+
+/* Before the memory of scanout @i's buffer is read by one who has not taken a frame: display_take does it. */
+void display_refresh(struct display *d, unsigned i);
 
 /* Return: false when there is none, or the scanout shows nothing any more. */
 bool display_take(struct display *d, struct display_sink *sink, unsigned i, struct display_frame *frame);
