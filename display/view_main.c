@@ -21,6 +21,9 @@ static const char help[] =
 	"      --scale MODE   follow: the guest's size follows the window (default),\n"
 	"                     fixed: the window has the guest's size,\n"
 	"                     scale: the picture is scaled to the window\n"
+	"      --zoom N       follow, fixed: pixels of the window for one of the guest,\n"
+	"                     0.25 to 4 (default: 1)\n"
+	"      --title TEXT   of the window; {name} is the VM's name (default: {name})\n"
 	"      --fullscreen   start with the whole screen\n"
 	"      --wait         when the VM has ended, wait for the next one at PATH;\n"
 	"                     also when there is none at the start\n"
@@ -38,13 +41,15 @@ static const char help[] =
 	"\n"
 	"Example: tinyvmm-view --socket $XDG_RUNTIME_DIR/tinyvmm/web/viewer.sock\n";
 
-enum { OPT_SOCKET = 256, OPT_FD, OPT_OBSERVE, OPT_SCALE, OPT_FULLSCREEN, OPT_WAIT, OPT_NAME };
+enum { OPT_SOCKET = 256, OPT_FD, OPT_OBSERVE, OPT_SCALE, OPT_ZOOM, OPT_TITLE, OPT_FULLSCREEN, OPT_WAIT, OPT_NAME };
 
 static const struct option options[] = {
 	{"socket", required_argument, NULL, OPT_SOCKET},
 	{"fd", required_argument, NULL, OPT_FD},
 	{"observe", no_argument, NULL, OPT_OBSERVE},
 	{"scale", required_argument, NULL, OPT_SCALE},
+	{"zoom", required_argument, NULL, OPT_ZOOM},
+	{"title", required_argument, NULL, OPT_TITLE},
 	{"fullscreen", no_argument, NULL, OPT_FULLSCREEN},
 	{"wait", no_argument, NULL, OPT_WAIT},
 	{"name", required_argument, NULL, OPT_NAME},
@@ -90,6 +95,18 @@ static int set_scale(struct view_options *o, const char *value)
 	return wrong("--scale: expected follow, fixed or scale, got ", value);
 }
 
+static int set_zoom(struct view_options *o, const char *value)
+{
+	char *end;
+	double n = strtod(value, &end);
+
+	if (*value < '0' || *value > '9' || *end || !(n >= VIEW_ZOOM_MIN && n <= VIEW_ZOOM_MAX)) {
+		return wrong("--zoom: expected 0.25 to 4, got ", value);
+	}
+	o->zoom = n;
+	return 0;
+}
+
 /* Return: 0, -EINVAL when it makes no sense, 1 when there is nothing more to do. */
 static int parse(struct view_options *o, int argc, char **argv)
 {
@@ -108,6 +125,12 @@ static int parse(struct view_options *o, int argc, char **argv)
 			break;
 		case OPT_SCALE:
 			r = set_scale(o, optarg);
+			break;
+		case OPT_ZOOM:
+			r = set_zoom(o, optarg);
+			break;
+		case OPT_TITLE:
+			o->title = optarg;
 			break;
 		case OPT_FULLSCREEN:
 			o->fullscreen = true;
@@ -145,7 +168,7 @@ static int parse(struct view_options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct view_options o = {.fd = -1, .name = ""};
+	struct view_options o = {.fd = -1, .name = "", .zoom = 1, .title = "{name}"};
 	int r = parse(&o, argc, argv), fd = o.fd;
 
 	if (r != 0) {

@@ -302,6 +302,8 @@ enum view_exit view_sdl_run(const struct view_options *o, int fd)
 	SDL_StopTextInput();
 	a->arrow = SDL_GetDefaultCursor();
 	view_init(&a->view, &a->conn, o->scale, o->observes, o->name);
+	a->view.zoom = o->zoom;
+	a->view.title = o->title;
 	if (fd >= 0) {
 		view_conn_init(&a->conn, fd, CLIENT_NAME, o->observes);
 		a->watch.fd = fd;

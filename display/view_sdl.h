@@ -26,6 +26,8 @@ struct view_options {
 	int fd;
 	bool observes, fullscreen, waits, verbose;
 	enum view_scale scale;
+	double zoom; /* pixels of the window for one of the guest */
+	const char *title; /* "{name}" is the VM's */
 	const char *name; /* "": what the VM says */
 };
 

@@ -500,10 +500,22 @@ void view_touch(struct view *v, unsigned scanout, int64_t number, enum view_touc
  * Sizes.
  */
 
+uint32_t view_to_window(const struct view *v, uint32_t guest)
+{
+	return guest ? (uint32_t)(guest * v->zoom + 0.5) : 0;
+}
+
+static uint32_t to_guest(const struct view *v, uint32_t window)
+{
+	uint32_t n = (uint32_t)(window / v->zoom + 0.5);
+
+	return n || !window ? n : 1;
+}
+
 void view_resized(struct view *v, unsigned scanout, uint32_t width, uint32_t height, uint64_t now)
 {
 	struct view_window *w = &v->at[scanout];
-	bool is_right = !w->asked_ns && width == w->mode_width && height == w->mode_height;
+	bool is_right = !w->asked_ns && width == view_to_window(v, w->mode_width) && height == view_to_window(v, w->mode_height);
 
 	if (w->width == width && w->height == height) {
 		return;
@@ -528,19 +540,20 @@ static void ask_for_size(struct view *v, unsigned i, uint64_t now)
 {
 	const struct view_scanout *s = &v->conn->at[i];
 	struct view_window *w = &v->at[i];
-	struct viewer_output m = {.hdr.type = VIEWER_OUTPUT, .scanout = i, .plugged = 1, .width = w->width, .height = w->height, .refresh_mhz = w->refresh_mhz,
+	uint32_t width = to_guest(v, w->width), height = to_guest(v, w->height);
+	struct viewer_output m = {.hdr.type = VIEWER_OUTPUT, .scanout = i, .plugged = 1, .width = width, .height = height, .refresh_mhz = w->refresh_mhz,
 		.width_mm = millimetres(w->width, w->dpi), .height_mm = millimetres(w->height, w->dpi)};
-	bool is_asked = w->asked_ns && w->asked_width == w->width && w->asked_height == w->height;
+	bool is_asked = w->asked_ns && w->asked_width == width && w->asked_height == height;
 
 	if (v->scale != VIEW_FOLLOW || !v->conn->controls || i >= v->conn->nscanouts || !s->plugged || is_asked) {
 		return;
 	}
-	if (!w->asked_ns && s->width == w->width && s->height == w->height) {
+	if (!w->asked_ns && s->width == width && s->height == height) {
 		return;
 	}
 	w->asked_ns = now;
-	w->asked_width = w->width;
-	w->asked_height = w->height;
+	w->asked_width = width;
+	w->asked_height = height;
 	view_conn_send(v->conn, &m, sizeof(m));
 }
 
@@ -554,8 +567,10 @@ bool view_wants_size(struct view *v, unsigned i, uint32_t *width, uint32_t *heig
 	if (!is_new) {
 		return false;
 	}
-	w->mode_width = *width = s->width;
-	w->mode_height = *height = s->height;
+	w->mode_width = s->width;
+	w->mode_height = s->height;
+	*width = view_to_window(v, s->width);
+	*height = view_to_window(v, s->height);
 	if (w->asked_ns && s->width == w->asked_width && s->height == w->asked_height) {
 		w->asked_ns = 0;
 	}
@@ -563,7 +578,7 @@ bool view_wants_size(struct view *v, unsigned i, uint32_t *width, uint32_t *heig
 	if (w->width == 0 || w->settles_ns || is_answer || v->scale == VIEW_SCALE) {
 		return false;
 	}
-	return s->width != w->width || s->height != w->height;
+	return *width != w->width || *height != w->height;
 }
 
 struct view_place view_place(const struct view *v, unsigned i)
@@ -575,9 +590,9 @@ struct view_place view_place(const struct view *v, unsigned i)
 	if (pw == 0 || ph == 0 || width == 0 || height == 0) {
 		return (struct view_place){0};
 	}
-	if (v->scale == VIEW_FIXED && pw <= width && ph <= height) {
-		width = pw;
-		height = ph;
+	if (v->scale == VIEW_FIXED && view_to_window(v, (uint32_t)pw) <= width && view_to_window(v, (uint32_t)ph) <= height) {
+		width = view_to_window(v, (uint32_t)pw);
+		height = view_to_window(v, (uint32_t)ph);
 	} else if (pw * height > ph * width) {
 		height = ph * width / pw;
 	} else {
@@ -666,7 +681,7 @@ static void now_controls(struct view *v, uint64_t now)
 			v->must_lock = true;
 		}
 		for (unsigned i = 0; i < v->conn->nscanouts; i++) {
-			if (v->at[i].width && (v->at[i].width != v->conn->at[i].width || v->at[i].height != v->conn->at[i].height)) {
+			if (v->at[i].width && (v->at[i].width != view_to_window(v, v->conn->at[i].width) || v->at[i].height != view_to_window(v, v->conn->at[i].height))) {
 				v->at[i].settles_ns = now + VIEW_SETTLE_NS;
 			}
 		}
@@ -705,6 +720,8 @@ void view_init(struct view *v, struct view_conn *conn, enum view_scale scale, bo
 	v->conn = conn;
 	v->scale = scale;
 	v->observes = observes;
+	v->zoom = 1;
+	v->title = "{name}";
 	snprintf(v->name, sizeof(v->name), "%s", name);
 }
 
@@ -727,10 +744,27 @@ static void say_controller(const struct view *v, char *out, size_t len)
 	snprintf(out, len, "observing, viewer %u%s controls%s", c->controller, pid, v->observes ? "" : " - Ctrl+Alt+C takes over");
 }
 
+/* The title as it was asked for, with the VM's name in it. */
+static void say_title(const struct view *v, char *out, size_t len)
+{
+	static const char mark[] = "{name}";
+	const char *name = v->conn->said_hello && v->conn->vm[0] ? v->conn->vm : v->name[0] ? v->name : "tinyvmm", *rest = v->title, *at;
+	size_t used = 0;
+
+	out[0] = '\0';
+	while ((at = strstr(rest, mark)) && used < len) {
+		used += (size_t)snprintf(out + used, len - used, "%.*s%s", (int)(at - rest), rest, name);
+		rest = at + sizeof(mark) - 1;
+	}
+	if (used < len) {
+		snprintf(out + used, len - used, "%s", rest);
+	}
+}
+
 void view_title(const struct view *v, unsigned scanout, char *out, size_t len)
 {
 	const struct view_conn *c = v->conn;
-	char output[32] = "", what[192];
+	char output[32] = "", what[192], title[256];
 	unsigned plugged = 0;
 
 	for (unsigned i = 0; i < c->nscanouts; i++) {
@@ -752,5 +786,6 @@ void view_title(const struct view *v, unsigned scanout, char *out, size_t len)
 	} else {
 		snprintf(what, sizeof(what), "Ctrl+Alt+G grabs the keyboard");
 	}
-	snprintf(out, len, "%s%s - %s", c->said_hello && c->vm[0] ? c->vm : v->name[0] ? v->name : "tinyvmm", output, what);
+	say_title(v, title, sizeof(title));
+	snprintf(out, len, "%s%s - %s", title, output, what);
 }

@@ -22,6 +22,8 @@
 #define VIEW_SETTLE_NS 150000000ull /* a window that has kept its size for that long has it */
 #define VIEW_ANSWER_NS 5000000000ull /* a guest that takes another size within this time does so because it was asked to */
 #define VIEW_REFRESH_MHZ 60000u /* of a display that does not say */
+#define VIEW_ZOOM_MIN 0.25
+#define VIEW_ZOOM_MAX 4.0
 #define VIEW_FINGERS 10 /* as many as the guest's touch screen tells apart */
 
 enum view_scale {
@@ -69,7 +71,9 @@ struct view_window {
 struct view {
 	struct view_conn *conn;
 	enum view_scale scale;
+	double zoom; /* pixels of the window for one of the guest, where the picture is not scaled to the window */
 	bool observes; /* --observe */
+	const char *title; /* "{name}" is the VM's; stays the caller's */
 	char name[VIEWER_NAME_LEN]; /* of the VM, until it says it */
 
 	struct view_window at[VIEW_SCANOUTS_MAX];
@@ -100,6 +104,7 @@ struct view {
 	uint32_t lights; /* the guest's, as they were last looked at */
 };
 
+/* zoom is 1 and title "{name}" until somebody sets them, before anything happens. */
 void view_init(struct view *v, struct view_conn *conn, enum view_scale scale, bool observes, const char *name);
 
 /* After view_conn_read, and after a new connection. */
@@ -125,6 +130,8 @@ void view_touch(struct view *v, unsigned scanout, int64_t finger, enum view_touc
 void view_focus(struct view *v, bool has, uint32_t locks);
 /* Window @scanout has this size now; 0, 0: there is none any more. */
 void view_resized(struct view *v, unsigned scanout, uint32_t width, uint32_t height, uint64_t now);
+/* Return: how many pixels of the window so many of the guest are, where the picture is not scaled to the window. */
+uint32_t view_to_window(const struct view *v, uint32_t guest);
 /* What display it is on. 0: not known. */
 void view_on_display(struct view *v, unsigned scanout, uint32_t refresh_mhz, uint32_t dpi);
 

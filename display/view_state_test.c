@@ -754,6 +754,67 @@ static void test_view_state_fixed_and_scaled(void **state)
 	assert_false(wants(0, 0));
 }
 
+/* Two pixels of the window for one of the guest, and half a one. */
+static void test_view_state_zoom(void **state)
+{
+	struct view_place place;
+
+	(void)state;
+	anew(VIEW_FIXED, false);
+	v.zoom = 2;
+	view_resized(&v, 0, 2 * W + 10, 2 * H, now);
+	place = view_place(&v, 0);
+	assert_int_equal(place.x, 5);
+	assert_int_equal(place.w, 2 * W);
+	assert_int_equal(place.h, 2 * H);
+	pass(VIEW_SETTLE_NS);
+	mode(800, 600);
+	assert_true(wants(1600, 1200));
+	/* No room for that: as large as it can be. */
+	view_resized(&v, 0, 1000, 2000, now);
+	assert_int_equal(view_place(&v, 0).w, 1000);
+	anew(VIEW_FOLLOW, false);
+	v.zoom = 2;
+	view_resized(&v, 0, 1401, 1000, now);
+	pass(VIEW_SETTLE_NS);
+	assert_int_equal(asked()->width, 701);
+	mode(701, 500);
+	/* The odd pixel is no reason to change the window. */
+	assert_false(wants(0, 0));
+	pass(VIEW_ANSWER_NS);
+	mode(800, 600);
+	assert_true(wants(1600, 1200));
+	view_resized(&v, 0, 1600, 1200, now);
+	pass(VIEW_SETTLE_NS);
+	assert_null(asked());
+	anew(VIEW_FOLLOW, false);
+	v.zoom = 0.25;
+	view_resized(&v, 0, 1, 1, now);
+	pass(VIEW_SETTLE_NS);
+	assert_int_equal(asked()->width, 4);
+}
+
+static void test_view_state_title_as_it_is_asked_for(void **state)
+{
+	char title[300], *longer = malloc(1000);
+
+	(void)state;
+	v.title = "{name} of {name}, mine";
+	view_title(&v, 0, title, sizeof(title));
+	assert_string_equal(title, "web of web, mine - Ctrl+Alt+G grabs the keyboard");
+	v.title = "no {nam} %s";
+	view_title(&v, 0, title, sizeof(title));
+	assert_string_equal(title, "no {nam} %s - Ctrl+Alt+G grabs the keyboard");
+	for (unsigned i = 0; i < 166; i++) {
+		memcpy(longer + i * 6, "{name}", 7);
+	}
+	v.title = longer;
+	view_title(&v, 0, title, sizeof(title));
+	assert_int_equal(strncmp(title, "webwebweb", 9), 0);
+	free(longer);
+	v.title = "";
+}
+
 static void test_view_state_place_keeps_the_aspect_ratio(void **state)
 {
 	static const struct {
@@ -967,6 +1028,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_view_state_an_old_answer_is_not_the_newest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_who_does_not_control_asks_for_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_fixed_and_scaled, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_state_zoom, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_state_title_as_it_is_asked_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_place_keeps_the_aspect_ratio, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_frames_come_at_the_rate_of_the_display, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_presented, set_up, tear_down),

@@ -106,7 +106,7 @@ static void window_open(struct app *a, unsigned i)
 	uint32_t width, height, flags = SDL_WINDOW_ALLOW_HIGHDPI | (a->o->scale == VIEW_FIXED ? 0u : SDL_WINDOW_RESIZABLE) | (a->o->fullscreen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0u);
 
 	view_wants_size(&a->view, i, &width, &height, clock_now_ns());
-	w->window = SDL_CreateWindow("tinyvmm", SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, (int)s->width, (int)s->height, flags);
+	w->window = SDL_CreateWindow("tinyvmm", SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, (int)view_to_window(&a->view, s->width), (int)view_to_window(&a->view, s->height), flags);
 	w->renderer = w->window ? make_renderer(a, w->window) : NULL;
 	if (!w->renderer) {
 		view_stop(a, VIEW_EXIT_HOST, "no window: %s", SDL_GetError());
@@ -114,7 +114,7 @@ static void window_open(struct app *a, unsigned i)
 	}
 	SDL_SetWindowMinimumSize(w->window, SMALLEST_WIDTH, SMALLEST_HEIGHT);
 	if (!a->o->fullscreen) {
-		set_size(w, s->width, s->height);
+		set_size(w, view_to_window(&a->view, s->width), view_to_window(&a->view, s->height));
 	}
 	view_window_measure(a, i);
 }

@@ -36,7 +36,6 @@ enum config_expect_exit { EXPECT_EXIT_STOP, EXPECT_EXIT_POWEROFF, EXPECT_EXIT_GU
 enum config_end { END_EXIT, END_RESTART }; /* on_reboot, on_panic */
 enum config_disk_format { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2 }; /* the second one only to say what to do about it */
 enum config_display { DISPLAY_NONE, DISPLAY_SDL };
-enum config_scale { SCALE_NONE, SCALE_FIT };
 enum config_on_close { ON_CLOSE_STOP, ON_CLOSE_DETACH };
 enum config_gpu { GPU_OFF, GPU_2D, GPU_VIRGL };
 enum config_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_SOCKET };
@@ -56,6 +55,9 @@ struct config_pixels {
 };
 
 #define CONFIG_REGION_MAX 65535 /* pixels */
+#define CONFIG_SCALE_MIN 0.25
+#define CONFIG_SCALE_MAX 4.0
+
 struct config_region {
 	uint32_t x, y, w, h; /* w 0: everything */
 };
@@ -147,7 +149,8 @@ struct config {
 		enum config_display type;
 		bool by_default; /* the window: nobody has asked for it, so that it is no mistake when there can be none */
 		bool fullscreen, resize;
-		enum config_scale scale; /* without resize */
+		char *title; /* "{name}" is the VM's */
+		double scale; /* pixels of the window for one of the guest; 0: without resize, as many as fit */
 		enum config_on_close on_close;
 		char *socket; /* NULL: viewer.sock in the run folder */
 		struct config_list allow; /* "uid:NUMBER" */

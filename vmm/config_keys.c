@@ -28,9 +28,8 @@ static const char *const serial_values[] = {"off", "stdio", "file", "socket", NU
 /* As enum config_gpu. */
 static const char *const gpu_values[] = {"off", "2d", "virgl", NULL};
 
-/* As enum config_display, config_scale and config_on_close. */
+/* As enum config_display and config_on_close. */
 static const char *const display_values[] = {"none", "sdl", NULL};
-static const char *const scale_values[] = {"1:1", "fit", NULL};
 static const char *const on_close_values[] = {"stop", "detach", NULL};
 
 static const char *const format_values[] = {"raw", "qcow2", NULL};
@@ -116,8 +115,9 @@ const struct config_key config_keys[] = {
 		"A window for the display: none, or one that is opened with the VM; default: sdl where DISPLAY or WAYLAND_DISPLAY is set, else none. tinyvmm view opens one at any time."},
 	{"display", "fullscreen", CONFIG_BOOL, AT(display.fullscreen), "false", NULL, 0, 0, "That window is as large as the screen."},
 	{"display", "resize", CONFIG_BOOL, AT(display.resize), "true", NULL, 0, 0, "The guest's display takes the size of that window."},
-	{"display", "scale", CONFIG_ENUM, AT(display.scale), "1:1", scale_values, 0, 0,
-		"Without resize: that window has the guest's size, or any, to which the picture is scaled."},
+	{"display", "title", CONFIG_STRING, AT(display.title), "{name}", NULL, 1, 100, "What its title says; {name} is the VM's name."},
+	{"display", "scale", CONFIG_SCALE, AT(display.scale), "1.0", NULL, 0, 0,
+		"Pixels of that window for one of the guest, 0.25 to 4; or \"fit\", without resize: as many as there is room for."},
 	{"display", "on_close", CONFIG_ENUM, AT(display.on_close), "stop", on_close_values, 0, 0,
 		"When that window is closed: press the power button, or let the guest run on without it."},
 	{"display", "socket", CONFIG_PATH, AT(display.socket), NULL, NULL, 1, 107, "Socket for viewers; default: viewer.sock in the folder of the VM's other sockets."},
@@ -652,6 +652,20 @@ static int set_fraction(double *out, const struct toml_node *value, char *err, s
 	return 0;
 }
 
+static int set_scale(double *out, const struct toml_node *value, char *err, size_t err_len)
+{
+	double number = toml_type_of(value) == TOML_FLOAT ? toml_float(value) : toml_type_of(value) == TOML_INTEGER ? (double)toml_integer(value) : -1;
+	size_t n;
+
+	if (toml_type_of(value) == TOML_STRING && strcmp(toml_string(value, &n), "fit") == 0) {
+		number = 0;
+	} else if (!(number >= CONFIG_SCALE_MIN && number <= CONFIG_SCALE_MAX)) {
+		return expected(err, err_len, "a number from 0.25 to 4, or \"fit\"", value);
+	}
+	*out = number;
+	return 0;
+}
+
 static int set_region(struct config_region *out, const struct toml_node *value, char *err, size_t err_len)
 {
 	uint32_t n[4];
@@ -703,6 +717,8 @@ int config_set(void *base, const struct config_key *key, const struct toml_node 
 		return set_fields(out, key, value, dir, err, err_len);
 	case CONFIG_FRACTION:
 		return set_fraction(out, value, err, err_len);
+	case CONFIG_SCALE:
+		return set_scale(out, value, err, err_len);
 	case CONFIG_REGION:
 		return set_region(out, value, err, err_len);
 	case CONFIG_PATHS:

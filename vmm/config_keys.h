@@ -17,6 +17,7 @@ enum config_type {
 	CONFIG_STRINGS, /* one or an array -> struct config_list */
 	CONFIG_FIELDS, /* a table in a table -> a pointer to a struct, NULL while nobody says anything */
 	CONFIG_FRACTION, /* a number from 0 to 1 -> double */
+	CONFIG_SCALE, /* a number from 0.25 to 4, or "fit" -> double, 0 for that */
 	CONFIG_REGION, /* [x, y, width, height] in pixels -> struct config_region */
 	CONFIG_REGEX, /* an extended regular expression */
 	CONFIG_REGEXES, /* one or an array -> struct config_list */

@@ -118,6 +118,13 @@ static void print_value(const void *base, const struct config_key *key, FILE *ou
 	case CONFIG_FRACTION:
 		fprintf(out, "%.6f", *(const double *)p);
 		break;
+	case CONFIG_SCALE:
+		if (*(const double *)p > 0) {
+			fprintf(out, "%.6g", *(const double *)p);
+		} else {
+			fputs("\"fit\"", out);
+		}
+		break;
 	case CONFIG_REGION:
 		print_region(p, out);
 		break;
@@ -198,7 +205,7 @@ void config_print_keys(FILE *out)
 		const struct config_key *key = &config_keys[i];
 		bool is_enum = key->type == CONFIG_ENUM;
 		const char *const *values = key->values;
-		bool bare = key->type == CONFIG_COUNT || key->type == CONFIG_BOOL;
+		bool bare = key->type == CONFIG_COUNT || key->type == CONFIG_BOOL || key->type == CONFIG_SCALE;
 		const char *quote = bare || !key->initial ? "" : "\"";
 		const char *number = config_find_list(key->table, strlen(key->table)) ? ".N" : "";
 

@@ -174,7 +174,7 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 
 	values[n++] = "{ a = 1 }";
 	values[n++] = "1979-05-27";
-	values[n++] = "2.5";
+	values[n++] = key->type == CONFIG_SCALE ? "4.5" : "2.5";
 	if (key->type != CONFIG_PATHS && key->type != CONFIG_REGEXES && key->type != CONFIG_STRINGS) {
 		values[n++] = "[1]";
 		values[n++] = "[\"x\"]";
@@ -573,6 +573,30 @@ static enum config_display loaded_display(const char *const *sets, unsigned n, b
 	return type;
 }
 
+static void test_config_load_scale_of_the_window(void **state)
+{
+	static const struct {
+		const char *set;
+		double want;
+	} rows[] = {{"display.scale=2", 2}, {"display.scale=0.25", 0.25}, {"display.scale=1.5", 1.5}, {"display.scale=fit", 0}, {"display.title=x", 1}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *sets[] = {rows[i].set};
+		struct config cfg;
+		char *report;
+
+		assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n", sets, 1, &report), 0);
+		assert_true(cfg.display.scale > rows[i].want - 0.001 && cfg.display.scale < rows[i].want + 0.001);
+		free(report);
+		config_finish(&cfg);
+	}
+	assert_one_mistake("[display]\nscale = 5\n", "vm.toml:2:9: error: display.scale: expected a number from 0.25 to 4, or \"fit\"");
+	assert_one_mistake("[display]\nscale = '1:1'\n", "vm.toml:2:9: error: display.scale: expected a number");
+	assert_one_mistake("[display]\nscale = nan\n", "vm.toml:2:9: error: display.scale: expected a number");
+	assert_one_mistake("[display]\ntitle = ''\n", "vm.toml:2:9: error: display.title");
+}
+
 static void test_config_load_a_window_opens_where_there_is_a_display(void **state)
 {
 	static const char *const sets[] = {"gpu.mode=2d", "display.type=none"}, *const window[] = {"gpu.mode=2d", "display.type=sdl"};
@@ -841,6 +865,7 @@ int main(void)
 		cmocka_unit_test(test_config_load_evdev),
 		cmocka_unit_test(test_config_load_evdev_mistakes),
 		cmocka_unit_test(test_config_load_says_how_many_devices_there_can_be),
+		cmocka_unit_test(test_config_load_scale_of_the_window),
 		cmocka_unit_test(test_config_load_a_window_opens_where_there_is_a_display),
 		cmocka_unit_test(test_config_load_a_display_has_a_keyboard_and_a_tablet),
 		cmocka_unit_test(test_config_load_sizes_of_outputs),

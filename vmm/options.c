@@ -23,6 +23,8 @@ enum option_id {
 	OPT_OBSERVE,
 	OPT_FULLSCREEN,
 	OPT_SCALE,
+	OPT_ZOOM,
+	OPT_TITLE,
 	OPT_TIMEOUT,
 	OPT_DETACH,
 	OPT_PAUSED,
@@ -208,6 +210,8 @@ static const struct option_info {
 	{OPT_UNPLUG, VERB_DISPLAY, 0, "unplug", NULL, NULL, "it is not"},
 	{OPT_OBSERVE, VERB_VIEW, 0, "observe", NULL, NULL, "only look: no key or pointer goes to the VM"},
 	{OPT_FULLSCREEN, VERB_VIEW, 0, "fullscreen", NULL, NULL, "start with the whole screen"},
+	{OPT_ZOOM, VERB_VIEW, 0, "zoom", "N", NULL, "pixels of the window for one of the guest, 0.25 to 4"},
+	{OPT_TITLE, VERB_VIEW, 0, "title", "TEXT", NULL, "of the window; {name} is the VM's name"},
 	{OPT_SCALE, VERB_VIEW, 0, "scale", "MODE", NULL, "follow: the guest takes the window's size; fixed, scale"},
 	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
 	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
@@ -353,6 +357,18 @@ static int set_region(const struct parse *p, const char *value)
 	return 0;
 }
 
+static int set_zoom(const struct parse *p, const char *value)
+{
+	char *end;
+	double n = strtod(value, &end);
+
+	if (*value < '0' || *value > '9' || *end || !(n >= CONFIG_SCALE_MIN && n <= CONFIG_SCALE_MAX)) {
+		return wrong(p, "--zoom: expected 0.25..4, got \"%s\"", value);
+	}
+	p->o->view.zoom = n;
+	return 0;
+}
+
 static int set_tolerance(const struct parse *p, const char *value)
 {
 	char *end;
@@ -470,6 +486,11 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 		return 0;
 	case OPT_SCALE:
 		o->view.scale = value;
+		return 0;
+	case OPT_ZOOM:
+		return set_zoom(p, value);
+	case OPT_TITLE:
+		o->view.title = value;
 		return 0;
 	case OPT_EPHEMERAL:
 		p->o->ephemeral = true;

@@ -273,6 +273,8 @@ static void test_options_parse_displays(void **state)
 	assert_refused(ARGS("display", "a", "--size", "64x99999999999"), "expected a size");
 	assert_refused(ARGS("display", "a", "--refresh", "0"), "expected 1..360");
 	assert_refused(ARGS("display", "a", "--refresh", "361"), "expected 1..360");
+	assert_refused(ARGS("view", "a", "--zoom", "5"), "expected 0.25..4");
+	assert_refused(ARGS("view", "a", "--zoom", "1,5"), "expected 0.25..4");
 	assert_refused(ARGS("display", "a", "--plug", "--unplug"), "either --plug or --unplug");
 }
 

@@ -285,7 +285,7 @@ static int open_sockets(struct session *s)
 static int open_window(struct session *s)
 {
 	struct config *cfg = s->cfg;
-	const struct view_start_how how = {.scale = cfg->display.resize ? "follow" : cfg->display.scale == SCALE_FIT ? "scale" : "fixed",
+	const struct view_start_how how = {.scale = cfg->display.resize ? "follow" : cfg->display.scale > 0 ? "fixed" : "scale", .zoom = cfg->display.scale, .title = cfg->display.title,
 		.fullscreen = cfg->display.fullscreen, .is_optional = cfg->display.by_default};
 	int r;
 

@@ -83,35 +83,44 @@ static int spawn(pid_t *pid, char *const *argv, int fd)
 }
 
 struct command {
-	const char *argv[12]; /* the last one NULL */
+	const char *argv[16]; /* the last one NULL */
+	char zoom[32];
 };
 
-/* @way, @place: the option and its value that say where the VM is. */
-static struct command make_command(const char *way, const char *place, const char *name, const struct view_start_how *how)
+/* What is to be run, in *@c. @way, @place: the option and its value that say where the VM is. */
+static void make_command(struct command *c, const char *way, const char *place, const char *name, const struct view_start_how *how)
 {
-	struct command c = {.argv = {PROGRAM, way, place, "--name", name}};
 	size_t n = 5;
 
+	*c = (struct command){.argv = {PROGRAM, way, place, "--name", name}};
 	if (how->scale) {
-		c.argv[n++] = "--scale";
-		c.argv[n++] = how->scale;
+		c->argv[n++] = "--scale";
+		c->argv[n++] = how->scale;
+	}
+	if (how->zoom > 0) {
+		snprintf(c->zoom, sizeof(c->zoom), "%.6g", how->zoom);
+		c->argv[n++] = "--zoom";
+		c->argv[n++] = c->zoom;
+	}
+	if (how->title) {
+		c->argv[n++] = "--title";
+		c->argv[n++] = how->title;
 	}
 	if (how->observe) {
-		c.argv[n++] = "--observe";
+		c->argv[n++] = "--observe";
 	}
 	if (how->fullscreen) {
-		c.argv[n++] = "--fullscreen";
+		c->argv[n++] = "--fullscreen";
 	}
 	if (how->verbose) {
-		c.argv[n++] = "--verbose";
+		c->argv[n++] = "--verbose";
 	}
-	return c;
 }
 
 int view_start_window(struct view_window *w, const char *name, const struct view_start_how *how)
 {
 	char fd_text[16];
-	struct command c = make_command("--fd", fd_text, name, how);
+	struct command c;
 	int sv[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0) {
@@ -120,6 +129,7 @@ int view_start_window(struct view_window *w, const char *name, const struct view
 		return -r;
 	}
 	snprintf(fd_text, sizeof(fd_text), "%d", WINDOW_FD);
+	make_command(&c, "--fd", fd_text, name, how);
 	r = spawn(&w->pid, (char *const *)(uintptr_t)c.argv, sv[1]);
 	close(sv[1]);
 	if (r != 0) {
@@ -134,11 +144,12 @@ int view_start_window(struct view_window *w, const char *name, const struct view
 
 int view_start_attach(const char *path, const char *name, const struct view_start_how *how)
 {
-	struct command c = make_command("--socket", path, name, how);
+	struct command c;
 	char program[PATH_MAX];
 	pid_t parent = getpid(), pid;
 	int status = 0;
 
+	make_command(&c, "--socket", path, name, how);
 	pid = fork();
 	if (pid < 0) {
 		log_errno(LOG_ERR, errno, "fork");

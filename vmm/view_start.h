@@ -26,6 +26,8 @@ bool view_start_has_display(void);
 /* Its options. */
 struct view_start_how {
 	const char *scale; /* NULL: its default */
+	double zoom; /* pixels of the window for one of the guest; 0: its default */
+	const char *title; /* NULL: its default */
 	bool observe, fullscreen, verbose;
 	bool is_optional; /* no option of it: that there is no such program is no error, and is said with -v only */
 };
