@@ -276,23 +276,43 @@ static void start_request(struct blk_slot *s)
  * Turns.
  */
 
+static void on_done(struct disk_request *r, int err);
+
+static bool has_slot(const struct blk *b)
+{
+	return b->free || b->nused < BLK_SLOTS;
+}
+
+/* The one that serve has looked at. None is touched before it is needed: each takes more than two
+ * pages, and few guests ever need all of them at once. */
+static void take_slot(struct blk *b, struct blk_slot *s)
+{
+	if (s == b->free) {
+		b->free = s->next;
+	} else {
+		s->b = b;
+		s->r.done = on_done;
+		b->nused++;
+	}
+}
+
 static void serve(struct blk *b)
 {
 	struct virtq *vq = &b->base.vq[0];
 	unsigned requests = 0;
 
-	while (requests < BLK_TURN_REQUESTS && b->free) {
-		struct blk_slot *s = b->free;
+	while (requests < BLK_TURN_REQUESTS && has_slot(b)) {
+		struct blk_slot *s = b->free ? b->free : &b->slots[b->nused];
 
 		if (virtq_pop(vq, &s->chain) <= 0) {
 			break;
 		}
-		b->free = s->next;
+		take_slot(b, s);
 		start_request(s);
 		requests++;
 	}
 	/* Without a slot it goes on when one is free. */
-	if (requests == BLK_TURN_REQUESTS && b->free) {
+	if (requests == BLK_TURN_REQUESTS && has_slot(b)) {
 		loop_timer_set(&b->again, clock_now_ns() + 1);
 	}
 	disk_start(b->disk);
@@ -437,11 +457,6 @@ int blk_init(struct blk *b, const char *name, struct disk *disk, struct loop *lo
 	b->ops.name = b->id;
 	b->ops.features |= more_features(info);
 	b->slots = slots;
-	for (unsigned i = BLK_SLOTS; i-- > 0;) {
-		slots[i].b = b;
-		slots[i].r.done = on_done;
-		put_slot(b, &slots[i]);
-	}
 	loop_timer_init(&b->again, loop, on_again);
 	virtio_device_init(&b->base, &b->ops, loop, mem);
 	virtio_device_set_config(&b->base, 0, &config, sizeof(config));

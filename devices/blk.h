@@ -66,6 +66,7 @@ struct blk {
 	char id[BLK_ID_LEN + 1];
 	struct loop_timer again; /* the rest of a turn that used up its budget */
 	struct blk_slot *slots, *free;
+	unsigned nused; /* slots from the first on that have ever been used */
 	unsigned in_flight;
 	struct log_limit host_log_limit;
 };
