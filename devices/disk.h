@@ -121,6 +121,13 @@ struct disk;
 int disk_open(struct disk **out, const struct disk_options *o, char *err, size_t errlen);
 
 /**
+ * disk_run - start the engine of a disk that was opened without a loop
+ *
+ * Return and @err as disk_open; after a failure only disk_close may follow.
+ */
+int disk_run(struct disk *d, const struct disk_options *o, char *err, size_t errlen);
+
+/**
  * disk_close - cancel, wait, close. Accepts NULL
  *
  * Waits for the host to let go of guest memory, at most DISK_CLOSE_MS. Return: 0, or -ETIMEDOUT

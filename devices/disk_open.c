@@ -376,7 +376,13 @@ static int open_all(struct disk *d, const struct disk_options *o, char *err, siz
 			"written",
 			d->path);
 	}
-	r = o->loop ? disk_begin(d, o) : 0;
+	return o->loop ? disk_run(d, o, err, errlen) : 0;
+}
+
+int disk_run(struct disk *d, const struct disk_options *o, char *err, size_t errlen)
+{
+	int r = disk_begin(d, o);
+
 	return r < 0 ? explain(err, errlen, -r, "%s: no asynchronous I/O: %s", d->path,
 			       strerror(-r))
 		     : 0;

@@ -931,7 +931,8 @@ static void check_whole(struct load *l, const char *path)
 {
 	struct config *cfg = l->cfg;
 	struct sysinfo si;
-	long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	/* There is always one, and looking for more costs a file. */
+	long host_cpus = cfg->machine.cpus > 1 ? sysconf(_SC_NPROCESSORS_ONLN) : 1;
 
 	if (!cfg->boot.kernel) {
 		whole_mistake(l, path, "boot.kernel is missing: which kernel should boot?");

@@ -68,14 +68,12 @@ int listener_open(const char *path, int type, int backlog)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	int fd = -1, r = -ENAMETOOLONG;
-	mode_t mask;
 
 	if (strlen(path) < sizeof(addr.sun_path)) {
 		strcpy(addr.sun_path, path);
 		fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		mask = umask(0177);
-		r = fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, backlog) < 0 ? -errno : 0;
-		umask(mask);
+		/* The file gets the mode that the socket has, less the umask. */
+		r = fd < 0 || fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, backlog) < 0 ? -errno : 0;
 	}
 	if (r < 0) {
 		log_errno(LOG_ERR, r, "%s", path);

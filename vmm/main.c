@@ -2,6 +2,7 @@
 /* tinyvmm: what the command line asks for, and the exit code that says how it went. The only file that ends the process. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -104,8 +105,12 @@ static int do_version(void)
 /* A descriptor that is closed here would be handed out again: /dev/kvm as standard output. */
 static void fill_standard_descriptors(void)
 {
+	struct pollfd standard[3] = {{.fd = STDIN_FILENO}, {.fd = STDOUT_FILENO}, {.fd = STDERR_FILENO}};
 	int fd;
 
+	if (poll(standard, 3, 0) >= 0 && !((standard[0].revents | standard[1].revents | standard[2].revents) & POLLNVAL)) {
+		return;
+	}
 	do {
 		fd = open("/dev/null", O_RDWR);
 	} while (fd >= 0 && fd <= STDERR_FILENO);

@@ -161,13 +161,21 @@ void outfd_flush(struct outfd *o, uint64_t deadline_ns)
 	}
 }
 
+void outfd_ignore_signals(void)
+{
+	static bool done;
+
+	if (!done) {
+		signal(SIGPIPE, SIG_IGN);
+		signal(SIGXFSZ, SIG_IGN);
+		done = true;
+	}
+}
+
 static void init(
 	struct outfd *o, struct loop *loop, const char *name, void (*on_room)(struct outfd *))
 {
-	/* A reader that goes away, or a file that reaches the size limit, is an error here, not
-	 * death. */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
+	outfd_ignore_signals();
 	o->name = name;
 	o->kind = OUTFD_DIRECT;
 	o->owned = false;

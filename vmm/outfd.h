@@ -44,6 +44,9 @@ struct outfd {
 	uint8_t buf[OUTFD_MAX];
 };
 
+/* A reader that goes away, or a file that reaches the size limit, is an error then, not death. Every outfd does so itself. */
+void outfd_ignore_signals(void);
+
 /**
  * outfd_init_shared - write to a descriptor that others use too
  * @fd: stays the caller's; closed or not writable: everything is dropped

@@ -68,39 +68,39 @@ static int check_shared(const struct config *cfg, unsigned i, FILE *report)
 	return 0;
 }
 
-/* Opens it as `run` will, lock included, and lets go of it again: what is wrong with it is a mistake with a place. */
-static int check_disk(const struct config *cfg, unsigned i, FILE *report)
-{
-	const struct disk_options o = config_disk_options(&cfg->disk[i]);
-	struct disk *disk;
-	char key[32], err[512];
-
-	if (disk_open(&disk, &o, err, sizeof(err)) < 0) {
-		snprintf(key, sizeof(key), "disk.%u.path", i);
-		mistake(cfg, key, report, "%s", err);
-		return 1;
-	}
-	disk_close(disk);
-	return 0;
-}
-
 /* Without a path it has a mistake that was reported; so it has when no disk can be like that. */
 static bool can_be_opened(const struct config_disk *d)
 {
 	return d->path && d->format == DISK_FORMAT_RAW;
 }
 
-static int check_disks(const struct config *cfg, FILE *report)
+/* Opens each disk, lock included: what is wrong with it is a mistake with a place. */
+static int open_disks(struct plan *plan, FILE *report)
 {
+	const struct config *cfg = plan->cfg;
 	int mistakes = 0;
 
 	for (unsigned i = 0; i < cfg->ndisks; i++) {
-		mistakes += can_be_opened(&cfg->disk[i]) ? check_disk(cfg, i, report) + check_shared(cfg, i, report) : 0;
+		const struct disk_options o = config_disk_options(&cfg->disk[i]);
+		char key[32], err[512];
+
+		if (!can_be_opened(&cfg->disk[i])) {
+			continue;
+		}
+		if (check_shared(cfg, i, report) > 0) {
+			/* The first one has it: the lock would only say the same again. */
+			mistakes++;
+		} else if (disk_open(&plan->disk[i], &o, err, sizeof(err)) < 0) {
+			snprintf(key, sizeof(key), "disk.%u.path", i);
+			mistake(cfg, key, report, "%s", err);
+			plan->disk[i] = NULL;
+			mistakes++;
+		}
 	}
 	return mistakes;
 }
 
-/* As check_disk: found, opened, and let go of. */
+/* Found, opened, and let go of. */
 static int check_evdev(const struct config *cfg, unsigned i, FILE *report)
 {
 	const struct config_input_device *in = &cfg->input[i];
@@ -141,7 +141,11 @@ static int check_evdevs(const struct config *cfg, FILE *report)
 
 int plan_check_devices(const struct config *cfg, FILE *report)
 {
-	return check_disks(cfg, report) + check_evdevs(cfg, report);
+	struct plan plan = {.cfg = cfg};
+	int mistakes = open_disks(&plan, report) + check_evdevs(cfg, report);
+
+	plan_finish(&plan);
+	return mistakes;
 }
 
 /* The picture can be read. */
@@ -195,10 +199,14 @@ int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 	}
 	mistakes += check_log(cfg, "console.log", (int)cfg->console.type, cfg->console.path, report);
 	mistakes += check_log(cfg, "serial.log", (int)cfg->serial.type, cfg->serial.path, report);
-	return mistakes + plan_check_devices(cfg, report) + check_screen(cfg, report);
+	return mistakes + open_disks(plan, report) + check_evdevs(cfg, report) + check_screen(cfg, report);
 }
 
 void plan_finish(struct plan *plan)
 {
+	for (unsigned i = 0; i < CONFIG_DISKS_MAX; i++) {
+		disk_close(plan->disk[i]);
+		plan->disk[i] = NULL;
+	}
 	boot_close(&plan->image);
 }

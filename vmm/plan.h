@@ -18,10 +18,11 @@ struct plan {
 	const struct config *cfg; /* borrowed */
 	struct boot_image image;
 	char cmdline[X86_CMDLINE_MAX + 1];
+	struct disk *disk[CONFIG_DISKS_MAX]; /* opened and locked, without an engine; NULL: the VM has taken it */
 };
 
 /**
- * plan_make - open and check everything the configuration names
+ * plan_make - open and check everything the configuration names, disks with their locks
  * @report: gets one line for each mistake
  * Return: 0, or the number of mistakes.
  */

@@ -277,7 +277,8 @@ static int open_sockets(struct session *s)
 	snprintf(r->name, sizeof(r->name), "%s", s->cfg->machine.name);
 	r->control_fd = open_socket(s, "control.sock", "control");
 	r->console_fd = r->control_fd < 0 ? -1 : open_socket(s, "console.sock", "console");
-	r->viewer_fd = r->console_fd < 0 ? -1 : open_viewer_socket(s);
+	/* Without a display there is nothing to look at, unless somebody asks for the socket. */
+	r->viewer_fd = r->console_fd < 0 ? -1 : s->cfg->gpu.mode != GPU_OFF || s->cfg->display.socket || s->cfg->ninputs ? open_viewer_socket(s) : inherited_socket("viewer");
 	return r->viewer_fd < 0 ? EXIT_HOST : EXIT_OK;
 }
 
@@ -338,15 +339,9 @@ static void open_logs(struct session *s)
 		unlink(s->screen_png);
 		unlink(s->screen_diff_png);
 	}
-	/* Opened again by whoever writes them. */
-	fd = open_log(s, "console.log", s->console_log, sizeof(s->console_log));
-	if (fd >= 0) {
-		close(fd);
-	}
-	fd = open_log(s, "serial.log", s->serial_log, sizeof(s->serial_log));
-	if (fd >= 0) {
-		close(fd);
-	}
+	/* Opened by whoever writes them. */
+	rundir_state_file(&s->dir, "console.log", s->console_log, sizeof(s->console_log));
+	rundir_state_file(&s->dir, "serial.log", s->serial_log, sizeof(s->serial_log));
 }
 
 static void write_result(const struct session *s, const struct vm_result *result)
@@ -483,7 +478,7 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	options.control_fd = r->control_fd;
 	options.console_fd = r->console_fd;
 	options.viewer_fd = r->viewer_fd;
-	options.viewer_path = s->viewer_path;
+	options.viewer_path = r->viewer_fd > 0 ? s->viewer_path : NULL;
 	options.window = &r->window;
 	options.console_log = s->console_log[0] ? s->console_log : NULL;
 	/* Standard error leads nowhere then. */

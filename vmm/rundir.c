@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,7 +50,7 @@ static int open_private(const char *path)
 	if (fd < 0) {
 		return -errno;
 	}
-	r = fstat(fd, &st) < 0 ? -errno : st.st_uid != geteuid() || (st.st_mode & 077) ? -EPERM : 0;
+	r = fstat(fd, &st) < 0 ? -errno : st.st_uid != getauxval(AT_EUID) || (st.st_mode & 077) ? -EPERM : 0;
 	if (r < 0) {
 		close(fd);
 		return r;
@@ -114,13 +115,17 @@ static pid_t read_pid(const struct rundir *rd)
 static int write_pid(const struct rundir *rd)
 {
 	int fd = openat(rd->dir_fd, "pid", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600), r = 0;
+	char text[32];
+	const int n = snprintf(text, sizeof(text), "%d\n", getpid());
 
-	if (fd < 0 || dprintf(fd, "%d\n", getpid()) < 0) {
+	if (fd < 0) {
+		return -errno;
+	}
+	/* Too short for a write to be cut. */
+	if (write(fd, text, (size_t)n) < 0) {
 		r = -errno;
 	}
-	if (fd >= 0) {
-		close(fd);
-	}
+	close(fd);
 	return r;
 }
 
@@ -139,10 +144,16 @@ static int lock_file(int fd, int cmd, struct flock *l)
 static int take_lock(struct rundir *rd)
 {
 	for (;;) {
-		int fd = openat(rd->dir_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), r;
-		struct stat ours, there;
+		const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
+		int fd = openat(rd->dir_fd, "lock", flags | O_EXCL, 0600), r;
+		struct stat st;
 		struct flock l;
 
+		/* The first one in this folder: nobody has left anything in it. */
+		rd->is_new = fd >= 0;
+		if (fd < 0 && errno == EEXIST) {
+			fd = openat(rd->dir_fd, "lock", flags, 0600);
+		}
 		if (fd < 0) {
 			return -errno;
 		}
@@ -151,7 +162,7 @@ static int take_lock(struct rundir *rd)
 			close(fd);
 			return r == -EAGAIN || r == -EACCES ? -EBUSY : r;
 		}
-		if (fstat(fd, &ours) == 0 && fstatat(rd->dir_fd, "lock", &there, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_ino == there.st_ino) {
+		if (fstat(fd, &st) == 0 && st.st_nlink > 0) {
 			rd->lock_fd = fd;
 			return 0;
 		}
@@ -167,19 +178,62 @@ static void close_run(struct rundir *rd)
 	rd->dir_fd = -1;
 }
 
+/* open_private of a folder that is made when it is missing. */
+static int make_private(const char *path)
+{
+	int fd = open_private(path), r;
+
+	if (fd != -ENOENT) {
+		return fd;
+	}
+	r = make_dirs(path);
+	return r < 0 ? r : open_private(path);
+}
+
+/* Which logs there are: bit n of there[i] for logs[i].n, bit 0 for the one without a number. */
+static void note_log(unsigned there[COUNT(logs)], const char *name)
+{
+	for (size_t i = 0; i < COUNT(logs); i++) {
+		const size_t len = strlen(logs[i]);
+
+		if (strncmp(name, logs[i], len) == 0 && name[len] == '\0') {
+			there[i] |= 1;
+		} else if (strncmp(name, logs[i], len) == 0 && name[len] == '.' && name[len + 1] > '0' && name[len + 1] < '0' + RUNDIR_RUNS && !name[len + 2]) {
+			there[i] |= 1u << (name[len + 1] - '0');
+		}
+	}
+}
+
+static void find_logs(unsigned there[COUNT(logs)], int fd)
+{
+	_Alignas(struct dirent64) char buf[2048];
+	ssize_t n;
+
+	/* readdir would do the same with four more system calls and 32 KiB. */
+	while ((n = getdents64(fd, buf, sizeof(buf))) > 0) {
+		for (ssize_t off = 0; off < n; off += ((struct dirent64 *)(void *)(buf + off))->d_reclen) {
+			note_log(there, ((struct dirent64 *)(void *)(buf + off))->d_name);
+		}
+	}
+}
+
 /* console.log -> console.log.1 -> ... Return: 0, or -errno where no log can be kept. */
 static int rotate(const char *dir)
 {
-	int fd, r = make_dirs(dir);
+	int fd = make_private(dir), r;
+	unsigned there[COUNT(logs)] = {0};
 
-	fd = r < 0 ? r : open_private(dir);
 	if (fd < 0) {
 		return fd;
 	}
+	find_logs(there, fd);
 	for (size_t i = 0; i < COUNT(logs); i++) {
 		for (int n = RUNDIR_RUNS - 1; n > 0; n--) {
 			char from[64], to[64];
 
+			if (!(there[i] & 1u << (n - 1))) {
+				continue;
+			}
 			snprintf(from, sizeof(from), n == 1 ? "%s" : "%s.%d", logs[i], n - 1);
 			snprintf(to, sizeof(to), "%s.%d", logs[i], n);
 			renameat(fd, from, fd, to);
@@ -196,17 +250,14 @@ static int open_run(struct rundir *rd)
 	int r;
 
 	base_path(base, sizeof(base));
-	r = make_dirs(base);
-	if (r == 0) {
-		/* Everybody may write to /tmp: what lies there under our name need not be ours. */
-		r = open_private(base);
-		if (r >= 0) {
-			close(r);
-			r = make_dirs(rd->path);
-		} else if (r == -EPERM || r == -ENOTDIR || r == -ELOOP) {
-			log_msg(LOG_ERR, "%s: want a folder, not a link, that is yours alone (mode 0700); or set XDG_RUNTIME_DIR", base);
-			rd->path[0] = '\0';
-		}
+	/* Everybody may write to /tmp: what lies there under our name need not be ours. */
+	r = make_private(base);
+	if (r >= 0) {
+		close(r);
+		r = mkdir(rd->path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+	} else if (r == -EPERM || r == -ENOTDIR || r == -ELOOP) {
+		log_msg(LOG_ERR, "%s: want a folder, not a link, that is yours alone (mode 0700); or set XDG_RUNTIME_DIR", base);
+		rd->path[0] = '\0';
 	}
 	rd->dir_fd = r < 0 ? r : open_private(rd->path);
 	return rd->dir_fd < 0 ? rd->dir_fd : 0;
@@ -267,7 +318,7 @@ int rundir_take(struct rundir *rd, const char *name, int lock_fd, const char *st
 		return r;
 	}
 	if (r == 0) {
-		for (size_t i = 0; i < COUNT(run_files); i++) {
+		for (size_t i = 0; i < COUNT(run_files) && !rd->is_new; i++) {
 			unlinkat(rd->dir_fd, run_files[i], 0);
 		}
 		r = write_pid(rd);

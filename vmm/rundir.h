@@ -27,6 +27,7 @@ struct rundir {
 	char path[RUNDIR_PATH_MAX];
 	int dir_fd; /* of path */
 	int lock_fd; /* 0: not taken */
+	bool is_new; /* nobody had it before */
 	char state[4096]; /* empty: there is none (no HOME, or a read-only file system) */
 };
 

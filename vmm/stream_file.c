@@ -55,17 +55,13 @@ static int check_folder(const char *path, char *err, size_t err_len)
 {
 	const char *slash = strrchr(path, '/');
 	char folder[PATH_MAX] = ".";
-	struct stat st;
 	int r = 0;
 
 	if (slash) {
 		snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path);
 	}
-	if (stat(folder, &st) < 0) {
-		r = -errno;
-	} else if (!S_ISDIR(st.st_mode)) {
-		r = -ENOTDIR;
-	} else if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0) {
+	/* It is a folder: a file in its place would have been another error. */
+	if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0) {
 		r = -errno;
 	}
 	if (r < 0) {
@@ -117,11 +113,16 @@ int stream_file_open(
 		}
 		return -err;
 	}
+	stream_file_begin(f, loop, s, fd, path, limit);
+	return 0;
+}
+
+void stream_file_begin(struct stream_file *f, struct loop *loop, struct stream *s, int fd, const char *path, uint64_t limit)
+{
 	f->sink = (struct stream_sink){0};
 	f->left = limit;
 	outfd_init_own(&f->out, loop, fd, path, on_room);
 	stream_attach(s, &f->sink, &file_ops);
-	return 0;
 }
 
 void stream_file_close(struct stream_file *f, unsigned timeout_ms)

@@ -32,6 +32,9 @@ struct stream_file {
 int stream_file_open(
 	struct stream_file *f, struct loop *loop, struct stream *s, const char *path, bool keep,
 	uint64_t limit);
+/* The same with @fd, which is non-blocking and taken over. */
+void stream_file_begin(struct stream_file *f, struct loop *loop, struct stream *s, int fd, const char *path, uint64_t limit);
+
 /**
  * stream_file_check - whether stream_file_open will find a place for it, as far as can be known without touching anything
  *

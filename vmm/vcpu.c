@@ -9,12 +9,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "vmm/kvm_stats.h"
 #include "vmm/log.h"
 #include "vmm/x86_vcpu.h"
+
+#define STACK_LEN (256u << 10)
 
 /* The run page of the calling vCPU thread, for the signal handler. */
 static __thread struct kvm_run *this_run;
@@ -28,15 +31,12 @@ static void leave_guest(int sig)
 	}
 }
 
-void vcpu_init_signal(void)
+void vcpu_init_signal(sigset_t *blocked)
 {
 	struct sigaction sa = {.sa_handler = leave_guest};
-	sigset_t set;
 
 	sigaction(VCPU_SIGNAL, &sa, NULL);
-	sigemptyset(&set);
-	sigaddset(&set, VCPU_SIGNAL);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	sigaddset(blocked, VCPU_SIGNAL);
 }
 
 int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, unsigned index, const struct vcpu_bus *bus)
@@ -317,13 +317,12 @@ static void keep_usage(struct vcpu *vcpu)
 static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
-	sigset_t set;
+	char name[16];
 
 	this_run = vcpu->run;
 	__atomic_store_n(&vcpu->tid, gettid(), __ATOMIC_RELEASE);
-	sigemptyset(&set);
-	sigaddset(&set, VCPU_SIGNAL);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
+	prctl(PR_SET_NAME, name);
 	run_guest(vcpu);
 	/* Asked for just before the end, as for a guest that hangs. */
 	do_dump(vcpu);
@@ -334,16 +333,23 @@ static void *vcpu_thread(void *arg)
 
 int vcpu_start(struct vcpu *vcpu)
 {
-	char name[16];
-	int r = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+	pthread_attr_t attr;
+	sigset_t mask;
+	int r;
 
+	/* The stack of the usual size is address space that a kernel with huge pages may fill with one. */
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_LEN);
+	pthread_sigmask(SIG_SETMASK, NULL, &mask);
+	sigdelset(&mask, VCPU_SIGNAL);
+	pthread_attr_setsigmask_np(&attr, &mask);
+	r = pthread_create(&vcpu->thread, &attr, vcpu_thread, vcpu);
+	pthread_attr_destroy(&attr);
 	if (r != 0) {
 		log_errno(LOG_ERR, r, "vCPU %u: thread", vcpu->index);
 		return -r;
 	}
 	vcpu->started = true;
-	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
-	pthread_setname_np(vcpu->thread, name);
 	return 0;
 }
 

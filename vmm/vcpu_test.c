@@ -157,8 +157,12 @@ static void start(unsigned bytes)
 
 static int set_up_all(void **state)
 {
+	sigset_t set;
+
 	(void)state;
-	vcpu_init_signal();
+	sigemptyset(&set);
+	vcpu_init_signal(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	return 0;
 }
 

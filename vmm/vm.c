@@ -2,6 +2,7 @@
 #include "vmm/vm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -313,8 +314,7 @@ static int setup_signals(struct vm *vm)
 	int r;
 
 	/* A reader of messages that goes away is no reason to stop a VM, nor is a log at the limit for files. */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
+	outfd_ignore_signals();
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(stop_signals) / sizeof(stop_signals[0]); i++) {
 		struct sigaction sa;
@@ -326,8 +326,6 @@ static int setup_signals(struct vm *vm)
 	}
 	sigaddset(&set, SIGUSR1);
 	terminal_signals(&set);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	vcpu_init_signal();
 	vm->signals = (struct loop_source){
 		.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .events = EPOLLIN, .fn = on_signal};
 	if (vm->signals.fd < 0) {
@@ -335,6 +333,8 @@ static int setup_signals(struct vm *vm)
 		log_errno(LOG_ERR, r, "signalfd");
 		return r;
 	}
+	vcpu_init_signal(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	return loop_add(&vm->loop, &vm->signals);
 }
 
@@ -438,18 +438,21 @@ static int setup_ports(struct vm *vm)
 	return setup_serial(vm);
 }
 
-static int setup_disk(struct vm *vm, const struct config_disk *config, struct blk *blk)
+static int setup_disk(struct vm *vm, unsigned i)
 {
+	const struct config_disk *config = &vm->cfg->disk[i];
 	struct disk_options o = config_disk_options(config);
-	struct disk *disk;
+	struct disk *disk = vm->plan->disk[i];
+	struct blk *blk = &vm->blk[i];
 	char err[512];
 	int r;
 
 	o.loop = &vm->loop;
-	o.quiet = true;
-	r = disk_open(&disk, &o, err, sizeof(err));
+	vm->plan->disk[i] = NULL;
+	r = disk_run(disk, &o, err, sizeof(err));
 	if (r < 0) {
 		log_msg(LOG_ERR, "%s", err);
+		disk_close(disk);
 		return r;
 	}
 	r = blk_init(blk, config->name, disk, &vm->loop, &vm->mem);
@@ -474,7 +477,7 @@ static int setup_virtio(struct vm *vm)
 		r = virtio_bus_add(&vm->virtio, &vm->rng.base);
 	}
 	for (unsigned i = 0; r == 0 && i < vm->cfg->ndisks; i++) {
-		r = setup_disk(vm, &vm->cfg->disk[i], &vm->blk[i]);
+		r = setup_disk(vm, i);
 	}
 	if (r == 0) {
 		r = vm_input_init(vm);
@@ -529,10 +532,20 @@ static int setup_vcpus(struct vm *vm)
 static int setup_logs(struct vm *vm, struct stream *stream, struct stream_file *file, const char *path, struct stream_file *log,
 	const char *log_path)
 {
-	bool keep = vm->options->restarted;
+	const bool keep = vm->options->restarted;
 	int r = path ? stream_file_open(file, &vm->loop, stream, path, keep, UINT64_MAX) : 0;
+	int fd;
 
-	return r == 0 && log_path ? stream_file_open(log, &vm->loop, stream, log_path, keep, LOG_LIMIT) : r;
+	if (r == 0 && log_path) {
+		fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK | (keep ? 0 : O_TRUNC), 0600);
+		if (fd >= 0) {
+			stream_file_begin(log, &vm->loop, stream, fd, log_path, LOG_LIMIT);
+		} else {
+			/* Nobody has asked for it. */
+			log_errno(LOG_INFO, errno, "%s: this log is not kept", log_path);
+		}
+	}
+	return r;
 }
 
 /* Whoever uses the terminal: the last one attached that the guest has opened is shown. */
