@@ -56,7 +56,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-long bench run guest-kernel man format format-check tidy install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-long bench bench-check run guest-kernel man format format-check tidy install uninstall
 
 # SDL=0: no window. Fuzzers and their libraries want none either.
 SDL ?= 1
@@ -80,6 +80,7 @@ help:
 	@echo 'make format       tools/format; make format-check only says what it would do'
 	@echo 'make tidy         clang-tidy; minutes'
 	@echo 'make bench        beside QEMU in the host VM: exits, system calls, memory; ten minutes'
+	@echo 'make bench-check  what a start and a boot cost, against tests/bench/baseline.json; a minute, part of make check'
 	@echo 'make install      PREFIX=/usr/local DESTDIR='
 	@echo 'make clean        remove build/'
 
@@ -233,7 +234,12 @@ check-long:
 	tools/hostvm --kernel backports --timeout 1800 -- tests/run --junit build/hostvm/udmabuf.xml $(UDMABUF_TESTS) || failed=1; \
 	[ $$failed = 0 ]
 
-# Not a check: nothing is expected of the numbers yet. In the host VM everywhere, so that they can be compared.
+# In the host VM everywhere, so that counts can be compared.
+bench-check:
+	$(Q)+$(MAKE) -s $(JOBS) all
+	$(Q)tools/hostvm --timeout 300 -- tests/run tests/system/bench
+
+# Not a check. In the host VM everywhere, too.
 bench:
 	$(Q)+$(MAKE) -s $(JOBS) all
 	$(Q)tools/hostvm -- tests/bench/run
