@@ -40,11 +40,11 @@ static void forget_ring(struct input *in)
 	in->is_torn = false;
 }
 
-/* Pure motion: only events whose order and number mean nothing, sums and last values do. */
-static bool is_motion(const struct input_ev *ev, unsigned n)
+/* Pure motion: only events whose order and number mean nothing, sums and last values do. Of an axis with fuzz they do: the last value alone may be near to where the guest has it, and be noise to it. */
+static bool is_motion(const struct input *in, const struct input_ev *ev, unsigned n)
 {
 	for (unsigned i = 0; i + 1 < n; i++) {
-		if (ev[i].type == EV_ABS && ev[i].code >= ABS_MT_SLOT) {
+		if (ev[i].type == EV_ABS && (ev[i].code >= ABS_MT_SLOT || in->desc.abs[ev[i].code].fuzz > 0)) {
 			return false;
 		}
 		if (ev[i].type != EV_REL && ev[i].type != EV_ABS && ev[i].type != EV_MSC) {
@@ -121,7 +121,7 @@ static void compact(struct input *in)
 		unsigned n = frame_len(in, from), next = from + n;
 		struct input_ev *frame = &in->ring[from];
 
-		if (previous_len && is_motion(frame, n) && is_motion(&in->ring[previous], previous_len) &&
+		if (previous_len && is_motion(in, frame, n) && is_motion(in, &in->ring[previous], previous_len) &&
 			previous_len + n <= INPUT_FRAME_MAX) {
 			previous_len = merge_motion(&in->ring[previous], previous_len, frame, n);
 			to = previous + previous_len;

@@ -104,6 +104,31 @@ static void add(struct writer *w, unsigned type, unsigned code, int32_t value)
 	}
 }
 
+/*
+ * A place to go by on the way to @to. The guest's kernel takes what is within twice an axis' fuzz of where that is for noise, so that it would stay near to where it was; and where it is may be off by
+ * the fuzz from @from, by the noise it has seen before. Return: false when none is needed, or the axis is too short for one.
+ */
+static bool find_detour(const struct input_axis *axis, int32_t from, int32_t to, int32_t *detour)
+{
+	int64_t fuzz = axis->fuzz, way = (int64_t)to - from, far = 6 * fuzz;
+
+	if (fuzz <= 0 || way >= 3 * fuzz || way <= -3 * fuzz) {
+		return false;
+	}
+	*detour = to + far <= axis->max ? (int32_t)(to + far) : to - far >= axis->min ? (int32_t)(to - far) : to - (int64_t)axis->min > (int64_t)axis->max - to ? axis->min : axis->max;
+	return (int64_t)*detour - to >= 2 * fuzz || (int64_t)*detour - to <= -2 * fuzz;
+}
+
+static void add_axis(struct writer *w, unsigned code, int32_t from, int32_t to)
+{
+	int32_t detour;
+
+	if (find_detour(&w->desc->abs[code], from, to, &detour)) {
+		add(w, EV_ABS, code, detour);
+	}
+	add(w, EV_ABS, code, to);
+}
+
 static void diff_bits(struct writer *w, unsigned type, const uint8_t *from, const uint8_t *to, bool on)
 {
 	unsigned codes = input_type_codes(type);
@@ -149,7 +174,7 @@ static void move_touches(struct writer *w, const struct input_state *from, const
 		for (unsigned axis = 1; axis < INPUT_MT_AXES; axis++) {
 			if (axis != MT_TRACKING_ID && f[axis] != t[axis]) {
 				select_slot(w, slot, &is_selected);
-				add(w, EV_ABS, ABS_MT_SLOT + axis, t[axis]);
+				add_axis(w, ABS_MT_SLOT + axis, f[axis], t[axis]);
 			}
 		}
 	}
@@ -163,7 +188,7 @@ unsigned input_state_diff(const struct input_desc *desc, const struct input_stat
 	end_touches(&w, from, to);
 	for (unsigned code = 0; code < ABS_CNT; code++) {
 		if (code != ABS_MT_SLOT && !is_mt(code) && from->abs[code] != to->abs[code]) {
-			add(&w, EV_ABS, code, to->abs[code]);
+			add_axis(&w, code, from->abs[code], to->abs[code]);
 		}
 	}
 	move_touches(&w, from, to);

@@ -36,13 +36,13 @@ bool input_state_any_key(const struct input_state *s);
 void input_state_release(struct input_state *s);
 
 /* Room for any difference, with its SYN_REPORT. */
-#define INPUT_DIFF_MAX (KEY_CNT + SW_CNT + ABS_CNT + INPUT_SLOTS_MAX * (INPUT_MT_AXES + 2) + 2)
+#define INPUT_DIFF_MAX (KEY_CNT + SW_CNT + 2 * ABS_CNT + INPUT_SLOTS_MAX * (2 * INPUT_MT_AXES + 2) + 2)
 
 /**
  * input_state_diff - the frame that leads from @from to @to
  * @ev: room for INPUT_DIFF_MAX
  *
- * Only what @desc can send. Releases come before presses. A slot whose tracking id changed from one touch to another is ended and begun anew.
+ * Only what @desc can send. An axis with fuzz goes by another place where its way is so short that the guest's kernel would take it for noise: it ends up exactly where it should. Releases come before presses. A slot whose tracking id changed from one touch to another is ended and begun anew.
  * Return: number of events, the last a SYN_REPORT; 0 when nothing differs.
  */
 unsigned input_state_diff(const struct input_desc *desc, const struct input_state *from, const struct input_state *to, struct input_ev *ev);

@@ -110,6 +110,61 @@ static void test_input_state_source_in_another_slot_is_told(void **state)
 	EXPECT({EV_ABS, ABS_MT_SLOT, 4}, SYN);
 }
 
+/* As Linux' input core has it since 2.6. */
+static int32_t defuzz(int32_t value, int32_t old, int32_t fuzz)
+{
+	if (value > old - fuzz / 2 && value < old + fuzz / 2) {
+		return old;
+	}
+	if (value > old - fuzz && value < old + fuzz) {
+		return (old * 3 + value) / 4;
+	}
+	return value > old - fuzz * 2 && value < old + fuzz * 2 ? (old + value) / 2 : value;
+}
+
+/* Leads @axis from @old to @value, in a guest that has it at @seen. Return: where the guest has it then. */
+static int32_t lead(const struct input_axis *axis, int32_t old, int32_t value, int32_t seen)
+{
+	unsigned n;
+
+	from.abs[ABS_PRESSURE] = old;
+	to.abs[ABS_PRESSURE] = value;
+	n = input_state_diff(&desc, &from, &to, ev);
+	assert_true(old == value ? n == 0 : n >= 2 && n <= 3);
+	for (unsigned i = 0; i + 1 < n; i++) {
+		assert_true(ev[i].value >= axis->min && ev[i].value <= axis->max);
+		seen = defuzz(ev[i].value, seen, axis->fuzz);
+	}
+	return seen;
+}
+
+/* Where the guest's kernel has the axis, anywhere within the fuzz of what it was given, it ends up where it should. */
+static void test_input_state_an_axis_with_fuzz_ends_up_exactly(void **state)
+{
+	static const struct input_axis axes[] = {{.min = -100, .max = 100, .fuzz = 4}, {.min = 0, .max = 2000, .fuzz = 80}};
+
+	(void)state;
+	for (size_t a = 0; a < sizeof(axes) / sizeof(axes[0]); a++) {
+		const struct input_axis *axis = &axes[a];
+		int32_t fuzz = axis->fuzz;
+
+		start(INPUT_TABLET);
+		input_desc_add_abs(&desc, ABS_PRESSURE, axis);
+		for (int32_t old = axis->min; old <= axis->max; old += (axis->max - axis->min) / 50) {
+			for (int32_t value = old - 4 * fuzz; value <= old + 4 * fuzz; value += fuzz / 4) {
+				for (int32_t off = 1 - fuzz; value >= axis->min && value <= axis->max && off < fuzz; off += fuzz / 10 + 1) {
+					assert_true(lead(axis, old, value, old + off) == (old == value ? old + off : value));
+				}
+			}
+		}
+	}
+	/* One that is too short for that: no value that the axis has not. */
+	input_desc_add_abs(&desc, ABS_PRESSURE, &(struct input_axis){.min = 0, .max = 30, .fuzz = 10});
+	for (int32_t value = 1; value <= 30; value++) {
+		lead(&desc.abs[ABS_PRESSURE], 0, value, 0);
+	}
+}
+
 static void test_input_state_switches_go_both_ways(void **state)
 {
 	(void)state;
@@ -203,6 +258,7 @@ int main(void)
 		cmocka_unit_test(test_input_state_touch_begins_in_its_slot),
 		cmocka_unit_test(test_input_state_another_touch_in_the_slot_is_ended_and_begun),
 		cmocka_unit_test(test_input_state_source_in_another_slot_is_told),
+		cmocka_unit_test(test_input_state_an_axis_with_fuzz_ends_up_exactly),
 		cmocka_unit_test(test_input_state_switches_go_both_ways),
 		cmocka_unit_test(test_input_state_only_what_the_description_has),
 		cmocka_unit_test(test_input_state_any_event_is_harmless),
