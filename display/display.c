@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "display/still.h"
 #include "vmm/clock.h"
 
 static void count(uint64_t *counter, uint64_t n)
@@ -173,7 +172,7 @@ void display_init(struct display *d, struct loop *loop, const struct display_out
 
 void display_finish(struct display *d)
 {
-	assert(!d->sinks && !d->holds && !d->stills);
+	assert(!d->sinks && !d->holds);
 	for (unsigned i = 0; i < d->nscanouts; i++) {
 		display_buffer_unref(d->scanout[i].buffer);
 		d->scanout[i].buffer = NULL;
@@ -239,7 +238,6 @@ void display_show(struct display *d, unsigned i, struct display_buffer *buffer, 
 		damage_all(d, s, i);
 		s->at[i].has_frame &= buffer != NULL;
 	}
-	display_still_shown(d, i);
 	if (was_shown != (buffer != NULL)) {
 		tell_mode(d, i);
 	}
@@ -262,7 +260,6 @@ uint64_t display_flush(struct display *d, unsigned i, const struct display_rect 
 	so->flushed_ns = clock_now_ns();
 	count(&d->counters.flushes, 1);
 	count(&d->counters.damaged_bytes, display_rect_area(&part) * 4);
-	display_still_flushed(d, i, &part);
 	if (d->watch) {
 		d->watch(d->watch_ctx, i);
 	}

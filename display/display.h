@@ -120,7 +120,6 @@ struct display {
 	unsigned nscanouts;
 	struct display_scanout scanout[DISPLAY_SCANOUTS_MAX];
 	struct display_sink *sinks;
-	struct display_still *stills; /* who wants to know whether a picture stands still */
 	void (*changed)(void *ctx);
 	void *changed_ctx;
 	void (*watch)(void *ctx, unsigned scanout);

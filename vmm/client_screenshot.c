@@ -48,16 +48,17 @@ static void unmap_picture(struct picture *p)
 	munmap((void *)(uintptr_t)p->pixels.data, p->len);
 }
 
-/* Takes the picture out of an answer, which is taken. Return: an exit code; when it is not EXIT_OK and the error's code is @quiet, nothing is said. */
-static int picture_of(struct client_link *l, const char *name, json_t *answer, const char *quiet, int quiet_code, struct picture *p)
+/* Return: an exit code; EXIT_EXPECT, and nothing is said, when the guest shows nothing and @may_be_dark. */
+static int take_picture(struct client_link *l, const char *name, unsigned scanout, bool cursor, bool may_be_dark, struct picture *p)
 {
+	json_t *answer = client_ask(l, json_pack("{s:s, s:i, s:b}", "do", "screenshot", "scanout", (int)scanout, "cursor", (int)cursor), CLIENT_PATIENCE_MS);
 	const char *code = "";
 	int r;
 
 	json_unpack(answer, "{s:{s:s}}", "error", "code", &code);
-	if (strcmp(code, quiet) == 0) {
+	if (may_be_dark && strcmp(code, "no-scanout") == 0) {
 		json_decref(answer);
-		return quiet_code;
+		return EXIT_EXPECT;
 	}
 	r = client_judge(answer, name);
 	if (r == EXIT_OK && !map_picture(answer, l->received_fd, p)) {
@@ -70,14 +71,6 @@ static int picture_of(struct client_link *l, const char *name, json_t *answer, c
 		l->received_fd = -1;
 	}
 	return r;
-}
-
-/* Return: an exit code; EXIT_EXPECT, and nothing is said, when the guest shows nothing and @may_be_dark. */
-static int take_picture(struct client_link *l, const char *name, unsigned scanout, bool cursor, bool may_be_dark, struct picture *p)
-{
-	json_t *answer = client_ask(l, json_pack("{s:s, s:i, s:b}", "do", "screenshot", "scanout", (int)scanout, "cursor", (int)cursor), CLIENT_PATIENCE_MS);
-
-	return picture_of(l, name, answer, may_be_dark ? "no-scanout" : "none", EXIT_EXPECT, p);
 }
 
 int client_write_picture(struct client_link *l, const char *name, unsigned scanout, bool cursor, const char *path)
@@ -113,15 +106,7 @@ int client_screenshot(const struct options *o)
  * Waiting.
  */
 
-/* @wait_ns 0: for ever. */
-static void set_timeout(json_t *request, uint64_t wait_ns)
-{
-	if (wait_ns) {
-		json_object_set_new(request, "timeout_ms", json_integer((json_int_t)((wait_ns + (uint64_t)CLOCK_NS_PER_MS - 1) / (uint64_t)CLOCK_NS_PER_MS)));
-	}
-}
-
-/* Until there is a frame after @frame, which becomes its number. Return: an exit code; EXIT_TIMEOUT when there was none. */
+/* Until there is a frame after @frame, which becomes its number, or for @wait_ns (0: for ever). Return: an exit code; EXIT_TIMEOUT when there was none. */
 static int wait_for_frame(struct client_link *l, const char *name, unsigned scanout, uint64_t *frame, uint64_t wait_ns)
 {
 	json_t *request = json_pack("{s:s, s:s, s:i, s:I}", "do", "wait", "for", "frame", "scanout", (int)scanout, "after", (json_int_t)*frame), *answer;
@@ -129,7 +114,9 @@ static int wait_for_frame(struct client_link *l, const char *name, unsigned scan
 	const char *code = "";
 	int r;
 
-	set_timeout(request, wait_ns);
+	if (wait_ns) {
+		json_object_set_new(request, "timeout_ms", json_integer((json_int_t)((wait_ns + (uint64_t)CLOCK_NS_PER_MS - 1) / (uint64_t)CLOCK_NS_PER_MS)));
+	}
 	answer = client_ask(l, request, -1);
 	json_unpack(answer, "{s:{s:s}}", "error", "code", &code);
 	json_unpack(answer, "{s:I}", "frame", &number);
@@ -137,17 +124,6 @@ static int wait_for_frame(struct client_link *l, const char *name, unsigned scan
 	r = strcmp(code, "timeout") == 0 ? EXIT_TIMEOUT : client_judge(answer, name);
 	json_decref(answer);
 	return r;
-}
-
-/* Until the picture has been still for as long as it must; it is @p then. The monitor compares each frame, of which only some would come here. Return: as wait_for_frame. */
-static int wait_for_still(struct client_link *l, const char *name, const struct config_screen *want, uint64_t wait_ns, struct picture *p)
-{
-	json_t *request = json_pack("{s:s, s:s, s:i, s:I, s:[i,i,i,i]}", "do", "wait", "for", "stable", "scanout", (int)want->scanout, "stable_ms",
-		(json_int_t)((want->stable_ns + (uint64_t)CLOCK_NS_PER_MS - 1) / (uint64_t)CLOCK_NS_PER_MS), "region", (int)want->region.x, (int)want->region.y,
-		(int)want->region.w, (int)want->region.h);
-
-	set_timeout(request, wait_ns);
-	return picture_of(l, name, client_ask(l, request, -1), "timeout", EXIT_TIMEOUT, p);
 }
 
 /* What was wrong, and the pictures that show it. */
@@ -165,46 +141,38 @@ static void report(const struct screen *s, const struct options *o)
 	}
 }
 
-/* What is left until @deadline, which is for ever when there is none (0). */
-static uint64_t left_until(uint64_t deadline)
-{
-	uint64_t now = clock_now_ns();
-
-	return deadline == 0 ? 0 : now < deadline ? deadline - now : 1;
-}
-
 static int wait_for_screen(struct client_link *l, const struct options *o, struct screen *s, uint64_t deadline)
 {
 	const char *name = o->files[0];
 	uint64_t frame = 0; /* all up to this one have been looked at */
 
 	for (;;) {
-		uint64_t now = clock_now_ns(), again;
-		bool is_late = deadline && now >= deadline;
+		uint64_t again = 0, until, now;
 		struct picture p = {.frame = 0};
-		int code = s->want.stable_ns && !is_late ? wait_for_still(l, name, &s->want, left_until(deadline), &p) : take_picture(l, name, s->want.scanout, false, true, &p);
+		int code = take_picture(l, name, o->screen.scanout, false, true, &p);
+		bool is_it = false;
 
 		if (code == EXIT_OK) {
-			/* Where it must be still, what came before the deadline has been. */
-			bool is_it = screen_look(s, &p.pixels, is_late ? now : 0, now, &again);
-
+			is_it = screen_look(s, &p.pixels, clock_now_ns(), &again);
 			unmap_picture(&p);
-			if (is_it) {
-				return EXIT_OK;
-			}
 			frame = p.frame;
-		} else if (code != EXIT_EXPECT && code != EXIT_TIMEOUT) {
+		} else if (code == EXIT_EXPECT) {
+			screen_is_dark(s);
+		} else {
 			return code;
 		}
-		if (is_late) {
+		now = clock_now_ns();
+		if (is_it) {
+			return EXIT_OK;
+		}
+		if (deadline && now >= deadline) {
 			report(s, o);
 			return s->last ? EXIT_EXPECT : EXIT_TIMEOUT;
 		}
-		if (code != EXIT_TIMEOUT) {
-			code = wait_for_frame(l, name, s->want.scanout, &frame, left_until(deadline));
-			if (code != EXIT_OK && code != EXIT_TIMEOUT) {
-				return code;
-			}
+		until = again && (!deadline || again < deadline) ? again : deadline;
+		code = wait_for_frame(l, name, o->screen.scanout, &frame, until == 0 ? 0 : until > now ? until - now : 1);
+		if (code != EXIT_OK && code != EXIT_TIMEOUT) {
+			return code;
 		}
 	}
 }

@@ -19,6 +19,8 @@ struct screen {
 	struct display_pixels image;
 	uint8_t *last; /* the last screenshot, without gaps; NULL: there was none */
 	struct display_pixels shown;
+	uint64_t since_ns; /* the region has looked like this since */
+	bool was_dark; /* since the last screenshot */
 	double diff; /* of the region's pixels, in the last screenshot */
 };
 
@@ -28,12 +30,14 @@ void screen_finish(struct screen *s); /* accepts zeroed memory */
 
 /**
  * screen_look - is it what is wanted?
- * @since_ns: the region has looked like this since (display/still.h)
  * @again_ns: when to look again even if nothing changes until then; 0: only when something has changed
  *
  * Costs a comparison and a copy of the picture. Return: true when it is.
  */
-bool screen_look(struct screen *s, const struct display_pixels *shot, uint64_t since_ns, uint64_t now_ns, uint64_t *again_ns);
+bool screen_look(struct screen *s, const struct display_pixels *shot, uint64_t now_ns, uint64_t *again_ns);
+
+/* There is nothing to look at now: what comes next has not been still before. */
+void screen_is_dark(struct screen *s);
 
 /* What is missing, for people: "no picture", "17.3 % of the pixels differ", "never still for 500 ms". */
 void screen_explain(const struct screen *s, char *buf, size_t len);

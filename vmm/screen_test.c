@@ -100,11 +100,11 @@ static void test_screen_waits_for_its_picture(void **state)
 	start(&want);
 	expect_explanation("the guest has shown nothing");
 	pixels[3][4][1] ^= 1;
-	assert_false(screen_look(&screen, &shot, 1, 1, &again));
+	assert_false(screen_look(&screen, &shot, 1, &again));
 	assert_int_equal(again, 0);
 	expect_explanation("0.50 % of the pixels differ, 0.00 % may");
 	pixels[3][4][1] ^= 1;
-	assert_true(screen_look(&screen, &shot, 2, 2, &again));
+	assert_true(screen_look(&screen, &shot, 2, &again));
 }
 
 static void test_screen_red_is_not_blue(void **state)
@@ -121,7 +121,7 @@ static void test_screen_red_is_not_blue(void **state)
 			pixels[y][x][2] = b;
 		}
 	}
-	assert_false(screen_look(&screen, &shot, 1, 1, &again));
+	assert_false(screen_look(&screen, &shot, 1, &again));
 }
 
 static void test_screen_tolerance_and_max_diff(void **state)
@@ -137,9 +137,9 @@ static void test_screen_tolerance_and_max_diff(void **state)
 	}
 	pixels[0][0][0] = 99;
 	pixels[0][1][0] = 99;
-	assert_true(screen_look(&screen, &shot, 1, 1, &again));
+	assert_true(screen_look(&screen, &shot, 1, &again));
 	pixels[0][2][0] = 99;
-	assert_false(screen_look(&screen, &shot, 2, 2, &again));
+	assert_false(screen_look(&screen, &shot, 2, &again));
 }
 
 static void test_screen_region(void **state)
@@ -149,9 +149,9 @@ static void test_screen_region(void **state)
 	(void)state;
 	start(&want);
 	pixels[0][0][0] = 99;
-	assert_true(screen_look(&screen, &shot, 1, 1, &again));
+	assert_true(screen_look(&screen, &shot, 1, &again));
 	pixels[4][8][0] ^= 1;
-	assert_false(screen_look(&screen, &shot, 2, 2, &again));
+	assert_false(screen_look(&screen, &shot, 2, &again));
 	/* 1 of 12. */
 	expect_explanation("8.33 % of the pixels differ, 0.00 % may");
 }
@@ -163,7 +163,7 @@ static void test_screen_of_another_size_differs(void **state)
 
 	(void)state;
 	start(&want);
-	assert_false(screen_look(&screen, &part, 1, 1, &again));
+	assert_false(screen_look(&screen, &part, 1, &again));
 	expect_explanation("the picture has 20x10 pixels, the screen 19x10");
 }
 
@@ -173,15 +173,39 @@ static void test_screen_stable(void **state)
 
 	(void)state;
 	start(&want);
-	assert_false(screen_look(&screen, &shot, 1000 * MS, 1000 * MS, &again));
+	assert_false(screen_look(&screen, &shot, 1000 * MS, &again));
 	assert_int_equal(again, 1100 * MS);
-	assert_false(screen_look(&screen, &shot, 1000 * MS, 1099 * MS, &again));
+	assert_false(screen_look(&screen, &shot, 1099 * MS, &again));
 	assert_int_equal(again, 1100 * MS);
-	/* It has changed, and changed back: whoever saw that says since when it is still. */
-	assert_false(screen_look(&screen, &shot, 1099 * MS, 1150 * MS, &again));
+	pixels[0][0][2] ^= 1;
+	assert_false(screen_look(&screen, &shot, 1099 * MS, &again));
 	assert_int_equal(again, 1199 * MS);
 	expect_explanation("it was never still for 100 ms");
-	assert_true(screen_look(&screen, &shot, 1099 * MS, 1199 * MS, &again));
+	assert_true(screen_look(&screen, &shot, 1199 * MS, &again));
+}
+
+static void test_screen_stable_where_it_counts(void **state)
+{
+	struct config_screen want = {.stable_ns = 100 * MS, .region = {0, 0, 5, 5}};
+
+	(void)state;
+	start(&want);
+	screen_look(&screen, &shot, 1000 * MS, &again);
+	pixels[9][9][0] ^= 1;
+	assert_true(screen_look(&screen, &shot, 1100 * MS, &again));
+}
+
+static void test_screen_dark_in_between_is_not_still(void **state)
+{
+	struct config_screen want = {.stable_ns = 100 * MS};
+
+	(void)state;
+	start(&want);
+	assert_false(screen_look(&screen, &shot, 1000 * MS, &again));
+	screen_is_dark(&screen);
+	assert_false(screen_look(&screen, &shot, 1100 * MS, &again));
+	assert_int_equal(again, 1200 * MS);
+	assert_true(screen_look(&screen, &shot, 1200 * MS, &again));
 }
 
 static void test_screen_image_and_stable(void **state)
@@ -191,13 +215,13 @@ static void test_screen_image_and_stable(void **state)
 	(void)state;
 	start(&want);
 	pixels[0][0][0] ^= 1;
-	assert_false(screen_look(&screen, &shot, 1000 * MS, 1000 * MS, &again));
+	assert_false(screen_look(&screen, &shot, 1000 * MS, &again));
 	/* Standing still is not enough. */
-	assert_false(screen_look(&screen, &shot, 1000 * MS, 1200 * MS, &again));
+	assert_false(screen_look(&screen, &shot, 1200 * MS, &again));
 	assert_int_equal(again, 0);
 	pixels[0][0][0] ^= 1;
-	assert_false(screen_look(&screen, &shot, 1300 * MS, 1300 * MS, &again));
-	assert_true(screen_look(&screen, &shot, 1300 * MS, 1400 * MS, &again));
+	assert_false(screen_look(&screen, &shot, 1300 * MS, &again));
+	assert_true(screen_look(&screen, &shot, 1400 * MS, &again));
 }
 
 static void test_screen_save_shows_what_was_wrong(void **state)
@@ -211,7 +235,7 @@ static void test_screen_save_shows_what_was_wrong(void **state)
 	start(&want);
 	assert_false(screen_save(&screen, out, diff));
 	pixels[3][4][1] ^= 1;
-	screen_look(&screen, &shot, 1, 1, &again);
+	screen_look(&screen, &shot, 1, &again);
 	assert_true(screen_save(&screen, out, diff));
 	assert_int_equal(png_file_read(out, &read, &width, &height, err, sizeof(err)), 0);
 	assert_memory_equal(read, pixels, sizeof(pixels));
@@ -258,6 +282,8 @@ int main(void)
 		T(test_screen_region),
 		T(test_screen_of_another_size_differs),
 		T(test_screen_stable),
+		T(test_screen_stable_where_it_counts),
+		T(test_screen_dark_in_between_is_not_still),
 		T(test_screen_image_and_stable),
 		T(test_screen_save_shows_what_was_wrong),
 		T(test_screen_pictures_that_cannot_be_read),

@@ -450,36 +450,15 @@ static void wait_for_text(const struct verb_call *c, const char *text, json_int_
 	w->regex = regex;
 }
 
-/* Return: whether the four are pixels. */
-static bool is_region(const json_int_t n[4])
-{
-	return n[0] >= 0 && n[1] >= 0 && n[2] >= 0 && n[3] >= 0 && n[0] <= DISPLAY_SIZE_MAX && n[1] <= DISPLAY_SIZE_MAX && n[2] <= DISPLAY_SIZE_MAX &&
-		n[3] <= DISPLAY_SIZE_MAX;
-}
-
-static void wait_for_still(struct vm *vm, struct control_conn *conn, json_int_t scanout, const json_int_t region[4], json_int_t stable_ms, json_int_t timeout_ms)
-{
-	if (stable_ms <= 0 || stable_ms > INT_MAX) {
-		control_error(conn, "field", "stable_ms: expected 1..%d", INT_MAX);
-	} else if (!is_region(region)) {
-		control_error(conn, "field", "region: expected four of 0..%d", DISPLAY_SIZE_MAX);
-	} else {
-		const struct display_rect r = {(uint32_t)region[0], (uint32_t)region[1], (uint32_t)region[2], (uint32_t)region[3]};
-
-		vm_gpu_wait_still(vm, conn, scanout, &r, (uint64_t)stable_ms * (uint64_t)CLOCK_NS_PER_MS, timeout_ms);
-	}
-}
-
 static void do_wait(const struct verb_call *c)
 {
-	json_int_t timeout_ms = 0, scanout = 0, after = 0, stable_ms = 0, region[4] = {0};
 	const char *verb, *what, *text = NULL;
+	json_int_t timeout_ms = 0, scanout = 0, after = 0;
 	json_error_t err;
 	json_t *id;
 
-	if (unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s:s, s?s, s?I, s?I, s?I, s?I, s?[I,I,I,I]}", "do", &verb, "id", &id, "for",
-		&what, "text", &text, "timeout_ms", &timeout_ms, "scanout", &scanout, "after", &after, "stable_ms", &stable_ms, "region", &region[0], &region[1],
-		&region[2], &region[3]), &err)) {
+	if (unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s:s, s?s, s?I, s?I, s?I}", "do", &verb, "id", &id, "for", &what,
+		"text", &text, "timeout_ms", &timeout_ms, "scanout", &scanout, "after", &after), &err)) {
 		return;
 	}
 	if (timeout_ms < 0 || timeout_ms > INT_MAX) {
@@ -496,10 +475,8 @@ static void do_wait(const struct verb_call *c)
 		wait_for_text(c, text, timeout_ms);
 	} else if (strcmp(what, "frame") == 0) {
 		wait_for_frame(c->vm, c->conn, scanout, after, timeout_ms);
-	} else if (strcmp(what, "stable") == 0) {
-		wait_for_still(c->vm, c->conn, scanout, region, stable_ms, timeout_ms);
 	} else {
-		control_error(c->conn, "field", "for: expected \"running\", \"exit\", \"text\", \"frame\" or \"stable\"");
+		control_error(c->conn, "field", "for: expected \"running\", \"exit\", \"text\" or \"frame\"");
 	}
 }
 
@@ -584,9 +561,9 @@ void vm_control_input_room(struct vm *vm, const struct vm_input *in)
 	}
 }
 
-void vm_control_gpu_asked(struct vm *vm, struct control_conn *conn, struct vm_gpu_request *r, json_int_t timeout_ms)
+void vm_control_gpu_asked(struct vm *vm, struct control_conn *conn, struct vm_gpu_request *r)
 {
-	begin_wait(vm, conn, WAIT_GPU, timeout_ms)->gpu = r;
+	begin_wait(vm, conn, WAIT_GPU, 0)->gpu = r;
 }
 
 void vm_control_gpu_done(struct vm *vm, struct control_conn *conn)

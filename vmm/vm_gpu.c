@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "display/screenshot.h"
-#include "vmm/clock.h"
 #include "vmm/log.h"
 #include "vmm/vm_priv.h"
 
@@ -17,8 +16,7 @@
 #define DESCRIPTORS_KEPT 512
 
 struct vm_gpu_request {
-	struct loop_post post, cancel;
-	unsigned posts; /* of these two, that have not come back */
+	struct loop_post post;
 	struct vm *vm;
 	struct control_conn *conn; /* NULL: nobody waits any more */
 	void (*work)(struct vm_gpu *gpu, struct vm_gpu_request *r); /* on the display's loop */
@@ -27,11 +25,6 @@ struct vm_gpu_request {
 	bool cursor, base64;
 	int error;
 	struct display_shot shot; /* its descriptor is closed with the request; -1: none */
-	/* One that waits: for how long it must be still, and the rest on the display's loop until it is. */
-	uint64_t still_ns;
-	struct display_rect region;
-	struct display_still still;
-	struct loop_timer still_for;
 	struct vm_gpu_change change;
 	struct {
 		struct display_output output;
@@ -227,9 +220,6 @@ int vm_gpu_init(struct vm *vm)
 	return r == 0 ? vm_screen_init(vm, vm->options && vm->options->expect) : r;
 }
 
-/* What comes back first is its answer, or this. */
-static void cancel(struct vm_gpu_request *r);
-
 void vm_gpu_stop(struct vm *vm)
 {
 	struct vm_gpu *gpu = vm->gpu;
@@ -246,11 +236,6 @@ void vm_gpu_stop(struct vm *vm)
 	}
 	gpu->is_running = false; /* no more requests */
 	vm_screen_stop(vm);
-	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
-		if (vm->ctl.wait[i].what == WAIT_GPU) {
-			cancel(vm->ctl.wait[i].gpu);
-		}
-	}
 	while (gpu->asked > 0 || vm_screen_is_busy(vm)) {
 		loop_run_once(&vm->loop, -1);
 	}
@@ -282,11 +267,14 @@ void vm_gpu_finish(struct vm *vm)
  * Requests: there and back.
  */
 
-static void release(struct vm_gpu_request *r)
+static void on_back(struct loop_post *post)
 {
+	struct vm_gpu_request *r = (struct vm_gpu_request *)((char *)post - offsetof(struct vm_gpu_request, post));
+
 	r->vm->gpu->asked--;
-	if (--r->posts > 0) {
-		return;
+	if (r->conn) {
+		vm_control_gpu_done(r->vm, r->conn);
+		r->answer(r);
 	}
 	if (r->shot.fd >= 0) {
 		close(r->shot.fd);
@@ -294,29 +282,13 @@ static void release(struct vm_gpu_request *r)
 	free(r);
 }
 
-static void on_back(struct loop_post *post)
-{
-	struct vm_gpu_request *r = (struct vm_gpu_request *)((char *)post - offsetof(struct vm_gpu_request, post));
-
-	if (r->conn) {
-		vm_control_gpu_done(r->vm, r->conn);
-		r->answer(r);
-	}
-	release(r);
-}
-
-static void send_back(struct vm_gpu_request *r)
-{
-	r->post.fn = on_back;
-	loop_post(&r->vm->loop, &r->post);
-}
-
 static void on_there(struct loop_post *post)
 {
 	struct vm_gpu_request *r = (struct vm_gpu_request *)((char *)post - offsetof(struct vm_gpu_request, post));
 
 	r->work(r->vm->gpu, r);
-	send_back(r);
+	r->post.fn = on_back;
+	loop_post(&r->vm->loop, &r->post);
 }
 
 /* Return: a request to be filled in, or NULL: then @conn has its answer. */
@@ -336,23 +308,21 @@ static struct vm_gpu_request *begin(struct vm *vm, struct control_conn *conn, js
 			control_error(conn, "no-memory", "no memory");
 			return NULL;
 		}
-		*r = (struct vm_gpu_request){.post.fn = on_there, .posts = 1, .vm = vm, .conn = conn, .scanout = (unsigned)scanout, .shot.fd = -1};
+		*r = (struct vm_gpu_request){.post.fn = on_there, .vm = vm, .conn = conn, .scanout = (unsigned)scanout, .shot.fd = -1};
 	}
 	return r;
 }
 
-/* @timeout_ms: 0: it may take as long as it likes. */
-static void ask(struct vm_gpu_request *r, json_int_t timeout_ms)
+static void ask(struct vm_gpu_request *r)
 {
 	r->vm->gpu->asked++;
-	vm_control_gpu_asked(r->vm, r->conn, r, timeout_ms);
+	vm_control_gpu_asked(r->vm, r->conn, r);
 	loop_post(&r->vm->gpu->loop, &r->post);
 }
 
 void vm_gpu_forget(struct vm_gpu_request *r)
 {
 	r->conn = NULL;
-	cancel(r);
 }
 
 /*
@@ -372,8 +342,6 @@ static void answer_shot(struct vm_gpu_request *r)
 
 	if (r->error == -ENOENT) {
 		control_error(r->conn, "no-scanout", "the guest shows nothing on scanout %u", r->scanout);
-	} else if (r->error == -ECANCELED) {
-		control_error(r->conn, "ended", "the VM has ended");
 	} else if (r->error < 0) {
 		control_error(r->conn, "no-memory", "screenshot: %s", strerror(-r->error));
 	} else {
@@ -393,93 +361,7 @@ void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scan
 		r->answer = answer_shot;
 		r->cursor = cursor;
 		r->base64 = base64;
-		ask(r, 0);
-	}
-}
-
-/*
- * Standing still. The request stays on the display's loop until the picture does, or nobody waits for it any more.
- */
-
-static void end_still(struct vm_gpu_request *r, int error)
-{
-	display_still_stop(&r->still);
-	loop_timer_stop(&r->still_for);
-	r->error = error;
-	send_back(r);
-}
-
-static void on_still(struct loop_timer *timer)
-{
-	struct vm_gpu_request *r = (struct vm_gpu_request *)((char *)timer - offsetof(struct vm_gpu_request, still_for));
-
-	if (!r->still.is_lit) {
-		return;
-	}
-	if (clock_now_ns() < r->still.since_ns + r->still_ns) {
-		loop_timer_set(timer, r->still.since_ns + r->still_ns);
-		return;
-	}
-	end_still(r, display_screenshot(&r->vm->gpu->display, r->scanout, false, &r->shot));
-}
-
-/* A timer that runs will look at when that was. */
-static void on_changed(struct display_still *s)
-{
-	struct vm_gpu_request *r = (struct vm_gpu_request *)((char *)s - offsetof(struct vm_gpu_request, still));
-
-	if (!r->still_for.deadline_ns) {
-		loop_timer_set(&r->still_for, s->since_ns + r->still_ns);
-	}
-}
-
-static void on_watch(struct loop_post *post)
-{
-	struct vm_gpu_request *r = (struct vm_gpu_request *)((char *)post - offsetof(struct vm_gpu_request, post));
-	struct vm_gpu *gpu = r->vm->gpu;
-
-	loop_timer_init(&r->still_for, &gpu->loop, on_still);
-	r->still.changed = on_changed;
-	display_still_start(&gpu->display, &r->still, r->scanout, &r->region);
-}
-
-static void on_cancelled(struct loop_post *post)
-{
-	release((struct vm_gpu_request *)((char *)post - offsetof(struct vm_gpu_request, cancel)));
-}
-
-static void on_cancel(struct loop_post *post)
-{
-	struct vm_gpu_request *r = (struct vm_gpu_request *)((char *)post - offsetof(struct vm_gpu_request, cancel));
-
-	if (r->still.display) {
-		end_still(r, -ECANCELED);
-	}
-	r->cancel.fn = on_cancelled;
-	loop_post(&r->vm->loop, &r->cancel);
-}
-
-static void cancel(struct vm_gpu_request *r)
-{
-	if (!r->still_ns || r->cancel.fn) {
-		return;
-	}
-	r->cancel.fn = on_cancel;
-	r->posts++;
-	r->vm->gpu->asked++;
-	loop_post(&r->vm->gpu->loop, &r->cancel);
-}
-
-void vm_gpu_wait_still(struct vm *vm, struct control_conn *conn, json_int_t scanout, const struct display_rect *region, uint64_t still_ns, json_int_t timeout_ms)
-{
-	struct vm_gpu_request *r = begin(vm, conn, scanout);
-
-	if (r) {
-		r->post.fn = on_watch;
-		r->answer = answer_shot;
-		r->still_ns = still_ns;
-		r->region = *region;
-		ask(r, timeout_ms);
+		ask(r);
 	}
 }
 
@@ -555,7 +437,7 @@ void vm_gpu_outputs(struct vm *vm, struct control_conn *conn, json_int_t scanout
 		r->work = change_output;
 		r->answer = answer_outputs;
 		r->change = *change;
-		ask(r, 0);
+		ask(r);
 	}
 }
 

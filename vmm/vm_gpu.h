@@ -57,9 +57,6 @@ void vm_gpu_finish(struct vm *vm);
 /* Answers @conn, now or later. */
 void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scanout, bool cursor, bool base64);
 
-/* Answers @conn with a screenshot without the cursor, as soon as nothing of @region (of no size: of all) has changed for @still_ns; @timeout_ms 0: however long that takes. */
-void vm_gpu_wait_still(struct vm *vm, struct control_conn *conn, json_int_t scanout, const struct display_rect *region, uint64_t still_ns, json_int_t timeout_ms);
-
 /* What is to be changed of an output; -1: it stays as it is. */
 struct vm_gpu_change {
 	json_int_t width, height, refresh; /* pixels, Hz */

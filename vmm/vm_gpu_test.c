@@ -31,10 +31,7 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 		.enabled = enabled ? json_is_true(enabled) : -1};
 
 	assert_ptr_equal(ctx, vm);
-	if (strcmp(verb, "wait") == 0) {
-		vm_gpu_wait_still(vm, conn, json_integer_value(scanout), &(struct display_rect){0}, (uint64_t)json_integer_value(json_object_get(request, "stable_ms")) * 1000000,
-			json_integer_value(json_object_get(request, "timeout_ms")));
-	} else if (strcmp(verb, "screenshot") == 0) {
+	if (strcmp(verb, "screenshot") == 0) {
 		vm_gpu_screenshot(vm, conn, json_integer_value(scanout), true, json_is_true(json_object_get(request, "base64")));
 	} else {
 		vm_gpu_outputs(vm, conn, json_integer_value(scanout), &change);
@@ -330,82 +327,6 @@ static void test_vm_gpu_stop_answers_what_was_asked_and_nothing_after(void **sta
 	close(fd);
 }
 
-static void flush_pixel(void *arg)
-{
-	display_flush(arg, 1, &(struct display_rect){0, 0, 1, 1});
-}
-
-static void show_nothing(void *arg)
-{
-	display_show(arg, 1, NULL, NULL);
-}
-
-static void test_vm_gpu_waits_until_the_picture_is_still(void **state)
-{
-	int fd = connect_peer(), received;
-	uint64_t from, shown;
-	json_t *answer;
-
-	(void)state;
-	/* Dark is not still. */
-	expect_error(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":20,\"timeout_ms\":100}\n", "timeout");
-	say(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":500}\n");
-	usleep(150000);
-	loop_call(&vm->gpu->loop, show_something, &vm->gpu->display);
-	loop_call(&vm->gpu->loop, flush_pixel, &vm->gpu->display);
-	usleep(60000);
-	/* Still for some time, but not for long enough. */
-	from = clock_now_ns();
-	loop_call(&vm->gpu->loop, show_nothing, &vm->gpu->display);
-	loop_call(&vm->gpu->loop, show_something, &vm->gpu->display);
-	loop_call(&vm->gpu->loop, flush_pixel, &vm->gpu->display);
-	answer = hear(fd, &received);
-	shown = clock_now_ns();
-	assert_true(shown - from >= 500000000);
-	assert_int_equal(json_integer_value(json_object_get(answer, "width")), 30);
-	assert_int_equal(json_integer_value(json_object_get(answer, "frame")), 2);
-	assert_true(received >= 0);
-	close(received);
-	json_decref(answer);
-	/* What is there and does not change is still after that time. */
-	say(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":50}\n");
-	answer = hear(fd, &received);
-	assert_true(clock_now_ns() - shown >= 50000000);
-	assert_true(received >= 0);
-	close(received);
-	json_decref(answer);
-	assert_null(vm->gpu->display.stills);
-	close(fd);
-}
-
-/* One leaves, one's time is up, and one is still there when the VM ends. */
-static void test_vm_gpu_whoever_waits_for_ever_leaves_nothing_behind(void **state)
-{
-	int fd[3] = {connect_peer(), connect_peer(), connect_peer()}, received;
-	json_t *answer;
-
-	(void)state;
-	loop_call(&vm->gpu->loop, show_something, &vm->gpu->display);
-	say(fd[0], "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":100000}\n");
-	say(fd[1], "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":100000}\n");
-	expect_error(fd[2], "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":100000,\"timeout_ms\":20}\n", "timeout");
-	close(fd[1]);
-	for (int i = 0; i < 2000 && vm->gpu->asked != 1; i++) {
-		loop_run_once(&vm->loop, 5);
-	}
-	assert_int_equal(vm->gpu->asked, 1);
-	assert_null(vm->gpu->display.stills->next);
-	vm_gpu_stop(vm);
-	assert_int_equal(vm->gpu->asked, 0);
-	assert_null(vm->gpu->display.stills);
-	answer = hear(fd[0], &received);
-	assert_string_equal(json_string_value(json_object_get(json_object_get(answer, "error"), "code")), "ended");
-	assert_int_equal(received, -1);
-	json_decref(answer);
-	close(fd[0]);
-	close(fd[2]);
-}
-
 static sem_t flushed;
 
 static void flush(void)
@@ -511,8 +432,6 @@ int main(void)
 		T(test_vm_gpu_output_changes_one_thing_at_a_time),
 		T(test_vm_gpu_peer_that_leaves_while_it_waits),
 		T(test_vm_gpu_stop_answers_what_was_asked_and_nothing_after),
-		T(test_vm_gpu_waits_until_the_picture_is_still),
-		T(test_vm_gpu_whoever_waits_for_ever_leaves_nothing_behind),
 		T(test_vm_gpu_frame_during_a_slow_look),
 		T(test_vm_gpu_no_display),
 	};

@@ -133,7 +133,7 @@ void vm_control_input_drained(struct vm *vm, const struct vm_input *in);
 /* A device that had no room has some again. */
 void vm_control_input_room(struct vm *vm, const struct vm_input *in);
 /* A connection waits for @r; its answer is here, and comes next. */
-void vm_control_gpu_asked(struct vm *vm, struct control_conn *conn, struct vm_gpu_request *r, json_int_t timeout_ms);
+void vm_control_gpu_asked(struct vm *vm, struct control_conn *conn, struct vm_gpu_request *r);
 void vm_control_gpu_done(struct vm *vm, struct control_conn *conn);
 /* What the end means where something was expected; registers of a guest that hangs go to the log. The vCPUs still run at a timeout. */
 void vm_control_timeout(struct vm *vm);

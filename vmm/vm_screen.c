@@ -65,8 +65,10 @@ static void on_look(struct loop_post *post)
 	s->again_ns = 0;
 	s->is_seen = false;
 	if (map_shot(s->vm, s->screen.want.scanout, false, &p)) {
-		s->is_seen = screen_look(&s->screen, &p, s->still.since_ns, clock_now_ns(), &s->again_ns);
+		s->is_seen = screen_look(&s->screen, &p, clock_now_ns(), &s->again_ns);
 		unmap_shot(&p);
+	} else {
+		screen_is_dark(&s->screen);
 	}
 	s->look.fn = on_looked;
 	loop_post(&s->vm->loop, &s->look);
@@ -174,11 +176,6 @@ int vm_screen_init(struct vm *vm, bool expect)
 			return r;
 		}
 		screen_explain(&s->screen, s->why, sizeof(s->why));
-		if (s->screen.want.stable_ns) {
-			const struct config_region *part = &s->screen.want.region;
-
-			display_still_start(&vm->gpu->display, &s->still, s->screen.want.scanout, &(struct display_rect){part->x, part->y, part->w, part->h});
-		}
 		s->is_expected = true;
 	}
 	if (vm->cfg->expect.first_frame_ns) {
@@ -204,7 +201,6 @@ bool vm_screen_is_busy(const struct vm *vm)
 
 void vm_screen_finish(struct vm *vm)
 {
-	display_still_stop(&vm->screen.still);
 	screen_finish(&vm->screen.screen);
 	vm->screen.vm = NULL;
 }
@@ -241,7 +237,7 @@ static void save_last_shot(void *arg)
 		snprintf(vm->result->screen, sizeof(vm->result->screen), "%s", o->screen_png);
 	}
 	if (s->screen.reference && o->screen_diff_png && !s->is_seen) {
-		screen_look(&s->screen, &p, 0, 0, &again);
+		screen_look(&s->screen, &p, clock_now_ns(), &again);
 		screen_save(&s->screen, o->screen_png, o->screen_diff_png);
 	}
 	unmap_shot(&p);

@@ -10,7 +10,6 @@
 #define VMM_VM_SCREEN_H
 
 #include "display/display.h"
-#include "display/still.h"
 #include "vmm/loop.h"
 #include "vmm/screen.h"
 
@@ -23,7 +22,6 @@ struct vm_screen {
 	bool is_armed; /* atomic: somebody wants to hear of the next one */
 	bool has_news; /* atomic: news is on its way to the main loop */
 	struct loop_post news;
-	struct display_still still; /* the display's thread's; started where [expect] wants it to be */
 	/* [expect] screen: while is_looking, the first three belong to the display's thread. */
 	struct screen screen;
 	bool is_seen;
