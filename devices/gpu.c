@@ -281,8 +281,14 @@ static bool serve_one(struct gpu *g, unsigned q)
 	return true;
 }
 
+/* What a turn is measured by, besides commands: bytes of pictures. */
+static uint64_t worked(const struct gpu *g)
+{
+	return g->backend->copied_bytes + g->backend->read_bytes + g->display->counters.compared_bytes;
+}
+
 /* Return: whether the queue is empty; false when the turn is over first. */
-static bool serve_queue(struct gpu *g, unsigned q, unsigned *commands, uint64_t copied_end)
+static bool serve_queue(struct gpu *g, unsigned q, unsigned *commands, uint64_t worked_end)
 {
 	struct virtq *vq = &g->base.vq[q];
 	bool is_done = true;
@@ -296,7 +302,7 @@ static bool serve_queue(struct gpu *g, unsigned q, unsigned *commands, uint64_t 
 			virtq_push(vq, &g->chain);
 		}
 		++*commands;
-		if (g->backend->copied_bytes >= copied_end) {
+		if (worked(g) >= worked_end) {
 			*commands = GPU_TURN_COMMANDS;
 		}
 	}
@@ -307,16 +313,16 @@ static bool serve_queue(struct gpu *g, unsigned q, unsigned *commands, uint64_t 
 
 static void serve(struct gpu *g)
 {
-	uint64_t copied_end = g->backend->copied_bytes + GPU_TURN_BYTES;
+	uint64_t worked_end = worked(g) + GPU_TURN_BYTES;
 	unsigned commands = 0;
 	bool is_done;
 
 	/* Pointers do not wait for pictures; but a guest that only moves its pointer does not stop them either. */
-	is_done = serve_queue(g, GPU_CURSORQ, &commands, copied_end);
+	is_done = serve_queue(g, GPU_CURSORQ, &commands, worked_end);
 	if (commands >= GPU_TURN_COMMANDS / 2) {
 		commands = GPU_TURN_COMMANDS / 2;
 	}
-	is_done &= serve_queue(g, GPU_CONTROLQ, &commands, copied_end);
+	is_done &= serve_queue(g, GPU_CONTROLQ, &commands, worked_end);
 	if (commands > 0) {
 		gpu_count(&g->counters.turns);
 	}

@@ -15,7 +15,7 @@
  * With 3D, an answer with a fence waits until the renderer has done all that came before; answers with fences come in order.
  *
  * Everything that costs host memory has a limit, and all of it together is limited by the display's budget: images, backing lists, resources. A turn on the loop carries out
- * GPU_TURN_COMMANDS, or copies GPU_TURN_BYTES and what the last command of it copies, and goes on when others have had theirs.
+ * GPU_TURN_COMMANDS, or copies and compares GPU_TURN_BYTES and what the last command of it does, and goes on when others have had theirs.
  *
  * Thread: the device's loop, which is the display's. Spec: virtio v1.3, 5.7 "GPU Device".
  */

@@ -1104,6 +1104,32 @@ static void test_gpu_turns_are_bounded_in_commands_and_in_bytes(void **state)
 	assert_int_equal(turns_of(54), 2);
 }
 
+/* As display/still.c does. */
+static void on_compared_frame(void *ctx, unsigned scanout)
+{
+	struct display_sink *sink = ctx;
+
+	sink->at[scanout].has_frame = false;
+	v.display.counters.compared_bytes += 400ull * 400 * 4;
+}
+
+/* Somebody waits until the screen is still: a guest that flushes what costs itself nothing does not hold the loop either. */
+static void test_gpu_turns_are_bounded_by_what_is_compared(void **state)
+{
+	struct gpu_wire_flush c = {.hdr.type = le32_of(GPU_CMD_RESOURCE_FLUSH), .r = {.width = le32_of(400), .height = le32_of(400)}, .resource_id = le32_of(1)};
+	struct display_sink sink = {.ops = &(const struct display_sink_ops){.frame = on_compared_frame}, .ctx = &sink};
+
+	(void)state;
+	make(1, GPU_FORMAT_B8G8R8X8, 400, 400);
+	OK(gpudrv_set_scanout(&v, 0, 1, rect(0, 0, 400, 400)));
+	memcpy(tdrv_ptr(&v.d, v.in_gpa, sizeof(c)), &c, sizeof(c));
+	assert_int_equal(turns_of(54), 1);
+	display_sink_add(&v.display, &sink);
+	assert_int_equal(turns_of(27), 1);
+	assert_int_equal(turns_of(54), 2);
+	display_sink_remove(&v.display, &sink);
+}
+
 static void test_gpu_cursor_queue_alone(void **state)
 {
 	struct gpu_wire_cursor c = {.hdr.type = le32_of(GPU_CMD_MOVE_CURSOR), .pos.x = le32_of(77)};
@@ -1467,6 +1493,7 @@ int main(void)
 		TS(test_gpu_blob_sharing_leaves_no_descriptor),
 		T(test_gpu_batch_has_one_interrupt),
 		T(test_gpu_turns_are_bounded_in_commands_and_in_bytes),
+		T(test_gpu_turns_are_bounded_by_what_is_compared),
 		T(test_gpu_cursor_queue_alone),
 		TB(test_gpu_reset_forgets_everything),
 		T2(test_gpu_ten_thousand_resources_come_and_go),

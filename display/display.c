@@ -279,7 +279,7 @@ uint64_t display_flush(struct display *d, unsigned i, const struct display_rect 
 
 bool display_is_watched(const struct display *d)
 {
-	return d->sinks || d->stills;
+	return d->sinks != NULL;
 }
 
 void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx)

@@ -103,6 +103,7 @@ struct display_counters {
 	uint64_t damaged_bytes; /* of them */
 	uint64_t taken; /* frames that sinks took */
 	uint64_t replaced; /* frames that a newer one took the place of before a sink had taken them */
+	uint64_t compared_bytes; /* of pictures, to see whether they stand still (still.h) */
 	uint64_t held, late; /* flushes that waited to be seen; times that took too long */
 };
 

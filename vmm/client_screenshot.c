@@ -48,19 +48,22 @@ static void unmap_picture(struct picture *p)
 	munmap((void *)(uintptr_t)p->pixels.data, p->len);
 }
 
-/* Return: an exit code; EXIT_EXPECT, and nothing is said, when the guest shows nothing and @may_be_dark. */
-static int take_picture(struct client_link *l, const char *name, unsigned scanout, bool cursor, bool may_be_dark, struct picture *p)
+/* What is answered with a picture; the reference to @request is taken. @patience_ms: -1: for ever. Return: an exit code; nothing is said of EXIT_EXPECT, the guest shows nothing, nor of
+ * EXIT_TIMEOUT, where that is waited for (@waits). */
+static int ask_for_picture(struct client_link *l, const char *name, json_t *request, bool waits, int patience_ms, struct picture *p)
 {
-	json_t *answer = client_ask(l, json_pack("{s:s, s:i, s:b}", "do", "screenshot", "scanout", (int)scanout, "cursor", (int)cursor), CLIENT_PATIENCE_MS);
+	json_t *answer = client_ask(l, request, patience_ms);
 	const char *code = "";
 	int r;
 
 	json_unpack(answer, "{s:{s:s}}", "error", "code", &code);
-	if (may_be_dark && strcmp(code, "no-scanout") == 0) {
-		json_decref(answer);
-		return EXIT_EXPECT;
+	if (waits && strcmp(code, "no-scanout") == 0) {
+		r = EXIT_EXPECT;
+	} else if (waits && strcmp(code, "timeout") == 0) {
+		r = EXIT_TIMEOUT;
+	} else {
+		r = client_judge(answer, name);
 	}
-	r = client_judge(answer, name);
 	if (r == EXIT_OK && !map_picture(answer, l->received_fd, p)) {
 		log_msg(LOG_ERR, "%s: the answer has no picture that can be read", name);
 		r = EXIT_FAILED;
@@ -73,10 +76,15 @@ static int take_picture(struct client_link *l, const char *name, unsigned scanou
 	return r;
 }
 
+static json_t *screenshot_request(unsigned scanout, bool cursor)
+{
+	return json_pack("{s:s, s:i, s:b}", "do", "screenshot", "scanout", (int)scanout, "cursor", (int)cursor);
+}
+
 int client_write_picture(struct client_link *l, const char *name, unsigned scanout, bool cursor, const char *path)
 {
 	struct picture p;
-	int code = take_picture(l, name, scanout, cursor, false, &p);
+	int code = ask_for_picture(l, name, screenshot_request(scanout, cursor), false, CLIENT_PATIENCE_MS, &p);
 
 	if (code == EXIT_OK) {
 		code = screen_write_png(&p.pixels, path) ? EXIT_OK : EXIT_FAILED;
@@ -106,6 +114,13 @@ int client_screenshot(const struct options *o)
  * Waiting.
  */
 
+static void set_timeout(json_t *request, uint64_t wait_ns)
+{
+	if (wait_ns) {
+		json_object_set_new(request, "timeout_ms", json_integer((json_int_t)((wait_ns + (uint64_t)CLOCK_NS_PER_MS - 1) / (uint64_t)CLOCK_NS_PER_MS)));
+	}
+}
+
 /* Until there is a frame after @frame, which becomes its number, or for @wait_ns (0: for ever). Return: an exit code; EXIT_TIMEOUT when there was none. */
 static int wait_for_frame(struct client_link *l, const char *name, unsigned scanout, uint64_t *frame, uint64_t wait_ns)
 {
@@ -114,9 +129,7 @@ static int wait_for_frame(struct client_link *l, const char *name, unsigned scan
 	const char *code = "";
 	int r;
 
-	if (wait_ns) {
-		json_object_set_new(request, "timeout_ms", json_integer((json_int_t)((wait_ns + (uint64_t)CLOCK_NS_PER_MS - 1) / (uint64_t)CLOCK_NS_PER_MS)));
-	}
+	set_timeout(request, wait_ns);
 	answer = client_ask(l, request, -1);
 	json_unpack(answer, "{s:{s:s}}", "error", "code", &code);
 	json_unpack(answer, "{s:I}", "frame", &number);
@@ -126,12 +139,37 @@ static int wait_for_frame(struct client_link *l, const char *name, unsigned scan
 	return r;
 }
 
+/* The next picture to look at: what is shown now or, where it is to be still, what has been still, within @wait_ns (0: for ever). The monitor sees to that, by each flush: here a picture that comes
+ * and goes between two others would be missed. Return: as ask_for_picture. */
+static int next_picture(struct client_link *l, const char *name, const struct config_screen *want, uint64_t wait_ns, struct picture *p)
+{
+	const struct config_region *r = &want->region;
+	json_t *request;
+
+	if (!want->stable_ns) {
+		return ask_for_picture(l, name, screenshot_request(want->scanout, false), true, CLIENT_PATIENCE_MS, p);
+	}
+	request = json_pack("{s:s, s:s, s:i, s:I, s:b}", "do", "wait", "for", "stable", "scanout", (int)want->scanout, "stable_ms",
+		(json_int_t)((want->stable_ns + (uint64_t)CLOCK_NS_PER_MS - 1) / (uint64_t)CLOCK_NS_PER_MS), "picture", 1);
+	if (r->w) {
+		json_object_set_new(request, "region", json_pack("[i, i, i, i]", (int)r->x, (int)r->y, (int)r->w, (int)r->h));
+	}
+	set_timeout(request, wait_ns);
+	return ask_for_picture(l, name, request, true, -1, p);
+}
+
 /* What was wrong, and the pictures that show it. */
-static void report(const struct screen *s, const struct options *o)
+static void report(struct client_link *l, struct screen *s, const struct options *o)
 {
 	const char *dir = o->artifacts ? o->artifacts : ".";
 	char why[200], shot[4096], diff[4096];
+	struct picture p;
 
+	/* What was never still has not been looked at. */
+	if (o->screen.stable_ns && ask_for_picture(l, o->files[0], screenshot_request(o->screen.scanout, false), true, CLIENT_PATIENCE_MS, &p) == EXIT_OK) {
+		screen_look(s, &p.pixels);
+		unmap_picture(&p);
+	}
 	screen_explain(s, why, sizeof(why));
 	log_msg(LOG_ERR, "%s: %s", o->files[0], why);
 	snprintf(shot, sizeof(shot), "%s/%s-last.png", dir, o->files[0]);
@@ -141,36 +179,36 @@ static void report(const struct screen *s, const struct options *o)
 	}
 }
 
+/*
+ * A picture of one's own is compared here: it is a file of the one who waits, and the monitor reads nothing that somebody else has made. So one that is shown for less time than a look takes may be
+ * missed, but none that stays.
+ */
 static int wait_for_screen(struct client_link *l, const struct options *o, struct screen *s, uint64_t deadline)
 {
-	const char *name = o->files[0];
 	uint64_t frame = 0; /* all up to this one have been looked at */
 
 	for (;;) {
-		uint64_t again = 0, until, now;
+		uint64_t now = clock_now_ns();
 		struct picture p = {.frame = 0};
-		int code = take_picture(l, name, o->screen.scanout, false, true, &p);
-		bool is_it = false;
+		int code = next_picture(l, o->files[0], &o->screen, deadline > now ? deadline - now : !!deadline, &p);
 
 		if (code == EXIT_OK) {
-			is_it = screen_look(s, &p.pixels, clock_now_ns(), &again);
-			unmap_picture(&p);
+			bool is_it = screen_look(s, &p.pixels);
+
 			frame = p.frame;
-		} else if (code == EXIT_EXPECT) {
-			screen_is_dark(s);
-		} else {
+			unmap_picture(&p);
+			if (is_it) {
+				return EXIT_OK;
+			}
+		} else if (code != EXIT_EXPECT && code != EXIT_TIMEOUT) {
 			return code;
 		}
 		now = clock_now_ns();
-		if (is_it) {
-			return EXIT_OK;
-		}
 		if (deadline && now >= deadline) {
-			report(s, o);
+			report(l, s, o);
 			return s->last ? EXIT_EXPECT : EXIT_TIMEOUT;
 		}
-		until = again && (!deadline || again < deadline) ? again : deadline;
-		code = wait_for_frame(l, name, o->screen.scanout, &frame, until == 0 ? 0 : until > now ? until - now : 1);
+		code = wait_for_frame(l, o->files[0], o->screen.scanout, &frame, deadline ? deadline - now : 0);
 		if (code != EXIT_OK && code != EXIT_TIMEOUT) {
 			return code;
 		}

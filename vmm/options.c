@@ -112,8 +112,9 @@ static const struct verb_info {
 	{VERB_WAIT, "wait", "[OPTIONS] VM", "wait until a VM runs, ends, says or shows something",
 		"Text is looked for in the console's last 8 KiB first, then in each new line.\n"
 		"--for frame: its display shows something; stable=500ms: and has not changed\n"
-		"for that long; image=FILE.png: and looks like that. What it showed instead is\n"
-		"written to VM-last.png and VM-diff.png, in --artifacts DIR or here.\n"
+		"for that long; image=FILE.png: and looks like that; with both: the picture that\n"
+		"has not changed does. What it showed instead is written to VM-last.png and\n"
+		"VM-diff.png, in --artifacts DIR or here.\n"
 		"Exit code: 0 it happened, with --for exit the VM's own; 4 no such VM,\n"
 		"12 the screen shows something else, 124 timeout.",
 		"tinyvmm wait --for text=login: --timeout 60s web", 1, 1, "VM"},
@@ -419,8 +420,12 @@ static int set_refresh(const struct parse *p, const char *value)
 static int set_wait_for(const struct parse *p, const char *value)
 {
 	static const char *const plain[] = {"running", "exit", "frame"};
+	bool has_screen = p->o->screen.image || p->o->screen.stable_ns;
 	struct options *o = p->o;
 
+	if (o->wait_for && (!has_screen || (strncmp(value, "image=", 6) != 0 && strncmp(value, "stable=", 7) != 0))) {
+		return wrong(p, "--for: of several only stable=TIME and image=FILE go together");
+	}
 	o->wait_screen = strcmp(value, "frame") == 0;
 	for (size_t i = 0; i < COUNT(plain); i++) {
 		if (strcmp(value, plain[i]) == 0) {

@@ -115,6 +115,8 @@ static void test_options_parse_leaves_the_words_of_input_alone(void **state)
 	assert_refused(ARGS("input", "--timeout", "5s", "web", "type", "x"), "input: unknown option --timeout");
 	assert_refused(ARGS("type", "--device", "x"), "unknown verb");
 	assert_refused(ARGS("wait", "--device", "x", "web"), "wait: unknown option --device");
+	assert_refused(ARGS("wait", "--for", "stable=1s", "--for", "text=x", "web"), "--for: of several only stable=TIME and image=FILE go together");
+	assert_refused(ARGS("wait", "--for", "frame", "--for", "stable=1s", "web"), "--for: of several only stable=TIME and image=FILE go together");
 }
 
 static void test_options_parse_understands_times(void **state)

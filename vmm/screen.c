@@ -53,13 +53,6 @@ static struct display_rect region(const struct screen *s, const struct display_p
 	return r->w ? (struct display_rect){r->x, r->y, r->w, r->h} : (struct display_rect){0, 0, w, h};
 }
 
-static bool has_changed(const struct screen *s, const struct display_pixels *shot)
-{
-	const struct display_rect r = region(s, shot);
-
-	return !s->last || s->shown.width != shot->width || s->shown.height != shot->height || display_compare(&s->shown, shot, &r, 0) > 0;
-}
-
 static bool keep(struct screen *s, const struct display_pixels *shot)
 {
 	uint8_t *copy = realloc(s->last, (size_t)shot->width * shot->height * 4);
@@ -75,32 +68,15 @@ static bool keep(struct screen *s, const struct display_pixels *shot)
 	return true;
 }
 
-bool screen_look(struct screen *s, const struct display_pixels *shot, uint64_t now_ns, uint64_t *again_ns)
+bool screen_look(struct screen *s, const struct display_pixels *shot)
 {
 	const struct display_rect r = region(s, shot);
 
-	*again_ns = 0;
-	if (s->was_dark || has_changed(s, shot)) {
-		s->since_ns = now_ns;
-	}
-	s->was_dark = false;
 	if (!keep(s, shot)) {
 		return false;
 	}
 	s->diff = s->reference ? (double)display_compare(&s->image, shot, &r, s->want.tolerance) / (double)display_rect_area(&r) : 0;
-	if (s->diff > s->want.max_diff) {
-		return false;
-	}
-	if (now_ns - s->since_ns < s->want.stable_ns) {
-		*again_ns = s->since_ns + s->want.stable_ns;
-		return false;
-	}
-	return true;
-}
-
-void screen_is_dark(struct screen *s)
-{
-	s->was_dark = true;
+	return s->diff <= s->want.max_diff;
 }
 
 void screen_explain(const struct screen *s, char *buf, size_t len)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a screen has to look like: like a picture, or to stand still, or both. It is shown one screenshot after another and says whether that is it.
+ * What a screen has to look like. It is shown one screenshot after another and says whether that is it, and what is missing. Whether it stands still is not seen in screenshots: display/still.h.
  *
  * Used by `tinyvmm wait` beside the VM and by [expect] inside it. Thread: one at a time.
  */
@@ -19,8 +19,6 @@ struct screen {
 	struct display_pixels image;
 	uint8_t *last; /* the last screenshot, without gaps; NULL: there was none */
 	struct display_pixels shown;
-	uint64_t since_ns; /* the region has looked like this since */
-	bool was_dark; /* since the last screenshot */
 	double diff; /* of the region's pixels, in the last screenshot */
 };
 
@@ -28,16 +26,8 @@ struct screen {
 int screen_init(struct screen *s, const struct config_screen *want, char *err, size_t err_len);
 void screen_finish(struct screen *s); /* accepts zeroed memory */
 
-/**
- * screen_look - is it what is wanted?
- * @again_ns: when to look again even if nothing changes until then; 0: only when something has changed
- *
- * Costs a comparison and a copy of the picture. Return: true when it is.
- */
-bool screen_look(struct screen *s, const struct display_pixels *shot, uint64_t now_ns, uint64_t *again_ns);
-
-/* There is nothing to look at now: what comes next has not been still before. */
-void screen_is_dark(struct screen *s);
+/* Does it look like the picture that is wanted, if one is? Costs a comparison and a copy of the screenshot. */
+bool screen_look(struct screen *s, const struct display_pixels *shot);
 
 /* What is missing, for people: "no picture", "17.3 % of the pixels differ", "never still for 500 ms". */
 void screen_explain(const struct screen *s, char *buf, size_t len);

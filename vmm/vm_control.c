@@ -40,6 +40,8 @@ static void end_wait(struct vm_wait *w)
 		regfree(&w->regex);
 	} else if (w->what == WAIT_GPU) {
 		vm_gpu_forget(w->gpu);
+	} else if (w->what == WAIT_STILL && w->still) {
+		vm_still_forget(w->still);
 	}
 	json_decref(w->events);
 	w->events = NULL;
@@ -155,19 +157,50 @@ void vm_control_frame(struct vm *vm)
 	}
 }
 
+/* Return: whether it is one, and not an empty one. */
+static bool read_region(const json_t *array, struct display_rect *r)
+{
+	json_int_t n[4];
+
+	for (size_t i = 0; i < 4; i++) {
+		const json_t *item = json_array_get(array, i);
+
+		if (!json_is_integer(item)) {
+			return false;
+		}
+		n[i] = json_integer_value(item);
+		if (n[i] < 0 || n[i] > CONFIG_REGION_MAX) {
+			return false;
+		}
+	}
+	*r = (struct display_rect){(uint32_t)n[0], (uint32_t)n[1], (uint32_t)n[2], (uint32_t)n[3]};
+	return json_array_size(array) == 4 && r->w > 0 && r->h > 0;
+}
+
 static void wait_for_frame(struct vm *vm, struct control_conn *conn, json_int_t scanout, json_int_t after, json_int_t timeout_ms)
 {
 	struct vm_wait *w;
 
-	if (!vm->gpu) {
-		control_error(conn, "no-display", "the VM has no display: gpu.mode is \"off\"");
-	} else if (scanout < 0 || scanout >= vm->gpu->display.nscanouts) {
-		control_error(conn, "field", "scanout: expected 0..%u", vm->gpu->display.nscanouts - 1);
-	} else {
+	if (vm_gpu_can_ask(vm, conn, scanout)) {
 		w = begin_wait(vm, conn, WAIT_FRAME, timeout_ms);
 		w->scanout = (unsigned)scanout;
 		w->frame = after > 0 ? (uint64_t)after : 0;
 		vm_control_frame(vm);
+	}
+}
+
+/* @region: an array, or NULL for all of the screen. */
+static void wait_until_still(struct vm *vm, struct control_conn *conn, struct vm_still_want *want, const json_t *region, json_int_t timeout_ms)
+{
+	struct vm_still *s;
+
+	if (region && !read_region(region, &want->region)) {
+		control_error(conn, "field", "region: expected [x, y, width, height] in pixels");
+		return;
+	}
+	s = vm_still_begin(vm, conn, want);
+	if (s) {
+		begin_wait(vm, conn, WAIT_STILL, timeout_ms)->still = s;
 	}
 }
 
@@ -453,12 +486,14 @@ static void wait_for_text(const struct verb_call *c, const char *text, json_int_
 static void do_wait(const struct verb_call *c)
 {
 	const char *verb, *what, *text = NULL;
-	json_int_t timeout_ms = 0, scanout = 0, after = 0;
+	json_int_t timeout_ms = 0, scanout = 0, after = 0, stable_ms = 0;
+	int picture = 0, base64 = 0;
+	json_t *id, *region = NULL;
 	json_error_t err;
-	json_t *id;
 
-	if (unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s:s, s?s, s?I, s?I, s?I}", "do", &verb, "id", &id, "for", &what,
-		"text", &text, "timeout_ms", &timeout_ms, "scanout", &scanout, "after", &after), &err)) {
+	if (unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s:s, s?s, s?I, s?I, s?I, s?I, s?o, s?b, s?b}", "do", &verb, "id", &id, "for", &what,
+		"text", &text, "timeout_ms", &timeout_ms, "scanout", &scanout, "after", &after, "stable_ms", &stable_ms, "region", &region,
+		"picture", &picture, "base64", &base64), &err)) {
 		return;
 	}
 	if (timeout_ms < 0 || timeout_ms > INT_MAX) {
@@ -475,8 +510,10 @@ static void do_wait(const struct verb_call *c)
 		wait_for_text(c, text, timeout_ms);
 	} else if (strcmp(what, "frame") == 0) {
 		wait_for_frame(c->vm, c->conn, scanout, after, timeout_ms);
+	} else if (strcmp(what, "stable") == 0) {
+		wait_until_still(c->vm, c->conn, &(struct vm_still_want){.scanout = scanout, .stable_ms = stable_ms, .picture = picture, .base64 = base64}, region, timeout_ms);
 	} else {
-		control_error(c->conn, "field", "for: expected \"running\", \"exit\", \"text\" or \"frame\"");
+		control_error(c->conn, "field", "for: expected \"running\", \"exit\", \"text\", \"frame\" or \"stable\"");
 	}
 }
 

@@ -236,6 +236,7 @@ void vm_gpu_stop(struct vm *vm)
 	}
 	gpu->is_running = false; /* no more requests */
 	vm_screen_stop(vm);
+	vm_still_stop(vm);
 	while (gpu->asked > 0 || vm_screen_is_busy(vm)) {
 		loop_run_once(&vm->loop, -1);
 	}
@@ -291,11 +292,8 @@ static void on_there(struct loop_post *post)
 	loop_post(&r->vm->loop, &r->post);
 }
 
-/* Return: a request to be filled in, or NULL: then @conn has its answer. */
-static struct vm_gpu_request *begin(struct vm *vm, struct control_conn *conn, json_int_t scanout)
+bool vm_gpu_can_ask(struct vm *vm, struct control_conn *conn, json_int_t scanout)
 {
-	struct vm_gpu_request *r = NULL;
-
 	if (!vm->gpu) {
 		control_error(conn, "no-display", "the VM has no display: gpu.mode is \"off\"");
 	} else if (!vm->gpu->is_running) {
@@ -303,13 +301,25 @@ static struct vm_gpu_request *begin(struct vm *vm, struct control_conn *conn, js
 	} else if (scanout < 0 || scanout >= vm->gpu->display.nscanouts) {
 		control_error(conn, "field", "scanout: expected 0..%u", vm->gpu->display.nscanouts - 1);
 	} else {
-		r = calloc(1, sizeof(*r));
-		if (!r) {
-			control_error(conn, "no-memory", "no memory");
-			return NULL;
-		}
-		*r = (struct vm_gpu_request){.post.fn = on_there, .vm = vm, .conn = conn, .scanout = (unsigned)scanout, .shot.fd = -1};
+		return true;
 	}
+	return false;
+}
+
+/* Return: a request to be filled in, or NULL: then @conn has its answer. */
+static struct vm_gpu_request *begin(struct vm *vm, struct control_conn *conn, json_int_t scanout)
+{
+	struct vm_gpu_request *r;
+
+	if (!vm_gpu_can_ask(vm, conn, scanout)) {
+		return NULL;
+	}
+	r = calloc(1, sizeof(*r));
+	if (!r) {
+		control_error(conn, "no-memory", "no memory");
+		return NULL;
+	}
+	*r = (struct vm_gpu_request){.post.fn = on_there, .vm = vm, .conn = conn, .scanout = (unsigned)scanout, .shot.fd = -1};
 	return r;
 }
 
@@ -334,22 +344,27 @@ static void take_shot(struct vm_gpu *gpu, struct vm_gpu_request *r)
 	r->error = display_screenshot(&gpu->display, r->scanout, r->cursor, &r->shot);
 }
 
+void vm_gpu_answer_shot(struct control_conn *conn, unsigned scanout, int error, const struct display_shot *shot, bool base64)
+{
+	json_t *fields;
+
+	if (error == -ENOENT) {
+		control_error(conn, "no-scanout", "the guest shows nothing on scanout %u", scanout);
+	} else if (error < 0) {
+		control_error(conn, "no-memory", "screenshot: %s", strerror(-error));
+	} else {
+		fields = json_pack("{s:i, s:i, s:i, s:s, s:I}", "width", (int)shot->width, "height", (int)shot->height, "stride", (int)shot->stride, "format", "XR24", "frame",
+			(json_int_t)shot->frame);
+		(base64 ? control_ok_base64 : control_ok_fd)(conn, fields, shot->fd);
+	}
+}
+
 static void answer_shot(struct vm_gpu_request *r)
 {
-	const struct display_shot *s = &r->shot;
-	json_t *fields;
-	int fd = s->fd;
+	struct display_shot shot = r->shot;
 
-	if (r->error == -ENOENT) {
-		control_error(r->conn, "no-scanout", "the guest shows nothing on scanout %u", r->scanout);
-	} else if (r->error < 0) {
-		control_error(r->conn, "no-memory", "screenshot: %s", strerror(-r->error));
-	} else {
-		r->shot.fd = -1;
-		fields = json_pack("{s:i, s:i, s:i, s:s, s:I}", "width", (int)s->width, "height", (int)s->height, "stride", (int)s->stride, "format", "XR24", "frame",
-			(json_int_t)s->frame);
-		(r->base64 ? control_ok_base64 : control_ok_fd)(r->conn, fields, fd);
-	}
+	r->shot.fd = -1;
+	vm_gpu_answer_shot(r->conn, r->scanout, r->error, &shot, r->base64);
 }
 
 void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scanout, bool cursor, bool base64)
@@ -474,6 +489,7 @@ json_t *vm_gpu_stats(const struct vm *vm)
 	json_object_set_new(o, "blobs_shared", json_integer(now(&gpu->dev.backend->blobs_shared)));
 	json_object_set_new(o, "blobs_copied", json_integer(now(&gpu->dev.backend->blobs_copied)));
 	json_object_set_new(o, "damaged_bytes", json_integer(now(&gpu->display.counters.damaged_bytes)));
+	json_object_set_new(o, "compared_bytes", json_integer(now(&gpu->display.counters.compared_bytes)));
 	json_object_set_new(o, "frames", json_integer(now(&gpu->display.counters.flushes)));
 	json_object_set_new(o, "taken", json_integer(now(&gpu->display.counters.taken)));
 	json_object_set_new(o, "replaced", json_integer(now(&gpu->display.counters.replaced)));

@@ -22,6 +22,7 @@
 
 struct config;
 struct vm;
+struct vm_still;
 
 struct vm_gpu {
 	struct loop loop;
@@ -37,7 +38,8 @@ struct vm_gpu {
 	struct gpu_virgl_info info; /* what draws; empty without 3D */
 	bool has_thread, is_cancelled;
 	bool is_running; /* the thread serves the loop */
-	unsigned asked; /* requests that have not come back */
+	unsigned asked; /* requests, and looks until it is still, that have not come back */
+	struct vm_still *stills; /* of them */
 };
 
 /* What somebody asks of the display. Made and answered on the main loop, carried out on the display's. */
@@ -53,6 +55,14 @@ int vm_gpu_start(struct vm *vm);
 /* The devices have been reset: the thread ends. Requests on their way come back first. Accepts what has not been made. */
 void vm_gpu_stop(struct vm *vm);
 void vm_gpu_finish(struct vm *vm);
+
+/* Return: whether the display can be asked about @scanout; else @conn has its answer. */
+bool vm_gpu_can_ask(struct vm *vm, struct control_conn *conn, json_int_t scanout);
+
+struct display_shot;
+
+/* What answers @conn with a picture, or with why there is none: @error, what display_screenshot has returned. @shot: its descriptor is the answer's. */
+void vm_gpu_answer_shot(struct control_conn *conn, unsigned scanout, int error, const struct display_shot *shot, bool base64);
 
 /* Answers @conn, now or later. */
 void vm_gpu_screenshot(struct vm *vm, struct control_conn *conn, json_int_t scanout, bool cursor, bool base64);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -31,7 +32,16 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 		.enabled = enabled ? json_is_true(enabled) : -1};
 
 	assert_ptr_equal(ctx, vm);
-	if (strcmp(verb, "screenshot") == 0) {
+	if (strcmp(verb, "wait") == 0) {
+		struct vm_still_want want = {.scanout = json_integer_value(scanout), .stable_ms = json_integer_value(json_object_get(request, "stable_ms")),
+			.picture = json_is_true(json_object_get(request, "picture"))};
+		struct vm_still *s = vm_still_begin(vm, conn, &want);
+
+		if (s) {
+			vm->ctl.wait[control_conn_index(conn)].what = WAIT_STILL;
+			vm->ctl.wait[control_conn_index(conn)].still = s;
+		}
+	} else if (strcmp(verb, "screenshot") == 0) {
 		vm_gpu_screenshot(vm, conn, json_integer_value(scanout), true, json_is_true(json_object_get(request, "base64")));
 	} else {
 		vm_gpu_outputs(vm, conn, json_integer_value(scanout), &change);
@@ -45,8 +55,10 @@ static void on_gone(void *ctx, struct control_conn *conn)
 	(void)ctx;
 	if (w->what == WAIT_GPU) {
 		vm_gpu_forget(w->gpu);
-		w->what = WAIT_NOTHING;
+	} else if (w->what == WAIT_STILL && w->still) {
+		vm_still_forget(w->still);
 	}
+	w->what = WAIT_NOTHING;
 }
 
 static const struct control_ops ops = {.request = on_request, .gone = on_gone};
@@ -388,6 +400,199 @@ static void test_vm_gpu_frame_during_a_slow_look(void **state)
 	assert_string_equal(why, "expect.screen: it was never still for 3600000 ms");
 }
 
+/*
+ * Waiting until it is still.
+ */
+
+static uint8_t *painted;
+
+/* On the display's thread: what is shown is another picture from now on, and the one before again the next time. */
+static void paint(void *arg)
+{
+	struct display *d = arg;
+
+	if (!painted) {
+		struct display_picture p = {.fourcc = DISPLAY_XRGB8888, .width = 30, .height = 20, .stride = 120, .len = 2400};
+		struct display_buffer *buffer;
+
+		p.fd = display_memfd("test", p.len, &painted);
+		assert_true(p.fd >= 0);
+		assert_true(display_budget_take(&d->budget, p.len));
+		buffer = display_buffer_create(&p, &d->budget, p.len);
+		display_show(d, 1, buffer, &(struct display_rect){0, 0, 30, 20});
+		display_buffer_unref(buffer);
+	}
+	painted[2399 - 1] ^= 1;
+	display_flush(d, 1, &(struct display_rect){29, 19, 1, 1});
+}
+
+static void unpaint(void)
+{
+	munmap(painted, 2400);
+	painted = NULL;
+}
+
+static bool has_answer(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+static unsigned sinks(void)
+{
+	unsigned n = 0;
+
+	for (const struct display_sink *s = vm->gpu->display.sinks; s; s = s->next) {
+		n++;
+	}
+	return n;
+}
+
+/* Those who are still there, when the display's thread has done what it was told. */
+static void on_fence(void *arg)
+{
+	*(unsigned *)arg = sinks();
+}
+
+static unsigned settled_sinks(void)
+{
+	unsigned n;
+
+	serve();
+	loop_call(&vm->gpu->loop, on_fence, &n);
+	serve();
+	return n;
+}
+
+static void test_vm_still_waits_for_a_guest_that_flips(void **state)
+{
+	int fd = connect_peer(), received;
+	json_t *answer;
+	uint64_t end;
+
+	(void)state;
+	say(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":300}\n");
+	/* Dark is not still. */
+	usleep(350000);
+	serve();
+	assert_false(has_answer(fd));
+	for (end = clock_now_ns() + 400 * (uint64_t)CLOCK_NS_PER_MS; clock_now_ns() < end;) {
+		loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
+		serve();
+		assert_false(has_answer(fd));
+		usleep(2000);
+	}
+	answer = hear(fd, &received);
+	assert_true(clock_now_ns() >= end - 2000000 + 300 * (uint64_t)CLOCK_NS_PER_MS);
+	assert_int_equal(json_integer_value(json_object_get(answer, "frame")), vm->gpu->display.scanout[1].frames);
+	assert_int_equal(received, -1);
+	json_decref(answer);
+	assert_int_equal(settled_sinks(), 0);
+	assert_int_equal(vm->gpu->asked, 0);
+	/* The picture with it is the one that was still. */
+	say(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":1,\"picture\":true}\n");
+	answer = hear(fd, &received);
+	assert_true(received >= 0);
+	assert_int_equal(json_integer_value(json_object_get(answer, "width")), 30);
+	assert_int_equal(json_integer_value(json_object_get(answer, "frame")), vm->gpu->display.scanout[1].frames);
+	close(received);
+	json_decref(answer);
+	close(fd);
+	unpaint();
+}
+
+static void test_vm_still_wrong_and_ended(void **state)
+{
+	int fd = connect_peer();
+
+	(void)state;
+	expect_error(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":0}\n", "field");
+	expect_error(fd, "{\"do\":\"wait\",\"scanout\":3,\"stable_ms\":1}\n", "field");
+	expect_error(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":4294967297}\n", "field");
+	say(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":1}\n");
+	vm_gpu_stop(vm);
+	/* Whoever tells of the end tells this one too. */
+	assert_int_equal(vm->gpu->asked, 0);
+	assert_int_equal(sinks(), 0);
+	assert_false(has_answer(fd));
+	assert_null(vm->ctl.wait[0].still);
+	assert_int_equal(vm->ctl.wait[0].what, WAIT_STILL);
+	close(fd);
+	fd = connect_peer();
+	expect_error(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":1}\n", "ended");
+	close(fd);
+}
+
+/* Before it was looked at, while it is, and when the answer is on its way. */
+static void test_vm_still_peer_that_leaves(void **state)
+{
+	struct loop_post post = {.fn = on_hold};
+	int fd;
+
+	(void)state;
+	sem_init(&hold, 0, 0);
+	loop_call(&vm->gpu->loop, show_something, &vm->gpu->display);
+	loop_post(&vm->gpu->loop, &post);
+	fd = connect_peer();
+	say(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":1}\n");
+	close(fd);
+	serve();
+	assert_int_equal(vm->gpu->asked, 1);
+	sem_post(&hold);
+	assert_int_equal(settled_sinks(), 0);
+	assert_int_equal(vm->gpu->asked, 0);
+
+	fd = connect_peer();
+	say(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":3600000}\n");
+	assert_int_equal(settled_sinks(), 1);
+	close(fd);
+	serve();
+	assert_int_equal(settled_sinks(), 0);
+	assert_int_equal(vm->gpu->asked, 0);
+
+	fd = connect_peer();
+	say(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":1,\"picture\":true}\n");
+	/* Nobody serves the main loop. */
+	usleep(50000);
+	close(fd);
+	serve();
+	assert_int_equal(settled_sinks(), 0);
+	assert_int_equal(vm->gpu->asked, 0);
+}
+
+/* [expect] screen: whoever only looks now and then may see one picture all the time. */
+static void test_vm_gpu_expects_a_screen_that_is_still(void **state)
+{
+	struct config_screen want = {.scanout = 1, .stable_ns = 300 * (uint64_t)CLOCK_NS_PER_MS};
+	const struct vm_options options = {.expect = true};
+	char why[200];
+
+	(void)state;
+	vm_gpu_stop(vm);
+	vm_gpu_finish(vm);
+	config.expect.screen = &want;
+	config.expect.exit = EXPECT_EXIT_GUEST;
+	vm->options = &options;
+	assert_int_equal(vm_gpu_init(vm), 0);
+	assert_int_equal(vm_gpu_start(vm), 0);
+	for (unsigned i = 0; i < 60; i++) {
+		/* Back at once: each look sees the same. */
+		loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
+		loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
+		serve();
+		usleep(10000);
+		assert_true(vm_screen_missing(vm, why, sizeof(why)));
+	}
+	assert_string_equal(why, "expect.screen: it was never still for 300 ms");
+	for (int i = 0; i < 2000 && vm_screen_missing(vm, why, sizeof(why)); i++) {
+		loop_run_once(&vm->loop, 5);
+	}
+	assert_false(vm_screen_missing(vm, why, sizeof(why)));
+	assert_int_equal(settled_sinks(), 0);
+	unpaint();
+}
+
 static void test_vm_gpu_no_display(void **state)
 {
 	json_t *stats = vm_gpu_stats(vm);
@@ -433,6 +638,10 @@ int main(void)
 		T(test_vm_gpu_peer_that_leaves_while_it_waits),
 		T(test_vm_gpu_stop_answers_what_was_asked_and_nothing_after),
 		T(test_vm_gpu_frame_during_a_slow_look),
+		T(test_vm_still_waits_for_a_guest_that_flips),
+		T(test_vm_still_wrong_and_ended),
+		T(test_vm_still_peer_that_leaves),
+		T(test_vm_gpu_expects_a_screen_that_is_still),
 		T(test_vm_gpu_no_display),
 	};
 

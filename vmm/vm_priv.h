@@ -32,19 +32,21 @@
 #include "vmm/vm_gpu.h"
 #include "vmm/vm_input.h"
 #include "vmm/vm_screen.h"
+#include "vmm/vm_still.h"
 #include "vmm/vm_view.h"
 #include "vmm/x86_ports.h"
 #include "vmm/x86_vcpu.h"
 
 /* What a connection of the control socket waits for. */
 struct vm_wait {
-	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT, WAIT_STATS, WAIT_INPUT, WAIT_GPU, WAIT_FRAME } what;
+	enum { WAIT_NOTHING, WAIT_PAUSED, WAIT_RUNNING, WAIT_EXIT, WAIT_TEXT, WAIT_STATS, WAIT_INPUT, WAIT_GPU, WAIT_FRAME, WAIT_STILL } what;
 	struct control_conn *conn;
 	regex_t regex; /* WAIT_TEXT */
 	struct vm_input *input; /* WAIT_INPUT */
 	json_t *events; /* WAIT_INPUT: of the request, those from at have not been sent; NULL: all have been */
 	size_t at;
 	struct vm_gpu_request *gpu; /* WAIT_GPU */
+	struct vm_still *still; /* WAIT_STILL; NULL: it will not be answered */
 	unsigned scanout; /* WAIT_FRAME */
 	uint64_t frame; /* WAIT_FRAME: one after this one */
 	struct loop_timer timeout;
@@ -132,7 +134,7 @@ void vm_control_stats_opened(struct vm *vm);
 void vm_control_input_drained(struct vm *vm, const struct vm_input *in);
 /* A device that had no room has some again. */
 void vm_control_input_room(struct vm *vm, const struct vm_input *in);
-/* A connection waits for @r; its answer is here, and comes next. */
+/* A connection waits for @r; what it waits for of the display is here, and its answer comes next. */
 void vm_control_gpu_asked(struct vm *vm, struct control_conn *conn, struct vm_gpu_request *r);
 void vm_control_gpu_done(struct vm *vm, struct control_conn *conn);
 /* What the end means where something was expected; registers of a guest that hangs go to the log. The vCPUs still run at a timeout. */

@@ -65,10 +65,15 @@ static void on_look(struct loop_post *post)
 	s->again_ns = 0;
 	s->is_seen = false;
 	if (map_shot(s->vm, s->screen.want.scanout, false, &p)) {
-		s->is_seen = screen_look(&s->screen, &p, clock_now_ns(), &s->again_ns);
+		s->is_seen = screen_look(&s->screen, &p);
 		unmap_shot(&p);
-	} else {
-		screen_is_dark(&s->screen);
+	}
+	/* What it looks like now it has looked like since its last change. */
+	if (s->is_seen && s->screen.want.stable_ns) {
+		s->is_seen = display_still_for(&s->still, s->screen.want.stable_ns, clock_now_ns(), &s->again_ns);
+	}
+	if (s->is_seen) {
+		display_still_finish(&s->still);
 	}
 	s->look.fn = on_looked;
 	loop_post(&s->vm->loop, &s->look);
@@ -177,6 +182,11 @@ int vm_screen_init(struct vm *vm, bool expect)
 		}
 		screen_explain(&s->screen, s->why, sizeof(s->why));
 		s->is_expected = true;
+		if (s->screen.want.stable_ns) {
+			const struct config_region *region = &s->screen.want.region;
+
+			display_still_init(&s->still, &vm->gpu->display, s->screen.want.scanout, &(struct display_rect){region->x, region->y, region->w, region->h}, NULL);
+		}
 	}
 	if (vm->cfg->expect.first_frame_ns) {
 		loop_timer_set(&s->first_frame, clock_now_ns() + vm->cfg->expect.first_frame_ns);
@@ -201,6 +211,7 @@ bool vm_screen_is_busy(const struct vm *vm)
 
 void vm_screen_finish(struct vm *vm)
 {
+	display_still_finish(&vm->screen.still);
 	screen_finish(&vm->screen.screen);
 	vm->screen.vm = NULL;
 }
@@ -228,7 +239,6 @@ static void save_last_shot(void *arg)
 	const struct vm_options *o = vm->options;
 	unsigned scanout = vm->cfg->expect.screen ? vm->cfg->expect.screen->scanout : 0;
 	struct display_pixels p;
-	uint64_t again;
 
 	if (!map_shot(vm, scanout, true, &p)) {
 		return;
@@ -237,7 +247,7 @@ static void save_last_shot(void *arg)
 		snprintf(vm->result->screen, sizeof(vm->result->screen), "%s", o->screen_png);
 	}
 	if (s->screen.reference && o->screen_diff_png && !s->is_seen) {
-		screen_look(&s->screen, &p, clock_now_ns(), &again);
+		screen_look(&s->screen, &p);
 		screen_save(&s->screen, o->screen_png, o->screen_diff_png);
 	}
 	unmap_shot(&p);

@@ -9,7 +9,7 @@
 #ifndef VMM_VM_SCREEN_H
 #define VMM_VM_SCREEN_H
 
-#include "display/display.h"
+#include "display/still.h"
 #include "vmm/loop.h"
 #include "vmm/screen.h"
 
@@ -22,7 +22,8 @@ struct vm_screen {
 	bool is_armed; /* atomic: somebody wants to hear of the next one */
 	bool has_news; /* atomic: news is on its way to the main loop */
 	struct loop_post news;
-	/* [expect] screen: while is_looking, the first three belong to the display's thread. */
+	/* [expect] screen: while is_looking, the first four belong to the display's thread. */
+	struct display_still still; /* not in use unless it is to be still; and always that thread's */
 	struct screen screen;
 	bool is_seen;
 	uint64_t again_ns;

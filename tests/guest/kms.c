@@ -132,6 +132,13 @@ static uint64_t now_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+static void sleep_until_us(uint64_t us)
+{
+	struct timespec t = {.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000 * 1000)};
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
 /* The end of a command whose time is of interest. */
 static bool took(uint64_t start_us)
 {
@@ -386,12 +393,15 @@ static bool do_flips(void)
 	const struct buffer *a = buffer(2, true), *b = a ? buffer(3, true) : NULL;
 	uint64_t start = now_us();
 	unsigned s;
-	int32_t n = 0;
+	int32_t n[2] = {0, 0};
 
-	if (!a || !b || !screen(1, &s) || !numbers(4, &n, 1)) {
+	if (!a || !b || !screen(1, &s) || !numbers(4, n, 2)) {
 		return false;
 	}
-	for (int32_t i = 0; i < n; i++) {
+	for (int32_t i = 0; i < n[0]; i++) {
+		if (n[1] > 0) {
+			sleep_until_us(start + (uint64_t)i * 1000000 / (uint64_t)n[1]);
+		}
 		if (!card_flip(&card, s, i & 1 ? b : a)) {
 			return fail("flip");
 		}
@@ -552,7 +562,7 @@ static const struct command {
 	{"move", "SCREEN X Y", "the cursor's upper left corner, which may lie outside", 3, do_move},
 	{"nocursor", "SCREEN", "hides it", 1, do_nocursor},
 	{"churn", "N", "N buffers of 1 x 1 to 64 x 64, each made and removed", 1, do_churn},
-	{"flips", "SCREEN BUFFER BUFFER N", "one and the other, N times in all; says the microseconds", 4, do_flips},
+	{"flips", "SCREEN BUFFER BUFFER N [HZ]", "one and the other, N times in all, so many a second; says the microseconds", 4, do_flips},
 	{"damage", "BUFFER N X Y W H", "the same rectangle N times; says the microseconds", 6, do_damage},
 	{"moves", "SCREEN N", "moves the cursor N times; says the microseconds", 2, do_moves},
 	{"watch", "", "from now on the kernel counts the pieces of each buffer that is made", 0, do_watch},
