@@ -135,11 +135,15 @@ static void on_seen(struct display_hold *hold)
 {
 	struct gpu_held *h = (struct gpu_held *)((char *)hold - offsetof(struct gpu_held, hold));
 	struct gpu *g = h->gpu;
+	uint64_t number = h->number;
 
 	if (has_fence(&h->hdr)) {
-		answer_fences(g, h->number);
+		answer_fences(g, number);
 	}
-	answer_held(h);
+	/* One that was seen with it, and is younger, may have come to its turn in there and answered this one too. */
+	if (h->number == number) {
+		answer_held(h);
+	}
 	virtq_notify(&g->base.vq[GPU_CONTROLQ]);
 }
 

@@ -1311,11 +1311,11 @@ static void seen(uint64_t number)
 	tdrv_serve(&v.d);
 }
 
-/* Leaves @type on the control queue. @fence 0: none. Return: the chain's head; its answer will be at *@at. */
-static uint32_t leave(uint32_t type, uint64_t fence, uint64_t *at)
+/* Leaves @type for @resource on the control queue. @fence 0: none. Return: the chain's head; its answer will be at *@at. */
+static uint32_t leave_of(uint32_t resource, uint32_t type, uint64_t fence, uint64_t *at)
 {
 	struct gpu_wire_flush m = {.hdr = {.type = le32_of(type), .flags = le32_of(fence ? GPU_FLAG_FENCE : 0), .fence_id = le64_of(fence)},
-		.r = {.x = le32_of(1), .width = le32_of(8), .height = le32_of(8)}, .resource_id = le32_of(1)}; /* others have the resource where x is */
+		.r = {.x = le32_of(1), .width = le32_of(8), .height = le32_of(8)}, .resource_id = le32_of(resource)}; /* others have the resource where x is */
 	uint64_t in = tdrv_alloc(&v.d, sizeof(m), 8);
 	uint32_t head;
 
@@ -1324,6 +1324,11 @@ static uint32_t leave(uint32_t type, uint64_t fence, uint64_t *at)
 	head = tdrv_add(&v.d, GPU_CONTROLQ, in, sizeof(m), *at, sizeof(struct gpu_wire_hdr));
 	tdrv_kick(&v.d, GPU_CONTROLQ);
 	return head;
+}
+
+static uint32_t leave(uint32_t type, uint64_t fence, uint64_t *at)
+{
+	return leave_of(1, type, fence, at);
 }
 
 /* The next answer is of chain @head, and OK. */
@@ -1390,6 +1395,29 @@ static void test_gpu_flush_waits_no_longer_than_that(void **state)
 	OK(gpudrv_flush(&v, 1, rect(0, 0, 8, 8)));
 	end_pacing();
 	clock_set_test_ns(0);
+}
+
+/* The first waits for one scanout; the other two are seen at once on another, and each would let the ones before it go. */
+static void test_gpu_fences_seen_at_once_are_answered_once(void **state)
+{
+	uint32_t head[4];
+	uint64_t at[4];
+
+	(void)state;
+	begin_pacing();
+	make(2, GPU_FORMAT_B8G8R8X8, 64, 32);
+	OK(gpudrv_set_scanout(&v, 1, 2, rect(0, 0, 64, 32)));
+	for (unsigned i = 0; i < 4; i++) {
+		head[i] = leave_of(i ? 2 : 1, GPU_CMD_RESOURCE_FLUSH, 10 + i, &at[i]);
+	}
+	want_no_answer();
+	display_seen(&v.display, &pacer, 1, v.display.scanout[1].frames);
+	tdrv_serve(&v.d);
+	for (unsigned i = 0; i < 4; i++) {
+		want_answer(head[i], at[i], 10 + i);
+	}
+	want_no_answer();
+	end_pacing();
 }
 
 static void test_gpu_fence_overtakes_no_fence(void **state)
@@ -1474,6 +1502,7 @@ int main(void)
 		T(test_gpu_flush_waits_to_be_seen),
 		T(test_gpu_flush_waits_no_longer_than_that),
 		T(test_gpu_fence_overtakes_no_fence),
+		T2(test_gpu_fences_seen_at_once_are_answered_once),
 		T(test_gpu_holds_so_many),
 		T(test_gpu_reset_forgets_what_waits),
 		T2(test_gpu_cursor_image_hot_spot_and_place),
