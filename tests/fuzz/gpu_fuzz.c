@@ -1,20 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libFuzzer target: virtio-gpu and the display behind it, by a driver that says anything in any order on both queues, with a sink that holds on to frames, outputs that change,
- * resets and screenshots in between. What must hold: every command is answered, by a known answer or not at all where there was no header or no room; nothing is written past the answer; memory is
- * never above the budget and all given back by a reset; damage is inside what is shown; nothing outside guest memory is read (sanitizers).
+ * libFuzzer target: virtio-gpu and the display behind it, by a driver that says anything in any order on both queues, with a sink that holds on to frames and paces, somebody who waits until it
+ * is still, outputs that change, resets and screenshots in between, and time that passes. What must hold: every command is answered, by a known answer or not at all where there was no header or no
+ * room, at once or, a flush, when it has been seen or after 40 ms; no fence overtakes another; nothing is written past the answer; damage is inside what is shown; nothing outside guest memory is
+ * read (sanitizers).
+ *
+ * And memory is judged, not only what is counted of it: what the process has allocated and the files pictures are in are never more than the budget and what does not depend on the guest (FIXED);
+ * a reset gives back everything.
  *
  * The input is a list of steps: what to do, and as many bytes of numbers as that takes. Numbers are mostly small, so that resources are met again, and now and then at a limit.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/udmabuf.h>
+#include <sanitizer/allocator_interface.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "display/still.h"
 #include "tests/support/gpudrv.h"
+#include "vmm/clock.h"
 #include "vmm/log.h"
 
 #define CHECK(x) \
@@ -26,6 +35,8 @@
 
 #define HELD_MAX 4
 #define BUDGET (1u << 20)
+/* Answers that wait (GPU_HELD_MAX chains), and the sums of display/still.c for a picture as large as the budget has room for. */
+#define FIXED (GPU_HELD_MAX * (sizeof(struct virtq_chain) + 256) + BUDGET / 64 + 8192)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -33,6 +44,10 @@ static struct gpudrv v;
 static struct display_sink sink;
 static const struct display_sink_ops sink_ops = {.mode = NULL};
 static struct display_buffer *held[HELD_MAX];
+static struct display_still still;
+static bool is_added; /* the sink */
+static uint64_t now_ns;
+static size_t allocated; /* before the guest has said anything */
 static const uint8_t *in;
 static size_t left;
 
@@ -95,6 +110,14 @@ static void judge(uint32_t type)
 	const uint8_t *bytes = (const uint8_t *)&v.out;
 	bool is_known = v.out_len == 0;
 
+	CHECK(v.nwaiting <= GPU_HELD_MAX);
+	CHECK(v.display.budget.used <= v.display.budget.max);
+	CHECK(__sanitizer_get_current_allocated_bytes() <= allocated + v.display.budget.used + FIXED);
+	v.fence++;
+	if (type == GPUDRV_WAITS) {
+		CHECK(v.display.pacer && v.nwaiting > 0);
+		return;
+	}
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		is_known |= type == known[i];
 	}
@@ -105,7 +128,42 @@ static void judge(uint32_t type)
 		CHECK(bytes[i] == 0xee);
 	}
 	CHECK(!(tdrv_read(&v.d, VIRTIO_MMIO_STATUS) & VIRTIO_STATUS_NEEDS_RESET));
-	CHECK(v.display.budget.used <= v.display.budget.max);
+}
+
+/* Bytes of pictures: of files that cannot change their size, which nothing else here makes. */
+static uint64_t pictures(void)
+{
+	uint64_t sum = 0;
+	struct stat st;
+
+	for (int fd = 3; fd < GPUDRV_IMAGES + 64; fd++) {
+		int seals = fcntl(fd, F_GET_SEALS);
+
+		if (seals > 0 && seals & F_SEAL_GROW && fstat(fd, &st) == 0) {
+			sum += (uint64_t)st.st_size;
+		}
+	}
+	return sum;
+}
+
+static void judge_memory(void)
+{
+	CHECK(pictures() <= v.display.budget.used);
+	CHECK(pictures() + __sanitizer_get_current_allocated_bytes() - allocated <= BUDGET + FIXED);
+}
+
+static void pass(uint64_t ms)
+{
+	now_ns += ms * 1000000;
+	clock_set_test_ns(now_ns);
+	tdrv_serve(&v.d);
+	gpudrv_collect(&v);
+}
+
+static void start(void)
+{
+	gpudrv_start(&v);
+	pass(1);
 }
 
 static void take(void)
@@ -113,7 +171,7 @@ static void take(void)
 	unsigned i = byte() % 2, at = byte() % HELD_MAX;
 	struct display_frame f;
 
-	if (display_take(&v.display, &sink, i, &f)) {
+	if (is_added && display_take(&v.display, &sink, i, &f)) {
 		CHECK(display_rect_is_inside(&f.crop, f.buffer->picture.width, f.buffer->picture.height));
 		CHECK(f.damage.n > 0 && f.damage.n <= DISPLAY_DAMAGE_MAX);
 		for (unsigned n = 0; n < f.damage.n; n++) {
@@ -121,6 +179,62 @@ static void take(void)
 		}
 		display_buffer_unref(held[at]);
 		held[at] = f.buffer;
+	}
+}
+
+static void add_sink(void)
+{
+	if (!is_added) {
+		display_sink_add(&v.display, &sink);
+		is_added = true;
+	}
+}
+
+/* Who paces: has seen something, begins, goes on, leaves. */
+static void pace(void)
+{
+	switch (byte() % 6) {
+	case 0:
+	case 1:
+		/* Also what it cannot have seen. */
+		display_seen(&v.display, &sink, byte() % 2, number());
+		break;
+	case 2:
+		for (unsigned i = 0; i < 2; i++) {
+			display_seen(&v.display, &sink, i, v.display.scanout[i].frames);
+		}
+		gpudrv_collect(&v);
+		CHECK(!v.display.pacer || v.nwaiting == 0);
+		break;
+	case 3:
+		display_pace(&v.display, NULL);
+		gpudrv_collect(&v);
+		CHECK(v.nwaiting == 0);
+		break;
+	case 4:
+		display_sink_remove(&v.display, &sink);
+		is_added = false;
+		gpudrv_collect(&v);
+		CHECK(v.nwaiting == 0);
+		break;
+	default:
+		add_sink();
+		display_pace(&v.display, &sink);
+		break;
+	}
+	gpudrv_collect(&v);
+}
+
+static void watch(void)
+{
+	struct display_rect r = any_rect();
+	uint64_t again;
+
+	if (!still.display) {
+		display_still_init(&still, &v.display, byte() % 2, byte() & 1 ? &r : NULL, NULL);
+	} else if (display_still_for(&still, number() * 1000000ull, now_ns, &again)) {
+		CHECK(still.since_ns <= now_ns && v.display.scanout[still.scanout].buffer);
+		display_still_finish(&still);
 	}
 }
 
@@ -134,7 +248,7 @@ static void drop_all(void)
 
 static void raw(void)
 {
-	uint8_t cmd[160];
+	uint8_t cmd[160] = {0};
 	size_t n = byte() % sizeof(cmd);
 
 	for (size_t i = 0; i < n; i++) {
@@ -143,6 +257,8 @@ static void raw(void)
 	if (n > 1 && byte() & 1) {
 		cmd[1] = cmd[1] & 1 ? 1 : 3; /* a type that may be one */
 	}
+	/* Fences have numbers that grow, as a driver's have. */
+	cmd[4] &= (uint8_t)~GPU_FLAG_FENCE;
 	judge(gpudrv_raw(&v, byte() & 1, cmd, n, NULL, 0));
 }
 
@@ -173,7 +289,7 @@ static void step(uint8_t what)
 	uint32_t a, n;
 	struct display_rect r;
 
-	switch (what % 18) {
+	switch (what % 24) {
 	case 0:
 		a = id();
 		n = format();
@@ -235,13 +351,28 @@ static void step(uint8_t what)
 		display_set_output(&v.display, byte() % 2, &(struct display_output){.enabled = byte() & 1, .width = 1u + byte() * 64u, .height = 1u + byte() * 64u, .refresh_hz = 1u + byte()});
 		tdrv_write(&v.d, VIRTIO_MMIO_CONFIG + (byte() & 15), number());
 		break;
-	default:
+	case 17:
 		v.out_room = byte() & 1 ? sizeof(v.out) : number() % (sizeof(v.out) + 1);
 		if (byte() % 8 == 0) {
-			gpudrv_start(&v);
+			start();
 			drop_all();
-			CHECK(v.display.budget.used == 0);
+			CHECK(v.display.budget.used == 0 && pictures() == 0 && !v.display.holds);
 		}
+		break;
+	case 18:
+	case 19:
+	case 20:
+		pace();
+		break;
+	case 21:
+		pass(byte() % 64);
+		CHECK(v.nwaiting == 0 || v.display.holds->deadline_ns > now_ns);
+		break;
+	case 22:
+		v.flags = byte() & 1 ? GPU_FLAG_FENCE : 0;
+		break;
+	default:
+		watch();
 		break;
 	}
 }
@@ -273,14 +404,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		v.share = (struct gpu_share){.create = make_udmabuf};
 	}
 	sink = (struct display_sink){.ops = &sink_ops};
-	display_sink_add(&v.display, &sink);
+	is_added = false;
+	add_sink();
+	v.may_wait = true;
+	v.fence = 1;
+	now_ns = 1000000000;
+	clock_set_test_ns(now_ns);
+	allocated = __sanitizer_get_current_allocated_bytes();
+	start();
 	for (unsigned i = 0; left > 1 && i < 300; i++) {
+		pass(1);
 		step(byte());
 	}
-	gpudrv_start(&v);
+	judge_memory();
+	pass(50);
+	CHECK(v.nwaiting == 0);
+	start();
 	drop_all();
-	CHECK(v.display.budget.used == 0 && v.gpu.resources.n == 0);
+	CHECK(v.display.budget.used == 0 && v.gpu.resources.n == 0 && pictures() == 0);
+	display_still_finish(&still);
 	display_sink_remove(&v.display, &sink);
 	gpudrv_finish(&v);
+	clock_set_test_ns(0);
 	return 0;
 }

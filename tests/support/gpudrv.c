@@ -17,7 +17,8 @@
 static void place(struct gpudrv *v)
 {
 	v->in_gpa = tdrv_alloc(&v->d, IN_ROOM, 8);
-	v->out_gpa = tdrv_alloc(&v->d, sizeof(v->out), 8);
+	v->first_out_gpa = tdrv_alloc(&v->d, sizeof(v->out) * (v->may_wait ? GPU_HELD_MAX + 1 : 1), 8);
+	v->out_gpa = v->first_out_gpa;
 }
 
 static void start_with(struct gpudrv *v, const struct gpu_options *options, struct gpu_backend *backend)
@@ -73,6 +74,9 @@ void gpudrv_start(struct gpudrv *v)
 {
 	tdrv_start(&v->d);
 	place(v);
+	memset(v->waiting, 0, sizeof(v->waiting));
+	v->nwaiting = 0;
+	v->last_fence = 0; /* a driver begins with 1 */
 }
 
 void gpudrv_finish(struct gpudrv *v)
@@ -88,12 +92,94 @@ void gpudrv_finish(struct gpudrv *v)
 	tdrv_finish(d);
 }
 
+/* What Linux needs: it takes a fence that is answered for all before it. */
+static void note_fence(struct gpudrv *v, const struct gpu_wire_hdr *hdr, uint32_t len)
+{
+	if (v->may_wait && len >= sizeof(*hdr) && le32_get(hdr->flags) & GPU_FLAG_FENCE) {
+		assert(le64_get(hdr->fence_id) > v->last_fence);
+		v->last_fence = le64_get(hdr->fence_id);
+	}
+}
+
+/* The chain that was added last is not answered yet. */
+static void keep(struct gpudrv *v, uint32_t head)
+{
+	struct gpudrv_waiting *w = v->waiting;
+
+	while (w->out_gpa) {
+		w++;
+		assert(w < v->waiting + GPU_HELD_MAX);
+	}
+	*w = (struct gpudrv_waiting){.head = head, .room = v->out_room, .out_gpa = v->out_gpa};
+	v->nwaiting++;
+}
+
+static void answered(struct gpudrv *v, uint32_t head, uint32_t len)
+{
+	struct gpudrv_waiting *w = v->waiting;
+	const uint8_t *out;
+
+	while (!w->out_gpa || w->head != head) {
+		w++;
+		assert(w < v->waiting + GPU_HELD_MAX + 1);
+	}
+	out = tdrv_ptr(&v->d, w->out_gpa, sizeof(v->out));
+	assert(len == (w->room < sizeof(struct gpu_wire_hdr) ? 0 : sizeof(struct gpu_wire_hdr)));
+	assert(len == 0 || le32_get(((const struct gpu_wire_hdr *)out)->type) == GPU_RESP_OK_NODATA);
+	note_fence(v, (const struct gpu_wire_hdr *)out, len);
+	for (size_t i = len; i < sizeof(v->out); i++) {
+		assert(out[i] == 0xee);
+	}
+	w->out_gpa = 0;
+	v->nwaiting--;
+}
+
+/* Return: whether @want was answered; all others that were are ones that have waited. */
+static bool collect(struct gpudrv *v, unsigned q, uint32_t want)
+{
+	bool found = false;
+	uint32_t head, len;
+
+	while (tdrv_used(&v->d, q, &head, &len)) {
+		if (head == want) {
+			v->out_len = len;
+			note_fence(v, tdrv_ptr(&v->d, v->out_gpa, sizeof(v->out)), len);
+			found = true;
+		} else {
+			answered(v, head, len);
+		}
+	}
+	return found;
+}
+
+void gpudrv_collect(struct gpudrv *v)
+{
+	collect(v, GPU_CONTROLQ, UINT32_MAX);
+}
+
+/* An answer's place that none waits for. */
+static void find_place(struct gpudrv *v)
+{
+	bool is_taken = true;
+
+	for (uint64_t gpa = v->first_out_gpa; is_taken; gpa += sizeof(v->out)) {
+		is_taken = false;
+		for (unsigned i = 0; i < GPU_HELD_MAX + 1; i++) {
+			is_taken |= v->waiting[i].out_gpa == gpa;
+		}
+		v->out_gpa = gpa;
+	}
+}
+
 uint32_t gpudrv_raw(struct gpudrv *v, unsigned q, const void *cmd, size_t len, const void *more, size_t more_len)
 {
 	uint64_t in = v->in_gpa, brk = v->d.brk;
-	uint32_t head, want;
+	uint32_t want;
 	bool used;
 
+	if (v->may_wait) {
+		find_place(v);
+	}
 	if (len + more_len > IN_ROOM) {
 		in = tdrv_alloc(&v->d, len + more_len, 8);
 	}
@@ -104,16 +190,22 @@ uint32_t gpudrv_raw(struct gpudrv *v, unsigned q, const void *cmd, size_t len, c
 	memset(tdrv_ptr(&v->d, v->out_gpa, sizeof(v->out)), 0xee, sizeof(v->out));
 	want = tdrv_add(&v->d, q, in, (uint32_t)(len + more_len), v->out_gpa, v->out_room);
 	tdrv_kick(&v->d, q);
-	used = tdrv_used(&v->d, q, &head, &v->out_len);
+	/* A fence on the other queue: what has waited before it was answered before it, too. */
+	if (v->may_wait && q != GPU_CONTROLQ) {
+		gpudrv_collect(v);
+	}
+	used = collect(v, q, want);
 	/* What waits for a renderer. */
 	for (int i = 0; !used && v->gpu.nfenced > 0 && i < 1000; i++) {
 		loop_run_once(&v->d.loop, 10);
-		used = tdrv_used(&v->d, q, &head, &v->out_len);
+		used = collect(v, q, want);
 	}
-	assert(used && head == want);
-	(void)used;
-	(void)want;
 	v->d.brk = brk;
+	if (!used && v->may_wait) {
+		keep(v, want);
+		return GPUDRV_WAITS;
+	}
+	assert(used);
 	memcpy(&v->out, tdrv_ptr(&v->d, v->out_gpa, sizeof(v->out)), sizeof(v->out));
 	return v->out_len ? le32_get(v->out.hdr.type) : 0;
 }

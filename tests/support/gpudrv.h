@@ -21,7 +21,7 @@ struct gpudrv {
 	struct display display;
 	struct gpu gpu;
 	struct gpu_share share; /* a test's, or none */
-	uint64_t in_gpa, out_gpa; /* of the command and the answer */
+	uint64_t in_gpa, out_gpa, first_out_gpa; /* of the command and the answer; of the first place for answers */
 	union {
 		struct gpu_wire_hdr hdr;
 		struct gpu_wire_display_info info;
@@ -34,7 +34,18 @@ struct gpudrv {
 	uint32_t flags; /* of every command */
 	uint64_t fence;
 	uint32_t ctx; /* of every command; 0: none, or with flags 7 */
+	/* Answers may wait, and come in another order: of a flush that somebody who paces has not seen. Without it that is an assert. */
+	bool may_wait;
+	struct gpudrv_waiting {
+		uint32_t head, room;
+		uint64_t out_gpa; /* 0: not in use */
+	} waiting[GPU_HELD_MAX + 1];
+	unsigned nwaiting;
+	uint64_t last_fence; /* answered; each has to be a later one, as Linux wants it */
 };
+
+/* The type of an answer that waits, which none has. */
+#define GPUDRV_WAITS UINT32_MAX
 
 struct gpudrv_entry {
 	uint64_t addr;
@@ -49,8 +60,11 @@ void gpudrv_finish(struct gpudrv *v);
 /* DRIVER_OK again, after a reset; memory allocated before is free. */
 void gpudrv_start(struct gpudrv *v);
 
-/* Any bytes on queue @q, and nothing is checked. Return: the answer's type, 0 when there is none. */
+/* Any bytes on queue @q, and nothing is checked. Return: the answer's type, 0 when there is none, GPUDRV_WAITS. */
 uint32_t gpudrv_raw(struct gpudrv *v, unsigned q, const void *cmd, size_t len, const void *more, size_t more_len);
+
+/* Takes answers that have waited; each has to be OK and nothing behind it. */
+void gpudrv_collect(struct gpudrv *v);
 
 uint32_t gpudrv_get_info(struct gpudrv *v);
 uint32_t gpudrv_get_edid(struct gpudrv *v, uint32_t scanout);
