@@ -372,6 +372,8 @@ static int gpu_2d_show(
 	}
 	if (layout) {
 		count(shares ? &b->blobs_shared : &b->blobs_copied);
+		__atomic_store_n(&b->blob_pieces, res->niov, __ATOMIC_RELAXED);
+		__atomic_store_n(&b->blob_pieces_max, res->niov > b->blob_pieces_max ? res->niov : b->blob_pieces_max, __ATOMIC_RELAXED);
 	}
 	so->res = res;
 	so->is_blob = layout != NULL;

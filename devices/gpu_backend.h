@@ -119,6 +119,7 @@ struct gpu_backend {
 	/* Since it was made; may be read by any thread (atomic). */
 	uint64_t copied_bytes; /* from guest memory */
 	uint64_t blobs_shared, blobs_copied; /* times that a scanout was given a blob that sinks map where it is, or one that is copied */
+	uint64_t blob_pieces, blob_pieces_max; /* of guest memory, neighbours joined: of the blob that was shown last, and of the one that had the most */
 	uint64_t read_bytes; /* of 3D pictures, for those who look at them */
 
 	/* 3D: what the guest may be told, in order; 0: no 3D. */

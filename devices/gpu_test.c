@@ -969,11 +969,15 @@ static void test_gpu_blob_that_cannot_be_shared_is_copied(void **state)
 	}
 	assert_int_equal(v.gpu.backend->copied_bytes, 4u * 40 * 30 * 4);
 	assert_int_equal(v.gpu.backend->blobs_shared, 4);
+	assert_int_equal(v.gpu.backend->blob_pieces, 2);
 	make_blob(2, 4); /* pieces of 1001 bytes */
 	udmabuf.made = 0;
 	OK(gpudrv_set_scanout_blob(&v, 0, 2, all, &blob_layout));
 	OK(gpudrv_flush(&v, 2, all));
 	ASSERT_SCREEN(0, 40, 30, 0, 0, 4);
+	/* Which follow each other. */
+	assert_int_equal(v.gpu.backend->blob_pieces, 1);
+	assert_int_equal(v.gpu.backend->blob_pieces_max, 2);
 	v.d.mem.region[0].has_file = false;
 	make_pages(3, 6);
 	OK(gpudrv_set_scanout_blob(&v, 1, 3, all, &blob_layout));

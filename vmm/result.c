@@ -77,6 +77,8 @@ int result_write(const struct vm_result *result, const struct config *cfg, const
 	json_object_set_new(object, "run_ms", json_integer((json_int_t)(result->run_ns / (uint64_t)CLOCK_NS_PER_MS)));
 	json_object_set_new(object, "boot_ms", result->boot_ns ? json_integer((json_int_t)(result->boot_ns / (uint64_t)CLOCK_NS_PER_MS)) : json_null());
 	json_object_set_new(object, "first_frame_ms", result->first_frame_ns ? json_integer((json_int_t)(result->first_frame_ns / (uint64_t)CLOCK_NS_PER_MS)) : json_null());
+	json_object_set_new(object, "blobs", !result->blobs.offered ? json_null() :
+		json_pack("{s:I, s:I, s:I}", "shared", (json_int_t)result->blobs.shared, "copied", (json_int_t)result->blobs.copied, "pieces_max", (json_int_t)result->blobs.pieces_max));
 	json_object_set_new(object, "screen", result->screen[0] ? json_text(result->screen, sizeof(result->screen)) : json_null());
 	json_object_set_new(object, "panic_line", result->end == VM_END_PANIC && result->text[0] ? json_text(result->text, sizeof(result->text)) : json_null());
 	snprintf(new_path, sizeof(new_path), "%s.new", path);

@@ -52,7 +52,8 @@ static void test_result_restarts(void **state)
 
 static void test_result_file_is_whole_and_readable(void **state)
 {
-	struct vm_result r = {.end = VM_END_PANIC, .text = "Kernel panic - \xff\xfe \"quoted\" \x01", .run_ns = 2500000000, .boot_ns = 1000000};
+	struct vm_result r = {.end = VM_END_PANIC, .text = "Kernel panic - \xff\xfe \"quoted\" \x01", .run_ns = 2500000000, .boot_ns = 1000000,
+		.blobs = {.offered = true, .shared = 3, .copied = 4, .pieces_max = 1025}};
 	char dir[] = "/tmp/result_test.XXXXXX", path[64], other[72];
 	struct stat st;
 	json_t *json;
@@ -68,6 +69,9 @@ static void test_result_file_is_whole_and_readable(void **state)
 	assert_int_equal(json_integer_value(json_object_get(json, "exit")), 11);
 	assert_int_equal(json_integer_value(json_object_get(json, "run_ms")), 2500);
 	assert_int_equal(json_integer_value(json_object_get(json, "boot_ms")), 1);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "blobs"), "shared")), 3);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "blobs"), "copied")), 4);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "blobs"), "pieces_max")), 1025);
 	assert_non_null(strstr(json_string_value(json_object_get(json, "panic_line")), "Kernel panic - \xef\xbf\xbd\xef\xbf\xbd \"quoted\""));
 	json_decref(json);
 	assert_int_equal(stat(other, &st), -1);
@@ -77,6 +81,7 @@ static void test_result_file_is_whole_and_readable(void **state)
 	json = json_load_file(path, 0, NULL);
 	assert_true(json_is_null(json_object_get(json, "panic_line")));
 	assert_true(json_is_null(json_object_get(json, "boot_ms")));
+	assert_true(json_is_null(json_object_get(json, "blobs")));
 	json_decref(json);
 	unlink(path);
 	rmdir(dir);

@@ -701,6 +701,7 @@ static void vm_stop(struct vm *vm)
 	if (stats && vm->gpu) {
 		json_object_set_new(stats, "gpu", vm_gpu_stats(vm));
 	}
+	vm_gpu_report(vm);
 
 	if (vm->ports.serial) {
 		serial_flush(&vm->serial);

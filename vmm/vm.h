@@ -35,6 +35,11 @@ struct vm_result {
 	char text[256]; /* one line for people, empty where the end speaks for itself */
 	uint64_t run_ns; /* from the first instruction to the end */
 	uint64_t first_frame_ns; /* until the display first showed something; 0: it never did */
+	struct {
+		bool offered; /* gpu.blob */
+		uint64_t shared, copied; /* times one was shown, where it is or as a copy */
+		uint64_t pieces_max; /* of guest memory that one of them had */
+	} blobs;
 	char screen[4200]; /* the file with the last picture; empty: there is none */
 	uint64_t boot_ns; /* from there until the guest was ready; 0: nobody said what ready is, or it never was */
 };

@@ -488,6 +488,8 @@ json_t *vm_gpu_stats(const struct vm *vm)
 	json_object_set_new(o, "copied_bytes", json_integer(now(&gpu->dev.backend->copied_bytes)));
 	json_object_set_new(o, "blobs_shared", json_integer(now(&gpu->dev.backend->blobs_shared)));
 	json_object_set_new(o, "blobs_copied", json_integer(now(&gpu->dev.backend->blobs_copied)));
+	json_object_set_new(o, "blob_pieces", json_integer(now(&gpu->dev.backend->blob_pieces)));
+	json_object_set_new(o, "blob_pieces_max", json_integer(now(&gpu->dev.backend->blob_pieces_max)));
 	json_object_set_new(o, "damaged_bytes", json_integer(now(&gpu->display.counters.damaged_bytes)));
 	json_object_set_new(o, "compared_bytes", json_integer(now(&gpu->display.counters.compared_bytes)));
 	json_object_set_new(o, "frames", json_integer(now(&gpu->display.counters.flushes)));
@@ -499,4 +501,16 @@ json_t *vm_gpu_stats(const struct vm *vm)
 	json_object_set_new(o, "memory", json_integer(now(&gpu->display.budget.used)));
 	json_object_set_new(o, "memory_peak", json_integer(now(&gpu->display.budget.peak)));
 	return o;
+}
+
+void vm_gpu_report(const struct vm *vm)
+{
+	if (vm->gpu) {
+		const struct gpu_backend *b = vm->gpu->dev.backend;
+
+		vm->result->blobs.offered = vm->cfg->gpu.blob;
+		vm->result->blobs.shared = (uint64_t)now(&b->blobs_shared);
+		vm->result->blobs.copied = (uint64_t)now(&b->blobs_copied);
+		vm->result->blobs.pieces_max = (uint64_t)now(&b->blob_pieces_max);
+	}
 }

@@ -80,6 +80,9 @@ void vm_gpu_outputs(struct vm *vm, struct control_conn *conn, json_int_t scanout
 /* The connection of a request has ended: nobody waits for it any more. */
 void vm_gpu_forget(struct vm_gpu_request *r);
 
+/* How the guest's blobs were shown, into the result. Nothing where there is no display. */
+void vm_gpu_report(const struct vm *vm);
+
 /* {"flushes": 1, ...}; the caller owns it. NULL: there is no display. */
 json_t *vm_gpu_stats(const struct vm *vm);
 
