@@ -4,8 +4,10 @@ import glob
 import json
 import os
 import re
+import select
 import shutil
 import socket
+import struct
 import subprocess
 import time
 
@@ -27,11 +29,12 @@ def fields(line):
 class Source:
     """A device of the host. create() plugs it in; see tests/evdev/uinput.c."""
 
-    def __init__(self, name):
+    def __init__(self, name, path=None):
         self.name, self.lights, self.node = name, [], None
-        with open(f"{DEVICES}/{name}.evemu", encoding="utf-8") as f:
+        path = path or f"{DEVICES}/{name}.evemu"
+        with open(path, encoding="utf-8") as f:
             self.title = next(line[3:66].strip() for line in f if line.startswith("N:"))
-        self.process = subprocess.Popen([UINPUT, f"{DEVICES}/{name}.evemu"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.process = subprocess.Popen([UINPUT, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def say(self, line):
         self.process.stdin.write(line + "\n")
@@ -241,6 +244,39 @@ class Control:
 
     def close(self):
         self.file.close()
+        self.sock.close()
+
+
+class Viewer:
+    """One that only sends keys, as docs/display-protocol.md has it, and waits where the monitor does not read."""
+
+    def __init__(self, name):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.connect(os.path.join(console.WORK, "tinyvmm", name, "viewer.sock"))
+        self.say(65, struct.pack("<IIII64s", 1, 0, 0, 0, b"input test"))
+        self.waited = False
+
+    def say(self, kind, rest):
+        self.sock.sendall(struct.pack("<II", kind, 0) + rest)
+
+    def hear(self):
+        while select.select([self.sock], [], [], 0)[0]:
+            if not self.sock.recv(32768):
+                raise RuntimeError("the monitor has ended the connection")
+
+    def send(self, events):
+        """Whole frames for the keyboard, each of which ends in [0, 0, 0]."""
+        frame = []
+        for kind, code, value in events:
+            if kind != 0:
+                frame.append(struct.pack("<HHi", kind, code, value))
+                continue
+            self.hear()
+            self.waited |= not select.select([], [self.sock], [], 0)[1]
+            self.say(69, struct.pack("<QIIII", 0, 1, 0, len(frame), 0) + b"".join(frame))
+            frame = []
+
+    def close(self):
         self.sock.close()
 
 
