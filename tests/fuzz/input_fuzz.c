@@ -2,7 +2,7 @@
 /*
  * libFuzzer target: virtio-input between a source that sends any frames and a driver that does anything in any order. What must hold: a used length is 8 or 0,
  * no frame is torn (the guest never sees the source's frames cut or mixed), and once the guest has fetched everything it is in the state the source is in:
- * no key is held that is not held.
+ * no key is held that is not held. A source that waits for room loses no frame, and is told when there is some.
  *
  * The input is a list of three-byte steps: what to do, and two numbers.
  */
@@ -26,6 +26,7 @@ static struct input in;
 static struct input_state guest;
 static uint8_t event[FAKE_CHAINS_MAX][8];
 static unsigned fetched; /* chains of the event queue that were looked at */
+static bool waits; /* the source was told that there is no room, and not yet that there is */
 static bool inside; /* the guest has the beginning of a frame */
 
 static void look(void)
@@ -85,6 +86,25 @@ static void send(uint8_t a, uint8_t b)
 	input_send(&in, frame, n);
 }
 
+/* As the source of keys that must not be lost: not without room, and then nothing is dropped for it. */
+static void send_patiently(uint8_t a, uint8_t b)
+{
+	uint64_t dropped = in.counters.dropped;
+	bool runs = fake_running && virtio_device_is_running(&in.base);
+
+	waits = waits || !input_has_room(&in);
+	if (!waits) {
+		send(a, b);
+		CHECK(!runs || in.counters.dropped == dropped);
+	}
+}
+
+static void on_room(void *ctx)
+{
+	(void)ctx;
+	waits = false;
+}
+
 static void start(void)
 {
 	if (!fake_running) {
@@ -128,7 +148,11 @@ static void step(uint8_t what, uint8_t a, uint8_t b)
 		break;
 	case 2:
 		for (unsigned i = 0; i < a; i++) {
-			send(b, (uint8_t)(b + i));
+			if (a & 1) {
+				send_patiently(b, (uint8_t)(b + i));
+			} else {
+				send(b, (uint8_t)(b + i));
+			}
 		}
 		break;
 	case 3:
@@ -179,6 +203,8 @@ static void fetch_all(void)
 		look();
 	}
 	CHECK(input_is_drained(&in) && !inside);
+	loop_run_once(in.base.loop, 1);
+	CHECK(!waits);
 	guest.slot = in.now.slot;
 	CHECK(input_state_diff(&in.desc, &guest, &in.now, diff) == 0);
 }
@@ -186,6 +212,7 @@ static void fetch_all(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static const struct input_axis axis = {.max = 9};
+	static const struct input_source_ops source = {.room = on_room};
 	struct input_desc desc;
 	struct loop loop;
 
@@ -202,12 +229,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	input_desc_add(&desc, EV_MSC, MSC_SCAN);
 	input_desc_add_abs(&desc, ABS_X, &axis);
 	input_init(&in, &desc, &loop, NULL);
+	input_set_source(&in, &source, NULL);
+	waits = false;
 	start();
 	for (size_t i = 1; i + 2 < len && i < 3000; i += 3) {
 		step(data[i], data[i + 1], data[i + 2]);
 	}
 	fetch_all();
 	reset();
+	CHECK(!waits);
 	input_finish(&in);
 	loop_finish(&loop);
 	return 0;
