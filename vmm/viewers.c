@@ -184,10 +184,15 @@ static bool say_input_state(const struct viewer_conn *c)
 	return say(c, &m, sizeof(m));
 }
 
+static bool is_full(const struct viewer_conn *c)
+{
+	return c->nlate == VIEWERS_LATE_MAX;
+}
+
 /* Its end is noticed whatever is watched. */
 static void watch(struct viewer_conn *c)
 {
-	loop_set_events(&c->src, (c->is_held ? 0u : EPOLLIN) | (c->input_new || c->role_new ? EPOLLOUT : 0u));
+	loop_set_events(&c->src, (is_full(c) ? 0u : EPOLLIN) | (c->input_new || c->role_new ? EPOLLOUT : 0u));
 }
 
 /* What is new, as far as there is room. */
@@ -253,7 +258,7 @@ static void give_control(struct viewers *vs, struct viewer_conn *c)
 	}
 	vs->controller = c;
 	if (before) {
-		before->is_held = false;
+		before->nlate = 0;
 		watch(before);
 		release(before);
 		set_pace(before, false);
@@ -347,11 +352,10 @@ static void on_input(struct viewer_conn *c, const struct viewer_in_input *in)
 	}
 }
 
-/* With what is behind it in the socket, which must not come before it. */
-static void hold(struct viewer_conn *c, const struct viewer_in_input *in)
+/* It must not come before those that wait already. */
+static void put_late(struct viewer_conn *c, const struct viewer_in_input *in)
 {
-	c->held = *in;
-	c->is_held = true;
+	c->late[(c->late_first + c->nlate++) % VIEWERS_LATE_MAX] = *in;
 	watch(c);
 }
 
@@ -359,10 +363,17 @@ void viewers_room(struct viewers *vs)
 {
 	struct viewer_conn *c = vs->controller;
 
-	if (c && c->is_held && vs->ops->has_room(vs->ctx, c->held.device)) {
-		c->is_held = false;
+	while (c && c->nlate > 0 && vs->ops->has_room(vs->ctx, c->late[c->late_first].device)) {
+		const struct viewer_in_input *in = &c->late[c->late_first];
+
+		c->late_first = (c->late_first + 1) % VIEWERS_LATE_MAX;
+		c->nlate--;
+		if (in->nevents > 0) {
+			on_input(c, in);
+		} else {
+			release(c);
+		}
 		watch(c);
-		on_input(c, &c->held);
 	}
 }
 
@@ -478,14 +489,16 @@ static void on_message(struct viewer_conn *c, int type, const union viewer_in *m
 		}
 		break;
 	case VIEWER_INPUT:
-		if (controls && vs->ops->has_room(vs->ctx, m->input.device)) {
+		if (controls && c->nlate == 0 && vs->ops->has_room(vs->ctx, m->input.device)) {
 			on_input(c, &m->input);
 		} else if (controls) {
-			hold(c, &m->input);
+			put_late(c, &m->input);
 		}
 		break;
 	case VIEWER_FOCUS:
-		if (controls && !m->focus.has) {
+		if (controls && !m->focus.has && c->nlate > 0) {
+			put_late(c, &(const struct viewer_in_input){.device = VIEWER_KEYBOARD});
+		} else if (controls && !m->focus.has) {
 			release(c);
 		}
 		break;
@@ -537,7 +550,7 @@ static bool read_one(struct viewer_conn *c)
 	} else {
 		on_packet(c, packet, (size_t)n);
 	}
-	return c->state != VIEWER_CLOSING && !c->is_held;
+	return c->state != VIEWER_CLOSING && !is_full(c);
 }
 
 static void on_event(struct loop_source *src, uint32_t events)
@@ -547,7 +560,7 @@ static void on_event(struct loop_source *src, uint32_t events)
 	if (events & EPOLLOUT) {
 		say_news(c);
 	}
-	if (c->is_held) {
+	if (is_full(c)) {
 		/* Nothing but its end can have come. */
 		if (events & (EPOLLHUP | EPOLLERR)) {
 			close_conn(c, 0, "");

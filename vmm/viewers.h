@@ -7,7 +7,8 @@
  *                                                               -> release, output: a post    -> display's loop
  *
  * One viewer controls: the first that wants to, until another one asks; the others observe, and what they send of input is ignored. What a viewer has pressed and not released is
- * released when it loses the keyboard, control, or its connection. While a device has no room for its frame it is not read; that ends with its control or connection, too. A viewer that sends what cannot be loses its connection, and nothing else happens.
+ * released when it loses the keyboard, control, or its connection. While a device has no room, frames wait here, in their order; everything else it sends
+ * is heard at once. When too many wait it is not read any more. What waits goes with its control or connection. A viewer that sends what cannot be loses its connection, and nothing else happens.
  *
  * Thread: the main loop.
  */
@@ -28,6 +29,7 @@
 
 #define VIEWERS_MAX 8
 #define VIEWERS_ALLOW_MAX 16
+#define VIEWERS_LATE_MAX 64 /* frames of a viewer that wait for room */
 #define VIEWERS_HELLO_NS 10000000000u /* how long one may be connected without saying who it is */
 
 struct viewers;
@@ -53,8 +55,8 @@ struct viewer_conn {
 	uint32_t number;
 	pid_t pid;
 	char name[VIEWER_NAME_LEN];
-	bool is_held; /* the guest is late: it is not read before there is room for: */
-	struct viewer_in_input held;
+	struct viewer_in_input late[VIEWERS_LATE_MAX]; /* frames for a guest that is late, a ring; without events: what is held comes up */
+	unsigned late_first, nlate; /* all of them: it is not read */
 	int wheel[2]; /* the rest of a notch, vertical and horizontal */
 	struct viewer_out out; /* the display's loop's */
 	struct loop_post there, back, lost;

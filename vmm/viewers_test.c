@@ -671,7 +671,7 @@ static void room(bool has)
 	}
 }
 
-/* What it sends waits in its socket, in order, and nothing is lost; others are served. */
+/* What it sends waits, in order, in the monitor and then in its socket, and nothing is lost; others are served. */
 static void test_viewers_wait_for_a_guest_that_is_late(void **state)
 {
 	int a = meet(0), b = meet(VIEWER_OBSERVES);
@@ -681,12 +681,13 @@ static void test_viewers_wait_for_a_guest_that_is_late(void **state)
 	press(a, KEY_A, 1);
 	room(false);
 	in_one_go = true;
-	for (unsigned i = 0; i < 20; i++) {
-		press(a, KEY_1 + i / 2, i % 2 == 0);
+	for (unsigned i = 0; i < VIEWERS_LATE_MAX + 20; i++) {
+		press(a, KEY_1 + i / 2 % 8, i % 2 == 0);
 	}
 	PUT(a, viewer_focus, .hdr.type = VIEWER_FOCUS, .has = 0);
 	in_one_go = false;
 	press(a, KEY_B, 1);
+	assert_int_equal(viewers.controller->nlate, VIEWERS_LATE_MAX);
 	assert_int_equal(heard.inputs, 1);
 	assert_int_equal(heard.releases, 0);
 	asked = heard.asked;
@@ -701,13 +702,38 @@ static void test_viewers_wait_for_a_guest_that_is_late(void **state)
 	serve();
 	assert_int_equal(heard.inputs, 1);
 	room(true);
-	assert_int_equal(heard.inputs, 22);
+	assert_int_equal(heard.inputs, VIEWERS_LATE_MAX + 22);
 	assert_int_equal(heard.releases, 1);
 	assert_int_equal(heard.ev[0].code, KEY_B);
 	press(a, KEY_B, 0);
-	assert_int_equal(heard.inputs, 23);
+	assert_int_equal(heard.inputs, VIEWERS_LATE_MAX + 23);
 	hang_up(a);
 	hang_up(b);
+}
+
+/* Whoever wants a guest that takes nothing to stop must be heard, and pictures go on. */
+static void test_viewers_that_wait_are_heard_in_everything_else(void **state)
+{
+	int a;
+
+	(void)state;
+	show(0);
+	a = meet(0);
+	drain(a, 0);
+	room(false);
+	press(a, KEY_A, 1);
+	PUT(a, viewer_focus, .hdr.type = VIEWER_FOCUS, .has = 0);
+	PUT(a, viewer_action, .hdr.type = VIEWER_ACTION, .action = VIEWER_RESET);
+	assert_int_equal(heard.actions, 1);
+	PUT(a, viewer_release, .hdr.type = VIEWER_RELEASE, .number = viewers.conn[0]->out.at[0].last);
+	flush(0, 0, 0, 1, 1);
+	want(a, VIEWER_FRAME);
+	/* The keys come up after they went down. */
+	assert_int_equal(heard.releases, 0);
+	room(true);
+	assert_int_equal(heard.inputs, 1);
+	assert_int_equal(heard.releases, 1);
+	hang_up(a);
 }
 
 static void test_viewers_that_wait_can_lose_control(void **state)
@@ -738,8 +764,10 @@ static void test_viewers_that_wait_can_go(void **state)
 
 	(void)state;
 	room(false);
-	press(a, KEY_A, 1);
-	press(a, KEY_B, 1);
+	/* One that is read, and one that is not. */
+	for (unsigned i = 0; i < 2 * VIEWERS_LATE_MAX; i++) {
+		press(i < VIEWERS_LATE_MAX + 1 ? a : b, KEY_A, 1);
+	}
 	hang_up(a);
 	assert_int_equal(heard.releases, 1);
 	assert_int_equal(viewers_count(&viewers), 1);
@@ -1264,7 +1292,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_viewers_show_what_there_is), T(test_viewers_send_one_frame_at_a_time), T(test_viewers_tell_of_buffers_once),
 		T(test_viewers_that_take_no_guest_memory_get_a_copy), T(test_viewers_are_lost_when_there_is_no_memory_for_a_copy),
-		T(test_viewers_wait_for_a_guest_that_is_late), T(test_viewers_that_wait_can_lose_control), T(test_viewers_that_wait_can_go),
+		T(test_viewers_wait_for_a_guest_that_is_late), T(test_viewers_that_wait_are_heard_in_everything_else),
+		T(test_viewers_that_wait_can_lose_control), T(test_viewers_that_wait_can_go),
 		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
 		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_are_late_for_one_output_only), T(test_viewers_pace_no_longer_than_they_control),
 		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_never_read_are_dropped),
