@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <drm_fourcc.h>
 #include <virtgpu_drm.h>
 
 static uint64_t address(const void *p)
@@ -68,20 +69,13 @@ void buffer_destroy(const struct card *c, struct buffer *b)
 	errno = error;
 }
 
-bool buffer_create(const struct card *c, struct buffer *b, uint32_t w, uint32_t h, uint32_t format, const char **what)
+/* The handle is there; what follows. On failure nothing is left. */
+static bool finish(const struct card *c, struct buffer *b, uint32_t format, const char **what)
 {
-	struct drm_mode_create_dumb create = {.width = w, .height = h, .bpp = 32};
-	struct drm_mode_fb_cmd2 add = {.width = w, .height = h, .pixel_format = format};
-	struct drm_mode_map_dumb m = {0};
+	struct drm_mode_fb_cmd2 add = {.width = b->w, .height = b->h, .pixel_format = format, .handles = {b->handle}, .pitches = {b->pitch}};
+	struct drm_mode_map_dumb m = {.handle = b->handle};
 	void *map;
 
-	*what = "buffer";
-	if (ioctl(c->fd, DRM_IOCTL_MODE_CREATE_DUMB, &create) != 0) {
-		return false;
-	}
-	*b = (struct buffer){.handle = create.handle, .pitch = create.pitch, .w = w, .h = h, .size = create.size};
-	m.handle = add.handles[0] = create.handle;
-	add.pitches[0] = create.pitch;
 	*what = "framebuffer";
 	if (format && ioctl(c->fd, DRM_IOCTL_MODE_ADDFB2, &add) != 0) {
 		goto fail;
@@ -91,7 +85,7 @@ bool buffer_create(const struct card *c, struct buffer *b, uint32_t w, uint32_t 
 	if (ioctl(c->fd, DRM_IOCTL_MODE_MAP_DUMB, &m) != 0) {
 		goto fail;
 	}
-	map = mmap(NULL, create.size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, (off_t)m.offset);
+	map = mmap(NULL, b->size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, (off_t)m.offset);
 	if (map == MAP_FAILED) {
 		goto fail;
 	}
@@ -100,6 +94,37 @@ bool buffer_create(const struct card *c, struct buffer *b, uint32_t w, uint32_t 
 fail:
 	buffer_destroy(c, b);
 	return false;
+}
+
+bool buffer_create(const struct card *c, struct buffer *b, uint32_t w, uint32_t h, uint32_t format, const char **what)
+{
+	struct drm_mode_create_dumb create = {.width = w, .height = h, .bpp = 32};
+
+	*what = "buffer";
+	if (ioctl(c->fd, DRM_IOCTL_MODE_CREATE_DUMB, &create) != 0) {
+		return false;
+	}
+	*b = (struct buffer){.handle = create.handle, .pitch = create.pitch, .w = w, .h = h, .size = create.size};
+	return finish(c, b, format, what);
+}
+
+bool buffer_create_native(const struct card *c, struct buffer *b, uint32_t w, uint32_t h, uint32_t native, const char **what)
+{
+	struct drm_virtgpu_resource_create create = {.target = 2, .format = native, .bind = 2, .width = w, .height = h, .depth = 1, .array_size = 1, .size = w * h * 4};
+
+	*what = "resource";
+	if (ioctl(c->fd, DRM_IOCTL_VIRTGPU_RESOURCE_CREATE, &create) != 0) {
+		return false;
+	}
+	*b = (struct buffer){.native = native, .handle = create.bo_handle, .pitch = w * 4, .w = w, .h = h, .size = (uint64_t)w * h * 4};
+	return finish(c, b, DRM_FORMAT_XRGB8888, what);
+}
+
+bool buffer_send(const struct card *c, const struct buffer *b, const uint32_t r[4])
+{
+	struct drm_virtgpu_3d_transfer_to_host t = {.bo_handle = b->handle, .box = {.x = r[0], .y = r[1], .w = r[2], .h = r[3], .d = 1}, .offset = r[1] * b->pitch + r[0] * 4};
+
+	return !b->native || ioctl(c->fd, DRM_IOCTL_VIRTGPU_TRANSFER_TO_HOST, &t) == 0;
 }
 
 int card_modes(const struct card *c, unsigned screen, struct drm_mode_get_connector *info, struct drm_mode_modeinfo *modes)

@@ -19,8 +19,9 @@ struct card {
 	unsigned nscreens;
 };
 
-/* A dumb buffer of 32 bits a pixel; all zero when there is none. */
+/* A dumb buffer of 32 bits a pixel, or a resource in a format of the device's; all zero when there is none. */
 struct buffer {
+	uint32_t native; /* VIRTIO_GPU_FORMAT_*; 0: a dumb buffer, whose pixels the driver sends by itself */
 	uint32_t handle, fb, pitch, w, h; /* fb: 0 when it has no framebuffer */
 	uint64_t size;
 	void *map;
@@ -32,7 +33,12 @@ void card_close(struct card *c);
 
 /* @format: of the framebuffer, DRM_FORMAT_*, or 0 for none. On failure nothing is left, and *what says what failed. */
 bool buffer_create(const struct card *c, struct buffer *b, uint32_t w, uint32_t h, uint32_t format, const char **what);
+/* The driver has one format for dumb buffers; but it makes resources in any other, if the device has it, for whoever asks. What is in one is sent by buffer_send. */
+bool buffer_create_native(const struct card *c, struct buffer *b, uint32_t w, uint32_t h, uint32_t native, const char **what);
 void buffer_destroy(const struct card *c, struct buffer *b);
+
+/* Sends a rectangle of a native one to the device. Of others the driver does. */
+bool buffer_send(const struct card *c, const struct buffer *b, const uint32_t rect[4]);
 
 /**
  * card_modes - ask the device what a screen is and can

@@ -196,7 +196,7 @@ static bool do_info(void)
 static bool do_create(void)
 {
 	struct buffer *b = buffer(1, false);
-	uint32_t format = DRM_FORMAT_XRGB8888;
+	uint32_t format = DRM_FORMAT_XRGB8888, native = 0;
 	const char *what;
 	int32_t size[2];
 
@@ -206,10 +206,15 @@ static bool do_create(void)
 	if (!card_open(&card)) {
 		return fail("/dev/dri/card0");
 	}
-	if (nwords > 4) {
+	if (nwords > 4 && strncmp(words[4], "virtio:", 7) == 0) {
+		native = (uint32_t)strtoul(words[4] + 7, NULL, 10);
+		if (!paint_order(native, NULL, 0, (const uint32_t[4]){0})) {
+			return fail_with(EINVAL, words[4]);
+		}
+	} else if (nwords > 4) {
 		format = strcmp(words[4], "argb") == 0 ? DRM_FORMAT_ARGB8888 : 0;
 	}
-	if (!buffer_create(&card, b, (uint32_t)size[0], (uint32_t)size[1], format, &what)) {
+	if (native ? !buffer_create_native(&card, b, (uint32_t)size[0], (uint32_t)size[1], native, &what) : !buffer_create(&card, b, (uint32_t)size[0], (uint32_t)size[1], format, &what)) {
 		return fail(what);
 	}
 	printf("kms: ok create pitch %u\n", b->pitch);
@@ -245,6 +250,9 @@ static bool do_paint(void)
 	p.h = b->h;
 	p.frame = (uint32_t)frame;
 	paint_rect(&p, b->map, b->pitch, r);
+	if (b->native) {
+		paint_order(b->native, b->map, b->pitch, r);
+	}
 	printf("kms: ok paint\n");
 	return true;
 }
@@ -266,6 +274,9 @@ static bool do_set(void)
 	c.fb_id = b->fb;
 	c.x = (uint32_t)from[0];
 	c.y = (uint32_t)from[1];
+	if (!buffer_send(&card, b, (const uint32_t[4]){0, 0, b->w, b->h})) {
+		return fail("send");
+	}
 	if (ioctl(card.fd, DRM_IOCTL_MODE_SETCRTC, &c) != 0) {
 		return fail("mode");
 	}
@@ -295,6 +306,9 @@ static bool do_flip(void)
 	if (!b || !screen(1, &s)) {
 		return false;
 	}
+	if (!buffer_send(&card, b, (const uint32_t[4]){0, 0, b->w, b->h})) {
+		return fail("send");
+	}
 	if (!card_flip(&card, s, b)) {
 		return fail("flip");
 	}
@@ -315,7 +329,13 @@ static bool do_dirty(void)
 		if (!rectangle(i, b, r)) {
 			return false;
 		}
+		if (!buffer_send(&card, b, r)) {
+			return fail("send");
+		}
 		clips[d.num_clips++] = (struct drm_clip_rect){(uint16_t)r[0], (uint16_t)r[1], (uint16_t)(r[0] + r[2]), (uint16_t)(r[1] + r[3])};
+	}
+	if (d.num_clips == 0 && !buffer_send(&card, b, (const uint32_t[4]){0, 0, b->w, b->h})) {
+		return fail("send");
 	}
 	d.fb_id = b->fb;
 	d.clips_ptr = d.num_clips ? (uintptr_t)clips : 0;
@@ -551,7 +571,7 @@ static const struct command {
 } commands[] = {
 	{"help", "", "this", 0, do_help},
 	{"info", "", "each screen, its modes (size, mHz, * for the preferred one) and its EDID; asks the device anew", 0, do_info},
-	{"create", "BUFFER W H [argb|bare]", "a dumb buffer with an XRGB framebuffer, an ARGB one, or none", 3, do_create},
+	{"create", "BUFFER W H [argb|bare|virtio:N]", "a dumb buffer with an XRGB framebuffer, an ARGB one, or none; or a resource of format N of the device", 3, do_create},
 	{"remove", "BUFFER", "and take it from the screens that show it", 1, do_remove},
 	{"paint", "BUFFER scene|cursor|solid:AARRGGBB FRAME [X Y W H]", "into memory only; see paint.h", 3, do_paint},
 	{"set", "SCREEN BUFFER W H [X Y]", "a mode of W x H, the screen's own or made up, that shows the buffer from X, Y on", 4, do_set},

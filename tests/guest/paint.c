@@ -62,6 +62,34 @@ void paint_rect(const struct paint *p, void *pixels, uint32_t pitch, const uint3
 	}
 }
 
+bool paint_order(uint32_t native, void *pixels, uint32_t pitch, const uint32_t rect[4])
+{
+	/* virtio v1.3, 5.7.6.8: which byte of a pixel is blue, green, red, alpha; names are in the order of memory. */
+	static const struct {
+		uint32_t native;
+		uint8_t at[4];
+	} orders[] = {{1, {0, 1, 2, 3}}, {2, {0, 1, 2, 3}}, {3, {3, 2, 1, 0}}, {4, {3, 2, 1, 0}}, {67, {2, 1, 0, 3}}, {68, {1, 2, 3, 0}}, {121, {1, 2, 3, 0}}, {134, {2, 1, 0, 3}}};
+	const uint8_t *at = NULL;
+
+	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+		if (orders[i].native == native) {
+			at = orders[i].at;
+		}
+	}
+	for (uint32_t y = rect[1]; at && y - rect[1] < rect[3]; y++) {
+		uint8_t *p = (uint8_t *)pixels + (uint64_t)y * pitch + (uint64_t)rect[0] * 4;
+
+		for (uint32_t x = 0; x < rect[2]; x++, p += 4) {
+			const uint8_t was[4] = {p[0], p[1], p[2], p[3]};
+
+			for (unsigned i = 0; i < 4; i++) {
+				p[at[i]] = was[i];
+			}
+		}
+	}
+	return at != NULL;
+}
+
 bool paint_parse(struct paint *p, const char *name)
 {
 	if (strcmp(name, "scene") == 0) {

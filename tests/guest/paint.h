@@ -42,6 +42,9 @@ struct paint {
  */
 void paint_rect(const struct paint *p, void *pixels, uint32_t pitch, const uint32_t rect[4]);
 
+/* Turns a part that was painted into the order of bytes that one of the device's formats has (VIRTIO_GPU_FORMAT_*). Return: false when there is none of this number. */
+bool paint_order(uint32_t native, void *pixels, uint32_t pitch, const uint32_t rect[4]);
+
 /* Return: false when @name is no kind: scene, cursor, or solid:AARRGGBB. */
 bool paint_parse(struct paint *p, const char *name);
 

@@ -90,6 +90,7 @@ class Buffer:
 
     def __init__(self, w, h):
         self.w, self.h, self.painted, self.sent = w, h, [], []
+        self.native = False  # a resource in a format of the device's, which is never a blob, and which kms sends itself
 
     def paint(self, what, rect):
         self.painted.append((what, rect))
@@ -138,6 +139,7 @@ class Model:
 
     def do_create(self, buffer, w, h, kind=None):
         self.buffers[buffer] = Buffer(w, h)
+        self.buffers[buffer].native = str(kind).startswith("virtio:")
 
     def do_remove(self, buffer):
         gone = self.buffers.pop(buffer)
@@ -152,7 +154,7 @@ class Model:
     def do_set(self, screen, buffer, w, h, x=0, y=0):
         s = self.screens[screen]
         s.buffer, s.source = self.buffers[buffer], (x, y, w, h)
-        s.buffer.send(s.source)
+        self.send(s)
 
     def do_off(self, screen):
         self.screens[screen].buffer = None
@@ -160,11 +162,19 @@ class Model:
     def do_flip(self, screen, buffer):
         s = self.screens[screen]
         s.buffer = self.buffers[buffer]
-        s.buffer.send(s.source)
+        self.send(s)
+
+    @staticmethod
+    def send(s):
+        s.buffer.send((0, 0, s.buffer.w, s.buffer.h) if s.buffer.native else s.source)
 
     def do_dirty(self, buffer, *clips):
         """The driver sends one rectangle for each screen that shows the buffer: the least that has all clips in it."""
         b = self.buffers[buffer]
+        if b.native:
+            for i in range(0, max(len(clips), 1), 4):
+                b.send(clips[i:i + 4] or (0, 0, b.w, b.h))
+            return
         for s in self.screens:
             if s.buffer is not b:
                 continue
@@ -194,7 +204,7 @@ class Model:
             return None
         x, y, w, h = s.source
         b = s.buffer
-        is_memory = self.blob and b.w * b.h * 4 <= UDMABUF_PIECES * 4096
+        is_memory = self.blob and not b.native and b.w * b.h * 4 <= UDMABUF_PIECES * 4096
         rows = [b.memory_row(i, None) if is_memory else b.host_row(i) for i in range(y, y + h)]
         rows = [row[3 * x:3 * (x + w)] for row in rows]
         if cursor and s.cursor:

@@ -42,6 +42,18 @@ def more(g):
     g.kms("close")
 
 
+FORMATS = {1: "B8G8R8A8", 2: "B8G8R8X8", 3: "A8R8G8B8", 4: "X8R8G8B8", 67: "R8G8B8A8", 68: "X8B8G8R8", 121: "A8B8G8R8", 134: "R8G8B8X8"}
+
+
+def formats(g):
+    """All that the specification has. Linux' own buffers have only the second."""
+    for n, name in FORMATS.items():
+        # The second picture is over a part of the first: a rectangle that begins and ends nowhere special.
+        g.scene(f"{name}, whole and in part", f"create 1 173 97 virtio:{n}", f"paint 1 scene {n}", "set 0 1 160 90 13 5", f"paint 1 scene {n + 1}", "dirty 1 19 7 101 43")
+        g.kms("remove 1")
+    g.kms("close")
+
+
 def cursors(g):
     """The cursor in the screenshot, which QEMU's has not."""
     g.scene("a cursor in the middle", "create 1 640 400", "paint 1 scene 30", "set 0 1 640 400", "create 9 64 64 argb", "paint 9 cursor 0", "cursor 0 9 3 5", "move 0 200 100", screens=[0], cursor=True)
