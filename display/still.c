@@ -16,21 +16,23 @@ static uint32_t tiles(const struct display_still *s)
 	return (s->width + TILE - 1) / TILE;
 }
 
+/* @pixels: blue, green, red and one that says nothing. */
 static uint64_t sum_of(const uint8_t *pixels, uint32_t n)
 {
+	const uint64_t colours = 0x00ffffff00ffffff;
 	uint64_t sum = n, word;
 
 	/* Every step can be undone, so two rows with one difference never have the same sum. */
 	for (; n >= 2; n -= 2, pixels += 8) {
 		memcpy(&word, pixels, sizeof(word));
-		sum = (sum ^ word) * 0x9e3779b97f4a7c15u;
+		sum = (sum ^ (word & colours)) * 0x9e3779b97f4a7c15u;
 		sum ^= sum >> 29;
 	}
 	if (n > 0) {
 		uint32_t last;
 
 		memcpy(&last, pixels, sizeof(last));
-		sum = (sum ^ last) * 0x9e3779b97f4a7c15u;
+		sum = (sum ^ (last & colours)) * 0x9e3779b97f4a7c15u;
 	}
 	return sum;
 }
@@ -40,17 +42,22 @@ static bool look_at(struct display_still *s, const uint8_t *pixels, const struct
 {
 	uint8_t row[TILE * 4];
 	uint64_t looked = 0;
-	bool has_changed = false;
+	bool has_changed = false, is_xrgb = p->fourcc == DISPLAY_XRGB8888 || p->fourcc == DISPLAY_ARGB8888;
 
 	for (uint32_t y = r->y; y < r->y + r->h; y++) {
 		for (uint32_t tile = r->x / TILE; tile <= (r->x + r->w - 1) / TILE; tile++) {
 			struct display_rect t = {tile * TILE, y, TILE, 1};
 			uint64_t *sum = &s->sums[(uint64_t)y * tiles(s) + tile], now;
+			const uint8_t *src;
 
 			/* Of a tile all that counts, whatever was flushed of it. */
 			display_rect_clip(&t, &s->part);
-			display_row_to_xrgb(p->fourcc, pixels + (uint64_t)y * p->stride + (uint64_t)t.x * 4, row, t.w);
-			now = sum_of(row, t.w);
+			src = pixels + (uint64_t)y * p->stride + (uint64_t)t.x * 4;
+			if (!is_xrgb) {
+				display_row_to_xrgb(p->fourcc, src, row, t.w);
+				src = row;
+			}
+			now = sum_of(src, t.w);
 			has_changed |= now != *sum;
 			*sum = now;
 			looked += t.w * 4u;
