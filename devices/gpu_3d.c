@@ -19,8 +19,19 @@ enum {
 	TARGETS,
 };
 
+/* Of the renderer's language, what is no drawing. */
+enum {
+	CREATE_SUB_CTX = 29,
+	DESTROY_SUB_CTX = 30,
+	PIPE_RESOURCE_CREATE = 48,
+	PIPE_RESOURCE_SET_TYPE = 49,
+	SEND_STRING_MARKER = 51,
+};
+
 struct context {
 	struct gpu_entry entry;
+	struct gpu_table attached; /* resources, by their numbers; all of them exist */
+	struct gpu_table subs; /* what it has made of contexts within itself, by its numbers for them */
 };
 
 static struct context *find_context(struct gpu *g, uint32_t id)
@@ -112,9 +123,68 @@ static enum gpu_wire_type ctx_create(struct gpu *g, struct gpu_command *c)
 	return GPU_RESP_OK_NODATA;
 }
 
+/* What is in a context's tables. */
+struct sub {
+	struct gpu_entry entry;
+	bool is_gone; /* of subs, while a submission is looked through */
+};
+
+/* One more in a table of a context's, paid for. Return: false when there is no memory. */
+static bool add_entry(struct gpu *g, struct gpu_table *t, uint32_t id, uint64_t cost)
+{
+	struct sub *e;
+
+	if (!display_budget_take(&g->display->budget, cost)) {
+		return false;
+	}
+	e = calloc(1, sizeof(*e));
+	if (!e) {
+		display_budget_give(&g->display->budget, cost);
+		return false;
+	}
+	e->entry.id = id;
+	gpu_table_add(t, &e->entry);
+	return true;
+}
+
+static void drop_entry(struct gpu *g, struct gpu_table *t, struct gpu_entry *e, uint64_t cost)
+{
+	gpu_table_remove(t, e);
+	display_budget_give(&g->display->budget, cost);
+	free(e);
+}
+
+static void detach(struct gpu *g, struct context *ctx, struct gpu_entry *e)
+{
+	gpu_resource_find(g, e->id)->ncontexts--;
+	drop_entry(g, &ctx->attached, e, GPU_ATTACHED_COST);
+}
+
+void gpu_3d_forget_resource(struct gpu *g, const struct gpu_resource *res)
+{
+	for (unsigned i = 0; res->ncontexts > 0 && i < GPU_TABLE_BUCKETS; i++) {
+		for (struct gpu_entry *c = g->contexts.bucket[i]; c; c = c->next) {
+			struct context *ctx = (struct context *)c;
+			struct gpu_entry *e = gpu_table_find(&ctx->attached, res->entry.id);
+
+			if (e) {
+				detach(g, ctx, e);
+			}
+		}
+	}
+}
+
 static void destroy(struct gpu *g, struct context *ctx)
 {
+	struct gpu_entry *e;
+
 	g->backend->ops->destroy_context(g->backend, ctx->entry.id);
+	while ((e = gpu_table_any(&ctx->attached))) {
+		detach(g, ctx, e);
+	}
+	while ((e = gpu_table_any(&ctx->subs))) {
+		drop_entry(g, &ctx->subs, e, GPU_CONTEXT_COST);
+	}
 	gpu_table_remove(&g->contexts, &ctx->entry);
 	display_budget_give(&g->display->budget, GPU_CONTEXT_COST);
 	free(ctx);
@@ -141,32 +211,47 @@ void gpu_3d_reset(struct gpu *g)
 	}
 }
 
-/* What may be attached to what. Return: GPU_RESP_OK_NODATA when both are there. */
-static enum gpu_wire_type check_pair(struct gpu *g, const struct gpu_command *c)
-{
-	uint32_t ctx = le32_get(c->in.hdr.ctx_id), id = le32_get(c->in.resource.resource_id);
-
-	return !find_context(g, ctx) ? no_context(g, ctx) : !gpu_resource_find(g, id) ? no_resource(g, id) : GPU_RESP_OK_NODATA;
-}
-
 static enum gpu_wire_type ctx_attach_resource(struct gpu *g, struct gpu_command *c)
 {
-	enum gpu_wire_type answer = check_pair(g, c);
+	uint32_t id = le32_get(c->in.resource.resource_id);
+	struct context *ctx = find_context(g, le32_get(c->in.hdr.ctx_id));
+	struct gpu_resource *res = gpu_resource_find(g, id);
 
-	if (answer == GPU_RESP_OK_NODATA) {
-		g->backend->ops->attach_context(g->backend, le32_get(c->in.hdr.ctx_id), le32_get(c->in.resource.resource_id));
+	if (!ctx) {
+		return no_context(g, le32_get(c->in.hdr.ctx_id));
 	}
-	return answer;
+	if (!res) {
+		return no_resource(g, id);
+	}
+	/* Twice is once: Linux does that when a buffer is opened twice. */
+	if (gpu_table_find(&ctx->attached, id)) {
+		return GPU_RESP_OK_NODATA;
+	}
+	if (!add_entry(g, &ctx->attached, id, GPU_ATTACHED_COST)) {
+		return GPU_RESP_ERR_OUT_OF_MEMORY;
+	}
+	res->ncontexts++;
+	g->backend->ops->attach_context(g->backend, ctx->entry.id, id);
+	return GPU_RESP_OK_NODATA;
 }
 
 static enum gpu_wire_type ctx_detach_resource(struct gpu *g, struct gpu_command *c)
 {
-	enum gpu_wire_type answer = check_pair(g, c);
+	uint32_t id = le32_get(c->in.resource.resource_id);
+	struct context *ctx = find_context(g, le32_get(c->in.hdr.ctx_id));
+	struct gpu_entry *e = ctx ? gpu_table_find(&ctx->attached, id) : NULL;
 
-	if (answer == GPU_RESP_OK_NODATA) {
-		g->backend->ops->detach_context(g->backend, le32_get(c->in.hdr.ctx_id), le32_get(c->in.resource.resource_id));
+	if (!ctx) {
+		return no_context(g, le32_get(c->in.hdr.ctx_id));
 	}
-	return answer;
+	if (!gpu_resource_find(g, id)) {
+		return no_resource(g, id);
+	}
+	if (e) {
+		g->backend->ops->detach_context(g->backend, ctx->entry.id, id);
+		detach(g, ctx, e);
+	}
+	return GPU_RESP_OK_NODATA;
 }
 
 /*
@@ -268,6 +353,21 @@ static uint32_t at_level(uint32_t size, uint32_t level)
 	return size >> level ? size >> level : 1;
 }
 
+/* Whether what the renderer moves ends in the backing, where the format says how long a row is; it looks at that too. All factors are below 2^31. */
+static bool ends_inside(const struct gpu_transfer *r, const struct gpu_texture *t, uint64_t backing_len)
+{
+	uint64_t pixel = t->target == TARGET_BUFFER ? 1 : gpu_format_fourcc(t->format) ? GPU_BYTES_PER_PIXEL : 0, row = pixel * r->w, len;
+
+	if (pixel == 0) {
+		return true;
+	}
+	len = row + (uint64_t)(r->h - 1) * (r->stride ? r->stride : row);
+	if (r->d > 1) {
+		len += (uint64_t)(r->d - 1) * (r->layer_stride ? r->layer_stride : row * r->h);
+	}
+	return len <= backing_len - r->offset;
+}
+
 /* Any numbers. */
 static bool is_inside(const struct gpu_transfer *r, const struct gpu_texture *t)
 {
@@ -298,7 +398,8 @@ static enum gpu_wire_type check_transfer(struct gpu *g, const struct gpu_command
 	if (!res->is_3d || !res->has_backing) {
 		return gpu_refuse(g, GPU_RESP_ERR_UNSPEC, "a 3D transfer with resource %u, which has %s", id, res->is_3d ? "no backing" : "no texture");
 	}
-	if (!is_inside(t, &res->texture) || t->offset >= res->backing_len || t->stride > INT32_MAX || t->layer_stride > INT32_MAX) {
+	if (!is_inside(t, &res->texture) || t->offset >= res->backing_len || t->stride > INT32_MAX || t->layer_stride > INT32_MAX ||
+		!ends_inside(t, &res->texture, res->backing_len)) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a 3D transfer outside resource %u or its backing", id);
 	}
 	gpu_count(&g->counters.transfers);
@@ -327,14 +428,88 @@ static enum gpu_wire_type transfer_from_host_3d(struct gpu *g, struct gpu_comman
 	return gpu_error(g->backend->ops->transfer_from_3d(g->backend, le32_get(c->in.hdr.ctx_id), le32_get(c->in.transfer_3d.resource_id), &t));
 }
 
+/*
+ * Submissions: a list of commands, each a word with its number (8 bits), kind (8) and length in words (16), and so many words.
+ *
+ * What draws is for the renderer to check. What takes memory as a resource or a context does is not to go by what is counted here; and what it would write about to standard error is not to get there.
+ */
+
+/* Return: whether what the command at @w, with @len words behind it, takes is there. */
+static bool check_word(struct gpu *g, struct context *ctx, const uint32_t *w, uint32_t len)
+{
+	switch (*w & 0xff) {
+	case PIPE_RESOURCE_CREATE:
+	case PIPE_RESOURCE_SET_TYPE:
+		/* For blobs in the renderer's memory, which there are none of. */
+		return false;
+	case SEND_STRING_MARKER:
+		return len > 0 && w[1] <= (len - 1) * 4;
+	case CREATE_SUB_CTX:
+		/* It has number 0 from the beginning. */
+		return len == 1 && (w[1] == 0 || gpu_table_find(&ctx->subs, w[1]) || (ctx->subs.n < GPU_SUB_CONTEXTS_MAX && add_entry(g, &ctx->subs, w[1], GPU_CONTEXT_COST)));
+	default:
+		return true;
+	}
+}
+
+static bool check_words(struct gpu *g, struct context *ctx, const uint32_t *words, uint32_t n)
+{
+	uint32_t len;
+
+	for (uint32_t i = 0; i < n; i += len + 1) {
+		len = words[i] >> 16;
+		if (len > n - i - 1 || !check_word(g, ctx, &words[i], len)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static void sweep_subs(struct gpu *g, struct context *ctx)
+{
+	for (unsigned i = 0; i < GPU_TABLE_BUCKETS; i++) {
+		struct gpu_entry *e = ctx->subs.bucket[i], *next;
+
+		for (; e; e = next) {
+			next = e->next;
+			if (((struct sub *)e)->is_gone) {
+				drop_entry(g, &ctx->subs, e, GPU_CONTEXT_COST);
+			}
+		}
+	}
+}
+
+/* All of it was done: what it has unmade, and not made again, is no more. */
+static void drop_subs(struct gpu *g, struct context *ctx, const uint32_t *words, uint32_t n)
+{
+	bool any = false;
+	uint32_t len;
+
+	for (uint32_t i = 0; i < n; i += len + 1) {
+		uint32_t command = words[i] & 0xff;
+		struct sub *sub;
+
+		len = words[i] >> 16;
+		sub = len == 1 && len < n - i ? (struct sub *)gpu_table_find(&ctx->subs, words[i + 1]) : NULL;
+		if (sub && (command == CREATE_SUB_CTX || command == DESTROY_SUB_CTX)) {
+			sub->is_gone = command == DESTROY_SUB_CTX;
+			any |= sub->is_gone;
+		}
+	}
+	if (any) {
+		sweep_subs(g, ctx);
+	}
+}
+
 static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
 {
-	uint32_t ctx = le32_get(c->in.hdr.ctx_id), size = le32_get(c->in.submit_3d.size);
-	void *words;
+	uint32_t size = le32_get(c->in.submit_3d.size);
+	struct context *ctx = find_context(g, le32_get(c->in.hdr.ctx_id));
+	uint32_t *words;
 	int r;
 
-	if (!find_context(g, ctx)) {
-		return no_context(g, ctx);
+	if (!ctx) {
+		return no_context(g, le32_get(c->in.hdr.ctx_id));
 	}
 	if (size > GPU_SUBMIT_MAX || size % 4 != 0 || virtq_get_left(c->chain) < size) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a submission of %u bytes in %zu", size, virtq_get_left(c->chain));
@@ -348,8 +523,15 @@ static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	virtq_get(c->chain, words, size);
+	if (!check_words(g, ctx, words, size / 4)) {
+		free(words);
+		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "context %u: a submission that is cut short, or wants what there is not", ctx->entry.id);
+	}
 	gpu_count(&g->counters.submissions);
-	r = g->backend->ops->submit(g->backend, ctx, words, size / 4);
+	r = g->backend->ops->submit(g->backend, ctx->entry.id, words, size / 4);
+	if (r == 0) {
+		drop_subs(g, ctx, words, size / 4);
+	}
 	free(words);
 	return gpu_error(r);
 }

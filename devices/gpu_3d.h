@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 3D commands: contexts, textures, transfers, submissions. As in gpu_cmd.c all of it is checked here; what a submission says is for the renderer to check.
+ * 3D commands: contexts, textures, transfers, submissions. As in gpu_cmd.c all of it is checked here; how a submission draws is for the renderer to check. What a context makes of small things
+ * by its submissions (shaders, states, queries) is the renderer's and is not counted.
  *
  * Spec: virtio v1.3, 5.7.6.9 "Device Operation: controlq (3d)". Thread: the device's loop.
  */
@@ -11,6 +12,8 @@
 
 #define GPU_CONTEXTS_MAX 256
 #define GPU_CONTEXT_COST (1u << 20) /* bytes of the budget for one: about what Mesa keeps for it */
+#define GPU_SUB_CONTEXTS_MAX 64 /* that a context may make within itself, besides its first; each costs the same */
+#define GPU_ATTACHED_COST 128 /* for a resource that is attached to one */
 #define GPU_SUBMIT_MAX (16u << 20) /* bytes */
 #define GPU_TEXTURE_SIZE_MAX 16384u /* pixels */
 #define GPU_TEXTURE_LAYERS_MAX 2048u
@@ -20,6 +23,8 @@
 extern const struct gpu_command_info gpu_3d_commands[];
 extern const size_t gpu_3d_ncommands;
 
+/* @res is about to go: it is attached to nothing. */
+void gpu_3d_forget_resource(struct gpu *g, const struct gpu_resource *res);
 /* All contexts end. */
 void gpu_3d_reset(struct gpu *g);
 

@@ -439,14 +439,44 @@ static void test_3d_transfers_stay_inside(void **state)
 		IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[i]), INVALID_PARAMETER);
 		IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 3, &bad[i]), INVALID_PARAMETER);
 	}
-	/* Its end is behind the backing's: the renderer sees that. */
+	/* Its end is behind the backing's. */
 	bad[0] = good;
 	bad[0].offset = 4;
-	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]), UNSPEC);
-	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 3, &bad[0]), UNSPEC);
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]), INVALID_PARAMETER);
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 3, &bad[0]), INVALID_PARAMETER);
 	bad[0].offset = 0;
-	bad[0].stride = W * 8;
-	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]), UNSPEC);
+	bad[0].stride = W * 4 + 4;
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]), INVALID_PARAMETER);
+	/* The last row may end before its stride does; one pixel further it does not fit. */
+	bad[0] = (struct gpu_transfer){.w = 1, .h = H, .d = 1, .stride = W * 4, .offset = W * 4 - 4};
+	OK(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 3, &bad[0]));
+	bad[0].offset += 4;
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 3, &bad[0]), INVALID_PARAMETER);
+	/* Where only the renderer knows how long a row is, it sees that. */
+	{
+		struct gpu_texture floats = picture;
+
+		floats.format = 28; /* R32_FLOAT */
+		OK(gpudrv_create_3d(&v, 6, &floats));
+		backing(6, W * H * 4);
+		bad[0] = good;
+		bad[0].offset = 4;
+		IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 6, &bad[0]), UNSPEC);
+	}
+	/* Layers. */
+	{
+		struct gpu_texture layers = picture;
+
+		layers.target = 7;
+		layers.array_size = 3;
+		OK(gpudrv_create_3d(&v, 7, &layers));
+		backing(7, W * H * 4 * 3);
+		bad[0] = good;
+		bad[0].d = 3;
+		OK(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 7, &bad[0]));
+		bad[0].layer_stride = W * H * 4 + 4;
+		IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 7, &bad[0]), INVALID_PARAMETER);
+	}
 	v.ctx = 9;
 	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &good), INVALID_CONTEXT_ID);
 	v.ctx = 0;
@@ -481,8 +511,10 @@ static void test_3d_submissions_of_any_kind(void **state)
 	IS(submit_size(GPU_SUBMIT_MAX + 4, 4), INVALID_PARAMETER);
 	IS(submit_size(UINT32_MAX - 3, 256), INVALID_PARAMETER);
 	OK(submit_size(4, 4));
-	/* A length that is behind the end, an object that is not there, noise. */
-	gpudrv_submit(&v, (const uint32_t[]){CMD(CLEAR, 0, 0xffff)}, 1);
+	/* A length that is behind the end, and noise. */
+	IS(gpudrv_submit(&v, (const uint32_t[]){CMD(CLEAR, 0, 0xffff)}, 1), INVALID_PARAMETER);
+	IS(gpudrv_submit(&v, (const uint32_t[]){0, CMD(CLEAR, 0, 1)}, 2), INVALID_PARAMETER);
+	OK(gpudrv_submit(&v, (const uint32_t[]){0, 0, 0}, 3));
 	v.ctx = 2;
 	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "noise"));
 	for (unsigned round = 0; round < 200; round++) {
@@ -490,7 +522,8 @@ static void test_3d_submissions_of_any_kind(void **state)
 			seed = seed * 1664525u + 1013904223u;
 			words[i] = seed;
 		}
-		words[0] = CMD(seed >> 8 & 63, seed >> 16 & 15, seed >> 24 & 63);
+		/* One command that is whole: others never come to the renderer. */
+		words[0] = CMD(seed >> 8 & 63, seed >> 16 & 15, 63);
 		gpudrv_submit(&v, words, 64);
 	}
 	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
@@ -501,6 +534,86 @@ static void test_3d_submissions_of_any_kind(void **state)
 	OK(clear(5, 1, 0, 1, 0));
 	OK(gpudrv_set_scanout(&v, 0, 5, all));
 	assert_int_equal(pixel(0, 0, 0), 0x00ff00);
+}
+
+/* What takes host memory by way of a submission. */
+static void test_3d_submissions_take_no_memory_unseen(void **state)
+{
+	uint32_t resource[12] = {CMD(48, 0, 11), 0, 64, 16, 1u << 20, 1, 1, 1, 0, 0, 0, 7}, n;
+	uint32_t marker[] = {CMD(51, 0, 2), 8, 0}, pair[] = {CMD(30, 0, 1), 5, CMD(29, 0, 1), 5}, many[] = {CMD(29, 0, 1), 0};
+
+	(void)state;
+	v.ctx = 1;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, ""));
+	/* Resources of the renderer's own, 1 MiB each. */
+	IS(gpudrv_submit(&v, resource, 12), INVALID_PARAMETER);
+	IS(gpudrv_submit(&v, (const uint32_t[]){0, CMD(49, 0, 1), 1}, 3), INVALID_PARAMETER);
+	/* Text that is longer than it is: the library would say so on standard error. */
+	IS(gpudrv_submit(&v, marker, 3), INVALID_PARAMETER);
+	marker[1] = 4;
+	OK(gpudrv_submit(&v, marker, 3));
+	IS(gpudrv_submit(&v, (const uint32_t[]){CMD(51, 0, 0)}, 1), INVALID_PARAMETER);
+	/* Contexts in the context; the first one is there from the beginning. */
+	OK(gpudrv_submit(&v, many, 2));
+	assert_int_equal(v.display.budget.used, GPU_CONTEXT_COST);
+	for (n = 1; n < 1000; n++) {
+		many[1] = n;
+		if (gpudrv_submit(&v, many, 2) != GPU_RESP_OK_NODATA) {
+			break;
+		}
+	}
+	assert_int_equal(n - 1, BUDGET / GPU_CONTEXT_COST - 1);
+	assert_int_equal(v.display.budget.used, BUDGET);
+	IS(gpudrv_submit(&v, (const uint32_t[]){CMD(29, 0, 2), 77, 0}, 3), INVALID_PARAMETER);
+	/* One that is unmade makes room, one that is made again does not, one that never was neither. */
+	OK(gpudrv_submit(&v, (const uint32_t[]){CMD(30, 0, 1), 9}, 2));
+	assert_int_equal(v.display.budget.used, BUDGET - GPU_CONTEXT_COST);
+	OK(gpudrv_submit(&v, pair, 4));
+	assert_int_equal(v.display.budget.used, BUDGET - GPU_CONTEXT_COST);
+	gpudrv_submit(&v, (const uint32_t[]){CMD(30, 0, 1), 4711}, 2);
+	assert_int_equal(v.display.budget.used, BUDGET - GPU_CONTEXT_COST);
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	assert_int_equal(v.display.budget.used, 0);
+}
+
+static void test_3d_attachments_are_counted(void **state)
+{
+	uint64_t used;
+
+	(void)state;
+	make_target(1, 5);
+	make_target(2, 6);
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 5));
+	used = v.display.budget.used;
+	/* Twice is once. */
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 5));
+	assert_int_equal(v.display.budget.used, used);
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_DETACH_RESOURCE, 5));
+	assert_int_equal(v.display.budget.used, used - GPU_ATTACHED_COST);
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_DETACH_RESOURCE, 5));
+	assert_int_equal(v.display.budget.used, used - GPU_ATTACHED_COST);
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 5));
+	/* What goes is attached to nothing, and neither is another of its number. */
+	OK(gpudrv_unref(&v, 5));
+	OK(gpudrv_create_3d(&v, 5, &picture));
+	used = v.display.budget.used;
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 5));
+	assert_int_equal(v.display.budget.used, used + GPU_ATTACHED_COST);
+	OK(clear(5, 1, 0, 0, 1));
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	OK(gpudrv_unref(&v, 5));
+	OK(gpudrv_unref(&v, 6));
+	v.ctx = 1;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	assert_int_equal(v.display.budget.used, 0);
+	/* There is no end of pairs but that of memory. */
+	v.ctx = 1;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, ""));
+	OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8X8, 8, 8));
+	v.display.budget.max = v.display.budget.used;
+	IS(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 1), OUT_OF_MEMORY);
+	v.display.budget.max = BUDGET;
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 1));
 }
 
 static void test_3d_what_is_in_use_can_go(void **state)
@@ -664,6 +777,8 @@ int main(void)
 		T(test_3d_textures_that_cannot_be),
 		T(test_3d_transfers_stay_inside),
 		T(test_3d_submissions_of_any_kind),
+		T(test_3d_submissions_take_no_memory_unseen),
+		T(test_3d_attachments_are_counted),
 		T(test_3d_what_is_in_use_can_go),
 		T(test_3d_what_can_be_on_a_scanout),
 		T(test_3d_cursor_is_a_texture),

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "devices/gpu_3d.h"
 #include "devices/gpu_priv.h"
 
 enum gpu_wire_type gpu_error(int r)
@@ -51,6 +52,7 @@ void gpu_resource_destroy(struct gpu *g, struct gpu_resource *res)
 	if (res->has_backing) {
 		gpu_resource_detach(g, res);
 	}
+	gpu_3d_forget_resource(g, res);
 	gpu_table_remove(&g->resources, &res->entry);
 	g->backend->ops->unref(g->backend, res->entry.id);
 	display_buffer_unref(res->buffer);

@@ -29,6 +29,7 @@ struct gpu_resource {
 	enum gpu_format format; /* 2D, and 3D that can be shown */
 	uint32_t width, height; /* of these: pixels; 0: it cannot be shown */
 	uint64_t size; /* bytes: of a blob, a 2D image, or about a texture */
+	unsigned ncontexts; /* it is attached to */
 	bool has_backing;
 	uint64_t backing_len; /* bytes in all */
 	uint64_t backing_cost, cost; /* taken from the budget */

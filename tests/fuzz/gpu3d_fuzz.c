@@ -130,8 +130,16 @@ static void transfer(void)
 static void submit(void)
 {
 	uint32_t words[] = {1 | 8 << 8 | 5 << 16, 1, id(), GPU_FORMAT_B8G8R8X8, 0, 0, 5 | 3 << 16, 1, 0, 1, 7 | 8 << 16, 4, 0x3f800000, 0, 0, 0x3f800000, 0, 0, 0};
-	uint8_t odd = byte() % 4;
+	uint8_t odd = byte();
 
+	/* Or what takes memory by itself: contexts in the context, text. */
+	if (odd & 0x80) {
+		uint32_t others[] = {29 | 1 << 16, number(), 29 | 1 << 16, number(), 30 | 1 << 16, number(), 51 | 2 << 16, number(), 0, 48 | 11 << 16};
+
+		judge(gpudrv_submit(&v, others, odd & 0x40 ? 6 : byte() % (sizeof(others) / 4 + 1)));
+		return;
+	}
+	odd %= 4;
 	while (odd-- > 0) {
 		words[byte() % (sizeof(words) / 4)] = number();
 	}
