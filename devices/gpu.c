@@ -31,7 +31,7 @@ enum gpu_wire_type gpu_refuse(struct gpu *g, enum gpu_wire_type answer, const ch
 }
 
 /* virtio v1.3, 5.7.6.7 "Device Operation: Request header": a fence comes back with the answer, which comes when the command is done. */
-static void answer(struct gpu_command *c, enum gpu_wire_type type)
+static void answer(const struct gpu *g, struct gpu_command *c, enum gpu_wire_type type)
 {
 	struct gpu_wire_hdr *hdr = &c->out.hdr;
 	size_t len = type < GPU_RESP_ERR_UNSPEC && c->out_len ? c->out_len : sizeof(*hdr), tail_len = type < GPU_RESP_ERR_UNSPEC ? c->tail_len : 0;
@@ -45,6 +45,11 @@ static void answer(struct gpu_command *c, enum gpu_wire_type type)
 	hdr->type = le32_of((uint32_t)type);
 	if (le32_get(c->in.hdr.flags) & GPU_FLAG_FENCE) {
 		hdr->flags = le32_of(GPU_FLAG_FENCE);
+		/* A fence of one of the context's rings. All fences come in one order, so those of a ring do too. */
+		if (virtio_device_has(&g->base, GPU_F_CONTEXT_INIT) && (le32_get(c->in.hdr.flags) & GPU_FLAG_INFO_RING_IDX)) {
+			hdr->flags = le32_of(GPU_FLAG_FENCE | GPU_FLAG_INFO_RING_IDX);
+			hdr->ring_idx = c->in.hdr.ring_idx;
+		}
 		hdr->fence_id = c->in.hdr.fence_id;
 		hdr->ctx_id = c->in.hdr.ctx_id;
 	}
@@ -111,7 +116,7 @@ static void answer_held(struct gpu_held *h)
 	memset(&c, 0, sizeof(c));
 	c.chain = &h->chain;
 	c.in.hdr = h->hdr;
-	answer(&c, GPU_RESP_OK_NODATA);
+	answer(h->gpu, &c, GPU_RESP_OK_NODATA);
 	virtq_push(&h->gpu->base.vq[GPU_CONTROLQ], &h->chain);
 	h->number = 0;
 }
@@ -273,7 +278,7 @@ static bool serve_one(struct gpu *g, unsigned q)
 	} else if ((g->nfenced == 0 || !has_fence(&c.in.hdr)) && hold(g, &c)) {
 		return false;
 	}
-	answer(&c, type);
+	answer(g, &c, type);
 	if (wait_for_renderer(g, &c, q)) {
 		return false;
 	}
@@ -440,7 +445,7 @@ int gpu_init(struct gpu *g, const struct gpu_options *options, struct display *d
 	g->display = display;
 	g->backend = backend;
 	g->ops = gpu_ops;
-	g->ops.features |= backend->ncapsets ? GPU_F_VIRGL : options->blob ? GPU_F_RESOURCE_BLOB : 0;
+	g->ops.features |= backend->ncapsets ? GPU_F_VIRGL | GPU_F_CONTEXT_INIT : options->blob ? GPU_F_RESOURCE_BLOB : 0;
 	backend->retired = on_retired;
 	backend->retired_ctx = g;
 	loop_timer_init(&g->again, loop, on_again);

@@ -96,9 +96,20 @@ static enum gpu_wire_type get_capset(struct gpu *g, struct gpu_command *c)
  * Contexts.
  */
 
+static bool has_capset(const struct gpu *g, uint32_t id)
+{
+	for (unsigned i = 0; i < g->backend->ncapsets; i++) {
+		if (g->backend->capset[i].id == id) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static enum gpu_wire_type ctx_create(struct gpu *g, struct gpu_command *c)
 {
 	uint32_t id = le32_get(c->in.hdr.ctx_id), nlen = le32_get(c->in.ctx_create.nlen);
+	uint32_t capset = virtio_device_has(&g->base, GPU_F_CONTEXT_INIT) ? le32_get(c->in.ctx_create.context_init) : 0;
 	char name[sizeof(c->in.ctx_create.debug_name) + 1] = {0};
 	struct context *ctx;
 	int r;
@@ -107,12 +118,15 @@ static enum gpu_wire_type ctx_create(struct gpu *g, struct gpu_command *c)
 	if (id == 0 || find_context(g, id)) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_CONTEXT_ID, id ? "context %u exists" : "context %u cannot be", id);
 	}
+	if (capset != 0 && !has_capset(g, capset)) {
+		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a context for capability set %u", capset);
+	}
 	if (g->contexts.n >= GPU_CONTEXTS_MAX || !display_budget_take(&g->display->budget, GPU_CONTEXT_COST)) {
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	memcpy(name, c->in.ctx_create.debug_name, nlen < sizeof(name) ? nlen : sizeof(name) - 1);
 	ctx = calloc(1, sizeof(*ctx));
-	r = ctx ? g->backend->ops->create_context(g->backend, id, name) : -ENOMEM;
+	r = ctx ? g->backend->ops->create_context(g->backend, id, capset, name) : -ENOMEM;
 	if (r < 0) {
 		free(ctx);
 		display_budget_give(&g->display->budget, GPU_CONTEXT_COST);

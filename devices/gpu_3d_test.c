@@ -342,6 +342,45 @@ static void test_3d_contexts_by_number(void **state)
 	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_DETACH_RESOURCE, 1));
 }
 
+/* Each is for a set that there is; a fence of a ring comes back as one. */
+static void test_3d_contexts_for_a_set(void **state)
+{
+	(void)state;
+	assert_true(virtio_device_has(&v.gpu.base, GPU_F_CONTEXT_INIT));
+	for (v.ctx = 1; v.ctx <= 2; v.ctx++) {
+		v.context_init = v.ctx;
+		OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "set"));
+	}
+	v.ctx = 3;
+	/* Venus, native contexts, numbers that are none. */
+	for (uint32_t i = 3; i < 8; i++) {
+		v.context_init = i;
+		IS(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "set"), INVALID_PARAMETER);
+	}
+	v.context_init = 0x80000002;
+	IS(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "set"), INVALID_PARAMETER);
+	v.context_init = 2;
+	make_target(3, 5);
+	v.flags = GPU_FLAG_FENCE | GPU_FLAG_INFO_RING_IDX;
+	v.ring = 5;
+	v.fence = 77;
+	OK(clear(5, 1, 0, 1, 0));
+	assert_int_equal(le32_get(v.out.hdr.flags), GPU_FLAG_FENCE | GPU_FLAG_INFO_RING_IDX);
+	assert_int_equal(v.out.hdr.ring_idx, 5);
+	assert_int_equal(le64_get(v.out.hdr.fence_id), 77);
+	assert_int_equal(le32_get(v.out.hdr.ctx_id), 3);
+	/* Not of one who has not said that it knows them; then the set is no word either. */
+	tdrv_start_without(&v.d, GPU_F_CONTEXT_INIT);
+	v.in_gpa = tdrv_alloc(&v.d, 4096, 8);
+	v.out_gpa = tdrv_alloc(&v.d, sizeof(v.out), 8);
+	v.context_init = 4;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "old"));
+	assert_int_equal(le32_get(v.out.hdr.flags), GPU_FLAG_FENCE);
+	assert_int_equal(v.out.hdr.ring_idx, 0);
+	v.ring = 0;
+	v.context_init = 0;
+}
+
 /* As many as memory is for, and no growth when they go. */
 static void test_3d_contexts_and_textures_are_limited(void **state)
 {
@@ -773,6 +812,7 @@ int main(void)
 		T(test_3d_fences_come_in_order),
 		T(test_3d_reset_while_fences_wait),
 		T(test_3d_contexts_by_number),
+		T(test_3d_contexts_for_a_set),
 		T(test_3d_contexts_and_textures_are_limited),
 		T(test_3d_textures_that_cannot_be),
 		T(test_3d_transfers_stay_inside),

@@ -93,7 +93,8 @@ struct gpu_backend_ops {
 	/* Between the backing, which there is, and the resource. */
 	int (*transfer_to_3d)(struct gpu_backend *b, uint32_t ctx, uint32_t id, const struct gpu_transfer *t);
 	int (*transfer_from_3d)(struct gpu_backend *b, uint32_t ctx, uint32_t id, const struct gpu_transfer *t);
-	int (*create_context)(struct gpu_backend *b, uint32_t ctx, const char *name);
+	/* @capset: the one of capsets it is for; 0: the first. */
+	int (*create_context)(struct gpu_backend *b, uint32_t ctx, uint32_t capset, const char *name);
 	void (*destroy_context)(struct gpu_backend *b, uint32_t ctx);
 	void (*attach_context)(struct gpu_backend *b, uint32_t ctx, uint32_t id);
 	void (*detach_context)(struct gpu_backend *b, uint32_t ctx, uint32_t id);

@@ -20,6 +20,7 @@
 #define GPU_F_VIRGL (1ull << 0)
 #define GPU_F_EDID (1ull << 1)
 #define GPU_F_RESOURCE_BLOB (1ull << 3)
+#define GPU_F_CONTEXT_INIT (1ull << 4)
 
 /* 5.7.4 "Device configuration layout" */
 struct gpu_wire_config {
@@ -76,6 +77,7 @@ enum gpu_wire_type {
 };
 
 #define GPU_FLAG_FENCE 1u
+#define GPU_FLAG_INFO_RING_IDX 2u
 
 struct gpu_wire_hdr {
 	struct le32 type;
@@ -252,7 +254,7 @@ static_assert(sizeof(struct gpu_wire_get_capset) == 32, "command layout");
 struct gpu_wire_ctx_create {
 	struct gpu_wire_hdr hdr;
 	struct le32 nlen; /* bytes of the name */
-	struct le32 context_init;
+	struct le32 context_init; /* GPU_F_CONTEXT_INIT: the capability set it is for, or 0 */
 	char debug_name[64];
 };
 static_assert(sizeof(struct gpu_wire_ctx_create) == 96, "command layout");

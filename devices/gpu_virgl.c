@@ -29,7 +29,7 @@ struct virgl_box {
 };
 
 #define FUNCTIONS(F)                                                                                                                                          \
-	F(init) F(cleanup) F(poll) F(get_poll_fd) F(force_ctx_0) F(get_cap_set) F(fill_caps) F(context_create) F(context_destroy) F(ctx_attach_resource)              \
+	F(init) F(cleanup) F(poll) F(get_poll_fd) F(force_ctx_0) F(get_cap_set) F(fill_caps) F(context_create_with_flags) F(context_destroy) F(ctx_attach_resource)              \
 	F(ctx_detach_resource) F(submit_cmd) F(resource_create) F(resource_unref) F(resource_attach_iov) F(resource_detach_iov) F(transfer_read_iov)                  \
 	F(transfer_write_iov) F(create_fence)
 
@@ -100,7 +100,7 @@ static bool load_library(char *why, size_t why_len)
 	FUNCTIONS(FUNCTION)
 #undef FUNCTION
 	if (!is_whole) {
-		snprintf(why, why_len, "libvirglrenderer.so.1 is older than 0.9");
+		snprintf(why, why_len, "libvirglrenderer.so.1 is older than 0.9.1");
 		return false;
 	}
 	virgl.lib = lib;
@@ -309,10 +309,10 @@ static int gpu_virgl_transfer_from_3d(struct gpu_backend *b, uint32_t ctx, uint3
  * Contexts.
  */
 
-static int gpu_virgl_create_context(struct gpu_backend *b, uint32_t ctx, const char *name)
+static int gpu_virgl_create_context(struct gpu_backend *b, uint32_t ctx, uint32_t capset, const char *name)
 {
-	(void)b;
-	return error_of(virgl.context_create(ctx, (uint32_t)strlen(name), name));
+	/* One without a set is of the oldest kind, as the library has it too. */
+	return error_of(virgl.context_create_with_flags(ctx, capset ? capset : b->capset[0].id, (uint32_t)strlen(name), name));
 }
 
 static void gpu_virgl_destroy_context(struct gpu_backend *b, uint32_t ctx)

@@ -212,7 +212,8 @@ uint32_t gpudrv_raw(struct gpudrv *v, unsigned q, const void *cmd, size_t len, c
 
 static struct gpu_wire_hdr header(const struct gpudrv *v, uint32_t type)
 {
-	return (struct gpu_wire_hdr){.type = le32_of(type), .flags = le32_of(v->flags), .fence_id = le64_of(v->fence), .ctx_id = le32_of(v->ctx ? v->ctx : v->flags ? 7 : 0)};
+	return (struct gpu_wire_hdr){.type = le32_of(type), .flags = le32_of(v->flags), .fence_id = le64_of(v->fence), .ctx_id = le32_of(v->ctx ? v->ctx : v->flags ? 7 : 0),
+		.ring_idx = v->ring};
 }
 
 static struct gpu_wire_rect wire_rect(struct display_rect r)
@@ -328,7 +329,7 @@ uint32_t gpudrv_capset(struct gpudrv *v, uint32_t id, uint32_t version)
 
 uint32_t gpudrv_ctx(struct gpudrv *v, uint32_t type, const char *name)
 {
-	struct gpu_wire_ctx_create c = {.hdr = header(v, type), .nlen = le32_of((uint32_t)strlen(name))};
+	struct gpu_wire_ctx_create c = {.hdr = header(v, type), .nlen = le32_of((uint32_t)strlen(name)), .context_init = le32_of(v->context_init)};
 
 	memcpy(c.debug_name, name, strnlen(name, sizeof(c.debug_name)));
 	return gpudrv_raw(v, GPU_CONTROLQ, &c, type == GPU_CMD_CTX_CREATE ? sizeof(c) : sizeof(c.hdr), NULL, 0);

@@ -42,6 +42,8 @@ struct gpudrv {
 	} waiting[GPU_HELD_MAX + 1];
 	unsigned nwaiting;
 	uint64_t last_fence; /* answered; each has to be a later one, as Linux wants it */
+	uint8_t ring; /* of every fence, with its flag */
+	uint32_t context_init; /* of every context that is made */
 };
 
 /* The type of an answer that waits, which none has. */
