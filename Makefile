@@ -30,7 +30,8 @@ WARN    := -Wall -Wextra -Wshadow -Wpointer-arith -Wwrite-strings -Wundef -Wvla 
 CFLAGS  := -std=gnu11 $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(COMMON)
 # toml++ is used header-only, without exceptions and RTTI: positions and errors work, no C++ run-time library is loaded.
 CXXFLAGS := -std=c++17 -DTOML_HEADER_ONLY=1 -DTOML_EXCEPTIONS=0 -fno-exceptions -fno-rtti -Wall -Wextra $(COMMON)
-LDFLAGS := $(FLAGS_$(MODE)) -pthread
+# The C++ library is mostly what nobody calls.
+LDFLAGS := $(FLAGS_$(MODE)) -pthread -Wl,--gc-sections
 # As archives: what only some verbs or VMs use costs the others no library to load.
 LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -l:libmd.a -static-libstdc++ -static-libgcc
 

@@ -29,7 +29,8 @@ enum lock_right {
 	RIGHT_READ = 1 << 0,
 	RIGHT_WRITE = 1 << 1,
 	RIGHT_RESIZE = 1 << 3,
-	RIGHT_END = 1 << 4,
+	RIGHT_BITS = 4,
+	RIGHT_END = 1 << RIGHT_BITS,
 };
 
 /* Who died a moment ago may still be on its way out. */
@@ -50,9 +51,9 @@ static int explain(char *err, size_t errlen, int e, const char *fmt, ...)
 	return -e;
 }
 
-static int lock_byte(int fd, int cmd, short type, int byte)
+static int lock_range(int fd, int cmd, short type, int byte, int len)
 {
-	struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+	struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = len};
 
 	if (fcntl(fd, cmd, &l) < 0) {
 		return -errno;
@@ -60,16 +61,27 @@ static int lock_byte(int fd, int cmd, short type, int byte)
 	return cmd == F_OFD_GETLK && l.l_type != F_UNLCK ? -EBUSY : 0;
 }
 
+/* Neighbours in one call. */
 static int lock_bytes(int fd, int cmd, short type, int base, unsigned rights)
 {
-	for (unsigned bit = 0; 1u << bit < RIGHT_END; bit++) {
-		int r = rights & 1u << bit ? lock_byte(fd, cmd, type, base + (int)bit) : 0;
+	while (rights) {
+		int first = __builtin_ctz(rights), len = __builtin_ctz(~(rights >> first));
+		int r = lock_range(fd, cmd, type, base + first, len);
 
 		if (r < 0) {
 			return r;
 		}
+		rights &= ~0u << (first + len);
 	}
 	return 0;
+}
+
+/* Nobody else has any byte of those. Usually nobody has one between them either. */
+static int find_lock(int fd, int base, unsigned rights)
+{
+	int r = lock_range(fd, F_OFD_GETLK, F_WRLCK, base, RIGHT_BITS);
+
+	return r == -EBUSY ? lock_bytes(fd, F_OFD_GETLK, F_WRLCK, base, rights) : r;
 }
 
 /* Return: 0, -EBUSY: another program is in the way, or why there are no locks here. */
@@ -83,10 +95,10 @@ static int lock_once(int fd, bool writer)
 		r = lock_bytes(fd, F_OFD_SETLK, F_RDLCK, LOCK_REFUSED, refused);
 	}
 	if (r == 0) {
-		r = lock_bytes(fd, F_OFD_GETLK, F_WRLCK, LOCK_REFUSED, used);
+		r = find_lock(fd, LOCK_REFUSED, used);
 	}
 	if (r == 0) {
-		r = lock_bytes(fd, F_OFD_GETLK, F_WRLCK, LOCK_USED, refused);
+		r = find_lock(fd, LOCK_USED, refused);
 	}
 	if (r < 0) {
 		/* Two that collide must not both see only the other's leftovers. */

@@ -73,7 +73,6 @@ static int vm_ioctl(struct kvm *kvm, unsigned long request, const char *name, vo
 
 int kvm_create_vm(struct kvm *kvm, bool pit)
 {
-	uint64_t identity = X86_KVM_IDENTITY_GPA;
 	struct kvm_pit_config pit_config = {.flags = 0};
 	int r;
 
@@ -86,10 +85,7 @@ int kvm_create_vm(struct kvm *kvm, bool pit)
 		log_errno(LOG_ERR, r, "KVM_CREATE_VM");
 		return r;
 	}
-	r = vm_ioctl(kvm, KVM_SET_IDENTITY_MAP_ADDR, "KVM_SET_IDENTITY_MAP_ADDR", &identity);
-	if (r < 0) {
-		return r;
-	}
+	/* KVM's other page stays where it puts it by itself, X86_KVM_IDENTITY_GPA. */
 	r = vm_ioctl(kvm, KVM_SET_TSS_ADDR, "KVM_SET_TSS_ADDR", (void *)X86_KVM_TSS_GPA);
 	if (r < 0) {
 		return r;

@@ -41,6 +41,11 @@ static int make_dirs(const char *path)
 	}
 }
 
+static bool is_private(const struct stat *st)
+{
+	return st->st_uid == getauxval(AT_EUID) && !(st->st_mode & 077);
+}
+
 /* A folder that is ours alone: not a link, our own, closed to others. Return: its descriptor or -errno. */
 static int open_private(const char *path)
 {
@@ -50,7 +55,7 @@ static int open_private(const char *path)
 	if (fd < 0) {
 		return -errno;
 	}
-	r = fstat(fd, &st) < 0 ? -errno : st.st_uid != getauxval(AT_EUID) || (st.st_mode & 077) ? -EPERM : 0;
+	r = fstat(fd, &st) < 0 ? -errno : is_private(&st) ? 0 : -EPERM;
 	if (r < 0) {
 		close(fd);
 		return r;
@@ -178,16 +183,29 @@ static void close_run(struct rundir *rd)
 	rd->dir_fd = -1;
 }
 
-/* open_private of a folder that is made when it is missing. */
-static int make_private(const char *path)
+/* mkdir -p, which usually has only the last one to make. Return: 0, -EEXIST or another -errno. */
+static int make_folder(const char *path)
 {
-	int fd = open_private(path), r;
-
-	if (fd != -ENOENT) {
-		return fd;
+	if (mkdir(path, 0700) == 0) {
+		return 0;
 	}
-	r = make_dirs(path);
-	return r < 0 ? r : open_private(path);
+	return errno == ENOENT ? make_dirs(path) : -errno;
+}
+
+/* A folder as for open_private, made when it is missing. Nobody else can put another one in the place of a folder that is ours. Return: 0 or -errno. */
+static int have_private(const char *path)
+{
+	struct stat st;
+	int r = 0;
+
+	if (lstat(path, &st) < 0) {
+		r = errno == ENOENT ? make_folder(path) : -errno;
+		if (r < 0 && r != -EEXIST) {
+			return r;
+		}
+		r = lstat(path, &st) < 0 ? -errno : 0;
+	}
+	return r < 0 ? r : S_ISLNK(st.st_mode) ? -ELOOP : !S_ISDIR(st.st_mode) ? -ENOTDIR : is_private(&st) ? 0 : -EPERM;
 }
 
 /* Which logs there are: bit n of there[i] for logs[i].n, bit 0 for the one without a number. */
@@ -220,9 +238,17 @@ static void find_logs(unsigned there[COUNT(logs)], int fd)
 /* console.log -> console.log.1 -> ... Return: 0, or -errno where no log can be kept. */
 static int rotate(const char *dir)
 {
-	int fd = make_private(dir), r;
 	unsigned there[COUNT(logs)] = {0};
+	int fd = open_private(dir), r;
 
+	if (fd == -ENOENT) {
+		r = make_folder(dir);
+		if (r != -EEXIST) {
+			/* Nothing is in it. */
+			return r;
+		}
+		fd = open_private(dir);
+	}
 	if (fd < 0) {
 		return fd;
 	}
@@ -251,9 +277,8 @@ static int open_run(struct rundir *rd)
 
 	base_path(base, sizeof(base));
 	/* Everybody may write to /tmp: what lies there under our name need not be ours. */
-	r = make_private(base);
-	if (r >= 0) {
-		close(r);
+	r = have_private(base);
+	if (r == 0) {
 		r = mkdir(rd->path, 0700) < 0 && errno != EEXIST ? -errno : 0;
 	} else if (r == -EPERM || r == -ENOTDIR || r == -ELOOP) {
 		log_msg(LOG_ERR, "%s: want a folder, not a link, that is yours alone (mode 0700); or set XDG_RUNTIME_DIR", base);

@@ -31,12 +31,19 @@ static void leave_guest(int sig)
 	}
 }
 
-void vcpu_init_signal(sigset_t *blocked)
+/* What vCPU threads block: all that the others do, but their signal. */
+static sigset_t vcpu_mask;
+
+void vcpu_init_signal(const sigset_t *blocked)
 {
 	struct sigaction sa = {.sa_handler = leave_guest};
+	sigset_t set = *blocked, before;
 
 	sigaction(VCPU_SIGNAL, &sa, NULL);
-	sigaddset(blocked, VCPU_SIGNAL);
+	sigaddset(&set, VCPU_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &set, &before);
+	sigorset(&vcpu_mask, &set, &before);
+	sigdelset(&vcpu_mask, VCPU_SIGNAL);
 }
 
 int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, unsigned index, const struct vcpu_bus *bus)
@@ -334,15 +341,12 @@ static void *vcpu_thread(void *arg)
 int vcpu_start(struct vcpu *vcpu)
 {
 	pthread_attr_t attr;
-	sigset_t mask;
 	int r;
 
 	/* The stack of the usual size is address space that a kernel with huge pages may fill with one. */
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_LEN);
-	pthread_sigmask(SIG_SETMASK, NULL, &mask);
-	sigdelset(&mask, VCPU_SIGNAL);
-	pthread_attr_setsigmask_np(&attr, &mask);
+	pthread_attr_setsigmask_np(&attr, &vcpu_mask);
 	r = pthread_create(&vcpu->thread, &attr, vcpu_thread, vcpu);
 	pthread_attr_destroy(&attr);
 	if (r != 0) {

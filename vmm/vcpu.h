@@ -77,8 +77,8 @@ struct vcpu {
 /* Signal that makes a vCPU leave KVM_RUN; blocked in every other thread. */
 #define VCPU_SIGNAL SIGRTMIN
 
-/* Once, before the first vCPU is made: the handler of VCPU_SIGNAL, which is added to what the caller is about to block in all threads. */
-void vcpu_init_signal(sigset_t *blocked);
+/* Once, on the main thread before there are others: the handler of VCPU_SIGNAL. Blocks it, and @blocked, in this thread and those it starts; vCPU threads hear it. */
+void vcpu_init_signal(const sigset_t *blocked);
 
 /* Return: 0 or -errno (logged). The architecture's part (x86_vcpu.h) sets registers afterwards. */
 int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, unsigned index, const struct vcpu_bus *bus);

@@ -162,7 +162,6 @@ static int set_up_all(void **state)
 	(void)state;
 	sigemptyset(&set);
 	vcpu_init_signal(&set);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -334,7 +335,6 @@ static int setup_signals(struct vm *vm)
 		return r;
 	}
 	vcpu_init_signal(&set);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	return loop_add(&vm->loop, &vm->signals);
 }
 
@@ -758,6 +758,16 @@ static void vm_stop(struct vm *vm)
 	loop_finish(&vm->loop);
 }
 
+/* What only the start has needed of the stack, configuration files and paths above all, would stay ours for as long as the VM runs. */
+static void give_back_stack(void)
+{
+	const size_t most = 512u << 10, margin = 16u << 10; /* no start is deeper; what this call and the next may be in */
+	const uintptr_t here = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)0xfff;
+
+	/* The part that the stack has never reached is not mapped, which is said, and does no harm. */
+	madvise((void *)(here - most), most - margin, MADV_DONTNEED);
+}
+
 void vm_run(struct plan *plan, const struct vm_options *options, struct vm_result *result)
 {
 	static int (*const steps[])(struct vm *vm) = {
@@ -793,6 +803,7 @@ void vm_run(struct plan *plan, const struct vm_options *options, struct vm_resul
 		vm_end(vm, VM_END_HOST, 0, "%s", "");
 	} else {
 		vm_control_started(vm);
+		give_back_stack();
 	}
 	loop_run(&vm->loop);
 	result->run_ns = clock_now_ns() - vm->ctl.started_ns;
