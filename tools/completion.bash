@@ -111,6 +111,7 @@ _tinyvmm_value() {
 	--for:*) _tinyvmm_offer "$3" "$2" running exit text= frame stable= image= ;;
 	# shellcheck disable=SC2046
 	*:LAYOUT) _tinyvmm_offer "$3" "$2" $(sed -n '/^! layout/,/^$/s/^  \([^ ]*\) .*/\1/p' /usr/share/X11/xkb/rules/evdev.lst 2> /dev/null) ;;
+	--trace:*) _tinyvmm_offer "$3" "$2" boot ;;
 	--need:*) _tinyvmm_offer "$3" "$2" kvm ;;
 	esac
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vmm/boot_trace.h"
 #include "vmm/client.h"
 #include "vmm/config.h"
 #include "vmm/devices.h"
@@ -174,6 +175,7 @@ int main(int argc, char **argv)
 	struct options o;
 	int code = EXIT_USAGE;
 
+	boot_trace_begin();
 	fill_standard_descriptors();
 	if (options_parse(&o, argc, argv, stderr) == 0) {
 		code = run_verb(&o, argv);

@@ -30,6 +30,7 @@ enum option_id {
 	OPT_PAUSED,
 	OPT_EXPECT,
 	OPT_STATS,
+	OPT_TRACE,
 	OPT_ARTIFACTS,
 	OPT_JUNIT,
 	OPT_TAP,
@@ -187,6 +188,7 @@ static const struct option_info {
 	{OPT_PAUSED, VERB_RUN, 0, "paused", NULL, NULL, "wait for resume before the first instruction"},
 	{OPT_EXPECT, VERB_RUN, 0, "expect", NULL, NULL, "end as [expect] says: 0 or 12"},
 	{OPT_STATS, VERB_RUN, 0, "stats", NULL, NULL, "at the end print what the VM has cost"},
+	{OPT_TRACE, VERB_RUN, 0, "trace", "WHAT", NULL, "boot: at the end print where the time went"},
 	{OPT_ARTIFACTS, VERB_RUN | VERB_TEST | VERB_WAIT, 0, "artifacts", "DIR", NULL, "logs and results go there"},
 	{OPT_JOBS, VERB_TEST, 'j', "jobs", "N", NULL, "at once; default: one per processor"},
 	{OPT_JUNIT, VERB_TEST, 0, "junit", "FILE", NULL, "write a JUnit report too"},
@@ -513,6 +515,9 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 	case OPT_STATS:
 		o->stats = true;
 		return 0;
+	case OPT_TRACE:
+		o->trace_boot = strcmp(value, "boot") == 0;
+		return o->trace_boot ? 0 : wrong(p, "--trace: expected boot, got \"%s\"", value);
 	case OPT_ARTIFACTS:
 		o->artifacts = value;
 		return 0;

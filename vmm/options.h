@@ -54,7 +54,7 @@ struct options {
 	bool print, json;
 	bool table; /* help */
 	unsigned need; /* DOCTOR_NEED_*, 0: everything */
-	bool detach, paused, expect, stats; /* run */
+	bool detach, paused, expect, stats, trace_boot; /* run */
 	bool ephemeral; /* run, check: all disks, also those that options after it add */
 	const char *artifacts; /* run, test: folder for logs and results; NULL: the usual one */
 	const char *junit; /* test */

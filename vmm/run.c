@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "vmm/boot_trace.h"
 #include "vmm/clock.h"
 #include "vmm/control.h"
 #include "vmm/log.h"
@@ -475,6 +476,7 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	}
 	open_logs(s);
 	log_msg(LOG_INFO, "command line: %s", plan->cmdline);
+	boot_trace_mark("name, sockets and logs");
 	options.control_fd = r->control_fd;
 	options.console_fd = r->console_fd;
 	options.viewer_fd = r->viewer_fd;
@@ -510,6 +512,7 @@ static void unpack_kernel(struct plan *plan)
 		log_msg(LOG_INFO, "kernel %s: the guest unpacks it: %s", plan->image.kernel_path, why);
 	} else {
 		log_msg(LOG_INFO, "kernel %s: unpacked by the host, %s", plan->image.kernel_path, plan->image.unpacked.was_there ? "before" : "now");
+		boot_trace_mark(plan->image.unpacked.was_there ? "kernel found unpacked" : "kernel unpacked");
 	}
 }
 
@@ -525,7 +528,12 @@ int run_vm(const struct options *o, char **argv)
 	if (o->timeout_ns && !r.restarted) {
 		r.deadline_ns = clock_now_ns() + o->timeout_ns;
 	}
+	if (o->trace_boot) {
+		boot_trace_enable();
+		boot_trace_mark("main");
+	}
 	mistakes = load(&cfg, o, run_default_path(o), &r);
+	boot_trace_mark("configuration read");
 	for (unsigned i = 0; r.restarted && i < cfg.ninputs; i++) {
 		/* What was unplugged when the guest was reset is no reason not to start it again. */
 		cfg.input[i].wait = cfg.input[i].type == INPUT_EVDEV && cfg.input[i].fd == 0;
@@ -538,6 +546,7 @@ int run_vm(const struct options *o, char **argv)
 		config_finish(&cfg);
 		return EXIT_USAGE;
 	}
+	boot_trace_mark("kernel, initrds and disks opened and checked");
 	unpack_kernel(&plan);
 	if (o->expect && r.deadline_ns == 0) {
 		r.deadline_ns = clock_now_ns() + cfg.expect.timeout_ns;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "vmm/boot_trace.h"
 #include "vmm/virtio_bus.h"
 
 #include <assert.h>
@@ -72,6 +73,9 @@ static void on_kick(struct loop_source *src, uint32_t events)
 	struct virtio_slot *slot = (struct virtio_slot *)((char *)src - offsetof(struct virtio_slot, kick));
 
 	(void)events;
+	if (slot->turns == 0) {
+		boot_trace_mark("guest: first work for %s", slot->dev->ops->name);
+	}
 	count(&slot->turns);
 	virtio_device_kick(slot->dev);
 }

@@ -562,6 +562,12 @@ static int setup_streams(struct vm *vm)
 	if (r == 0 && cfg->console.type != CONSOLE_NONE) {
 		r = setup_logs(vm, &vm->console.stream, &vm->console_file, cfg->console.path, &vm->console_log, vm->options->console_log);
 	}
+	if (r == 0 && cfg->serial.type != CONSOLE_NONE) {
+		boot_trace_watch(&vm->serial_trace, &vm->serial.stream);
+	}
+	if (r == 0 && cfg->console.type != CONSOLE_NONE) {
+		boot_trace_watch(&vm->console_trace, &vm->console.stream);
+	}
 	if (r < 0 || (cfg->serial.type != CONSOLE_STDIO && cfg->console.type != CONSOLE_STDIO)) {
 		return r;
 	}
@@ -669,6 +675,21 @@ static void print_stats(const struct vm *vm, const json_t *stats)
 	}
 }
 
+static void print_trace(struct vm *vm)
+{
+	int fd = vm->options->stats_fd > 0 ? dup(vm->options->stats_fd) : -1;
+	FILE *out = fd < 0 ? stderr : fdopen(fd, "a");
+
+	stream_detach(&vm->serial_trace.sink);
+	stream_detach(&vm->console_trace.sink);
+	if (out) {
+		boot_trace_print(out);
+	}
+	if (out && fd >= 0) {
+		fclose(out);
+	}
+}
+
 /*
  * Stopping, in order. Whoever wanted the end only stored a reason and woke the loop; everything is done here, on the main thread.
  *
@@ -729,6 +750,7 @@ static void vm_stop(struct vm *vm)
 	vm_control_judge(vm);
 	print_tail(vm);
 	print_stats(vm, stats);
+	print_trace(vm);
 	json_decref(stats);
 	vm_control_finish(vm);
 
@@ -770,9 +792,12 @@ static void give_back_stack(void)
 
 void vm_run(struct plan *plan, const struct vm_options *options, struct vm_result *result)
 {
-	static int (*const steps[])(struct vm *vm) = {
-		setup_signals, setup_timers, setup_kvm, setup_memory, setup_ports, setup_virtio, setup_boot, setup_vcpus, setup_streams,
-		vm_control_init, vm_view_init,
+	static const struct {
+		int (*fn)(struct vm *vm);
+		const char *mark; /* NULL: takes no time */
+	} steps[] = {
+		{setup_signals, NULL}, {setup_timers, NULL}, {setup_kvm, "VM made"}, {setup_memory, "guest memory mapped"}, {setup_ports, NULL}, {setup_virtio, "devices made"},
+		{setup_boot, "kernel and initrds loaded"}, {setup_vcpus, "processors made"}, {setup_streams, NULL}, {vm_control_init, NULL}, {vm_view_init, "consoles and sockets served"},
 	};
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int r;
@@ -791,12 +816,16 @@ void vm_run(struct plan *plan, const struct vm_options *options, struct vm_resul
 
 	r = 0;
 	for (size_t i = 0; r == 0 && i < sizeof(steps) / sizeof(steps[0]); i++) {
-		r = steps[i](vm);
+		r = steps[i].fn(vm);
+		if (steps[i].mark) {
+			boot_trace_mark("%s", steps[i].mark);
+		}
 	}
 	if (r == 0 && options->paused) {
 		vm_pause(vm);
 	}
 	if (r == 0) {
+		boot_trace_mark("guest: first instruction");
 		r = start_vcpus(vm);
 	}
 	if (r < 0) {

@@ -706,6 +706,7 @@ static void on_expect(void *ctx, enum expect_verdict verdict, const char *line)
 
 	if (verdict == EXPECT_READY) {
 		vm->result->boot_ns = clock_now_ns() - vm->ctl.started_ns;
+		boot_trace_mark("guest: ready, as expect.ready says");
 		notify("READY=1\nSTATUS=ready");
 		control_event(&vm->ctl.control, "ready", NULL);
 		return;

@@ -17,6 +17,7 @@
 #include "devices/pvpanic.h"
 #include "devices/rng.h"
 #include "devices/serial.h"
+#include "vmm/boot_trace.h"
 #include "vmm/console_sock.h"
 #include "vmm/control.h"
 #include "vmm/expect.h"
@@ -92,6 +93,7 @@ struct vm {
 
 	struct terminal terminal;
 	struct stream_file serial_file, console_file, console_log, serial_log;
+	struct boot_trace_sink console_trace, serial_trace;
 	struct serial serial;
 	struct exit_port exit_port;
 	struct pvpanic pvpanic;
