@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -104,6 +105,22 @@ int kernel_cache_get(int dir_fd, const char *key, uint64_t len)
 	/* Its time says when it was used last. Where that cannot be told, it is only forgotten sooner. */
 	futimens(fd, NULL);
 	return fd;
+}
+
+/* A process that was stopped while it has its turn must not stop all others. */
+#define TURN_TRIES 3000
+#define TURN_WAIT_US 20000
+
+void kernel_cache_wait(int dir_fd)
+{
+	for (unsigned i = 0; i < TURN_TRIES && flock(dir_fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK; i++) {
+		usleep(TURN_WAIT_US);
+	}
+}
+
+void kernel_cache_done(int dir_fd)
+{
+	flock(dir_fd, LOCK_UN);
 }
 
 int kernel_cache_new(int dir_fd, char name[KERNEL_CACHE_NAME_LEN])

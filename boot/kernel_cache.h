@@ -28,6 +28,10 @@ void kernel_cache_key(const void *bytes, size_t len, char key[KERNEL_CACHE_KEY_L
 /* Return: a descriptor, to read, of a file of @len bytes that only its user can have written; or -errno. It counts as used. */
 int kernel_cache_get(int dir_fd, const char *key, uint64_t len);
 
+/* Waits until nobody else is making one, but not for ever: then two make the same. Until kernel_cache_done, or until @dir_fd is closed. */
+void kernel_cache_wait(int dir_fd);
+void kernel_cache_done(int dir_fd);
+
 /* A new file, which nobody sees yet. Return: its descriptor, to read and write, and its @name; or -errno. */
 #define KERNEL_CACHE_NAME_LEN 48
 int kernel_cache_new(int dir_fd, char name[KERNEL_CACHE_NAME_LEN]);

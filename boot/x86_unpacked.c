@@ -283,11 +283,18 @@ int x86_unpacked_open(struct boot_image *img, int dir_fd, char *why, size_t why_
 	elf.kernel_len = out_len;
 	kernel_cache_key(packed, place.packed_len, key);
 	fd = find(&elf, &place, dir_fd, key);
+	if (fd < 0) {
+		/* Many VMs of one kernel may start at once: one of them unpacks. */
+		kernel_cache_wait(dir_fd);
+		elf = (struct boot_image){.kernel_len = out_len};
+		fd = find(&elf, &place, dir_fd, key);
+	}
 	elf.unpacked.was_there = fd >= 0;
 	if (fd < 0) {
 		elf = (struct boot_image){.kernel_len = out_len};
 		fd = make(&elf, &place, packed, dir_fd, key, why, why_len);
 	}
+	kernel_cache_done(dir_fd);
 	free(packed);
 	if (fd < 0) {
 		return fd;

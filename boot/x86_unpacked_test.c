@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -226,6 +227,39 @@ static void test_unpacked_is_moved(void **state)
 	}
 	/* One of 510, and one of 14: all of them the same is no chance that anybody will see. */
 	assert_true(virtual_seen > 0 && physical_seen > 0);
+}
+
+/* One of them unpacks, the others wait for it. */
+static void test_unpacked_by_many_at_once(void **state)
+{
+	int ready[2], status, unpacked = 0;
+	pid_t pid[6];
+	char path[512], byte;
+	size_t len;
+
+	(void)state;
+	make_kernel();
+	len = make_image("gzip -nc", sizeof(kernel));
+	assert_int_equal(pipe(ready), 0);
+	for (unsigned i = 0; i < 6; i++) {
+		pid[i] = fork();
+		assert_true(pid[i] >= 0);
+		if (pid[i] == 0) {
+			close(ready[1]);
+			/* Until all are there. */
+			status = read(ready[0], &byte, 1) == 0 && opened(len) == 0 ? img.unpacked.was_there : 2;
+			_exit(status);
+		}
+	}
+	close(ready[0]);
+	close(ready[1]);
+	for (unsigned i = 0; i < 6; i++) {
+		assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+		unpacked += WEXITSTATUS(status) == 0;
+	}
+	assert_int_equal(unpacked, 1);
+	assert_int_equal(cached(path), 1);
 }
 
 static void test_unpacked_all_formats(void **state)
@@ -458,6 +492,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_unpacked_is_moved, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unpacked_by_many_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_all_formats, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_stays_when_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_without_relocations_stays, setup, teardown),
