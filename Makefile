@@ -141,8 +141,12 @@ EVDEV_SRC := $(sort $(wildcard tests/evdev/*.c))
 EVDEV_BIN := build/evdev/uinput build/evdev/evread
 # Another viewer than ours, for tests.
 VIEWER_CLIENT := build/viewer/client
-tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(EVDEV_BIN) $(VIEWER_CLIENT))
+# Counts instructions, for a benchmark.
+STEPS := build/bench/steps
+tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(EVDEV_BIN) $(VIEWER_CLIENT) $(STEPS))
 $(VIEWER_CLIENT): tests/viewer/client.c display/viewer_proto.h Makefile
+$(STEPS): tests/bench/steps.c Makefile
+$(VIEWER_CLIENT) $(STEPS):
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) -static -o $@ $<
 $(EVDEV_BIN): build/evdev/%: tests/evdev/%.c tests/evdev/caps.c tests/evdev/frames.c $(wildcard tests/evdev/*.h) Makefile

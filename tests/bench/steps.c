@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * steps PID: counts the instructions that a monitor's main thread takes from a wake to the interrupt it gives its guest, by executing them one at a time (ptrace). What the kernel does in a system
+ * call is none of them. For each line on standard input:
+ *
+ *   "armed"                     the thread sleeps: whatever wakes it now begins the count, so this is when to send the event
+ *   "busy"                      it has not slept for twenty seconds: nothing is counted
+ *   "steps N CALLS"             N instructions later, CALLS of them system calls, the interrupt was given: a write of 8 bytes to an eventfd, or one of KVM's ioctls for it
+ *   "none"                      it sleeps again, for five seconds, and has given no interrupt
+ *
+ * The end of its input ends it; the thread goes on as before.
+ */
+#include <err.h>
+#include <errno.h>
+#include <linux/kvm.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SEEN_SIZE 65536 /* a power of two; more instructions than a monitor has on this way */
+#define SYSCALL_OPCODE 0x050fu
+#define ASLEEP_MS 30 /* in a call that waits for events for this long: nothing else is to be done */
+#define NONE_MS 5000
+#define BUSY_MS 20000
+#define REST_MS 500
+
+static pid_t pid;
+static bool is_under_way; /* a step, in a call that takes its time */
+
+/* Which addresses hold a system call: looked up once each. */
+static struct {
+	uint64_t rip;
+	bool is_call;
+} seen[SEEN_SIZE];
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static bool is_call(uint64_t rip)
+{
+	unsigned i = (unsigned)(rip * 0x9e3779b97f4a7c15ull >> 48) % SEEN_SIZE;
+
+	while (seen[i].rip && seen[i].rip != rip) {
+		i = (i + 1) % SEEN_SIZE;
+	}
+	if (!seen[i].rip) {
+		seen[i].rip = rip;
+		seen[i].is_call = ((uint64_t)ptrace(PTRACE_PEEKTEXT, pid, rip, NULL) & 0xffff) == SYSCALL_OPCODE;
+	}
+	return seen[i].is_call;
+}
+
+static bool is_eventfd(uint64_t fd)
+{
+	char path[64], name[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, (int)fd);
+	n = readlink(path, name, sizeof(name) - 1);
+	if (n < 0) {
+		return false;
+	}
+	name[n] = '\0';
+	return strstr(name, "[eventfd]");
+}
+
+/* @eventfds: an interrupt is one of those, too. Others wake threads with them. */
+static bool is_interrupt(const struct user_regs_struct *r, bool eventfds)
+{
+	if (r->rax == SYS_ioctl) {
+		return (uint32_t)r->rsi == KVM_IRQ_LINE || (uint32_t)r->rsi == KVM_IRQ_LINE_STATUS || (uint32_t)r->rsi == KVM_SIGNAL_MSI;
+	}
+	return eventfds && r->rax == SYS_write && r->rdx == sizeof(uint64_t) && is_eventfd(r->rdi);
+}
+
+static bool is_wait(const struct user_regs_struct *r)
+{
+	return r->rax == SYS_epoll_wait || r->rax == SYS_epoll_pwait || r->rax == SYS_ppoll || r->rax == SYS_poll;
+}
+
+/* One instruction. Return: false when it takes more than @ms, and goes on; -1: however long it takes. */
+static bool step(int ms)
+{
+	uint64_t end = now_ms() + (uint64_t)ms;
+	int status;
+	pid_t r;
+
+	if (!is_under_way && ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0) {
+		err(1, "PTRACE_SINGLESTEP");
+	}
+	is_under_way = true;
+	/* Looking again and again would take the processor that it needs. */
+	while ((r = waitpid(pid, &status, __WALL | (ms < 0 ? 0 : WNOHANG))) == 0) {
+		if (now_ms() >= end) {
+			return false;
+		}
+		poll(NULL, 0, 1);
+	}
+	if (r < 0 || !WIFSTOPPED(status)) {
+		errx(1, "the monitor has ended");
+	}
+	is_under_way = false;
+	return true;
+}
+
+static bool is_at_call(struct user_regs_struct *regs)
+{
+	uint64_t rip = (uint64_t)ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rip), NULL);
+
+	return is_call(rip) && ptrace(PTRACE_GETREGS, pid, NULL, regs) == 0;
+}
+
+/* Stops it wherever it is. */
+static void stop(void)
+{
+	int status;
+
+	if (ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0 || waitpid(pid, &status, __WALL) != pid) {
+		err(1, "PTRACE_INTERRUPT");
+	}
+	is_under_way = false;
+}
+
+/* Lets it do what is to be done, at its own pace, and then stops it in a wait that is long enough. Return: false when it has no end of things to do. */
+static bool arm(void)
+{
+	struct user_regs_struct regs;
+	uint64_t end = now_ms() + BUSY_MS;
+
+	if (is_under_way) {
+		stop();
+	}
+	ptrace(PTRACE_CONT, pid, NULL, NULL);
+	poll(NULL, 0, REST_MS);
+	stop();
+	while (now_ms() < end) {
+		bool waits = is_at_call(&regs) && is_wait(&regs);
+
+		if (!step(waits ? ASLEEP_MS : -1)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void count(bool eventfds)
+{
+	struct user_regs_struct regs;
+	uint64_t steps = 0, calls = 0;
+
+	if (!step(NONE_MS)) {
+		puts("none");
+		return;
+	}
+	for (;;) {
+		bool is_one = is_at_call(&regs);
+		bool waits = is_one && is_wait(&regs), done = is_one && is_interrupt(&regs, eventfds);
+
+		if (!step(waits ? NONE_MS : -1)) {
+			puts("none");
+			return;
+		}
+		steps++;
+		calls += is_one;
+		if (done) {
+			printf("steps %llu %llu\n", (unsigned long long)steps, (unsigned long long)calls);
+			return;
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	char line[16];
+	int status;
+	bool eventfds = argc == 3 && strcmp(argv[2], "eventfd") == 0;
+
+	if (argc != 3) {
+		errx(2, "usage: steps PID eventfd|ioctl");
+	}
+	pid = atoi(argv[1]);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0 || ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0 || waitpid(pid, &status, __WALL) != pid) {
+		err(1, "%s", argv[1]);
+	}
+	while (fgets(line, sizeof(line), stdin)) {
+		if (!arm()) {
+			puts("busy");
+			continue;
+		}
+		puts("armed");
+		count(eventfds);
+	}
+	/* Out of a step that sleeps, too: whoever is left in one is killed by its end. */
+	if (is_under_way) {
+		stop();
+	}
+	ptrace(PTRACE_DETACH, pid, NULL, NULL);
+	return 0;
+}
