@@ -80,6 +80,15 @@ static struct resource *find(struct gpu_2d *g, uint32_t id)
 	return (struct resource *)gpu_table_find(&g->resources, id);
 }
 
+uint32_t gpu_format_shown(uint32_t format)
+{
+	/* Gallium's, from A8B8G8R8_SRGB to R8G8B8A8_SRGB. */
+	static const enum gpu_format shown[] = {
+		GPU_FORMAT_A8B8G8R8, GPU_FORMAT_X8B8G8R8, GPU_FORMAT_B8G8R8A8, GPU_FORMAT_B8G8R8X8, GPU_FORMAT_A8R8G8B8, GPU_FORMAT_X8R8G8B8, GPU_FORMAT_R8G8B8A8};
+
+	return format >= 98 && format < 98 + sizeof(shown) / sizeof(shown[0]) ? shown[format - 98] : format;
+}
+
 uint32_t gpu_format_fourcc(uint32_t format)
 {
 	/* Names of the first are in the order of memory, of the second from the top of a little-endian word: the other way round. */

@@ -291,8 +291,7 @@ static uint64_t bytes_per_pixel(uint32_t format)
 	case 28: /* R32 */
 	case 67 ... 68:
 	case 92: /* R16G16 */
-	case 100: /* B8G8R8A8_SRGB */
-	case 104: /* R8G8B8A8_SRGB */
+	case 98 ... 104: /* sRGB of 32 bits */
 	case 121:
 	case 134:
 		return 4;
@@ -354,8 +353,8 @@ static enum gpu_wire_type create_3d(struct gpu *g, struct gpu_command *c)
 	}
 	res.size = gpu_texture_bytes(&res.texture);
 	/* What a scanout shows of one. */
-	if (res.texture.target == TARGET_2D && gpu_format_fourcc(res.texture.format) && res.texture.nr_samples <= 1) {
-		res.format = (enum gpu_format)res.texture.format;
+	if (res.texture.target == TARGET_2D && gpu_format_fourcc(gpu_format_shown(res.texture.format)) && res.texture.nr_samples <= 1) {
+		res.format = (enum gpu_format)gpu_format_shown(res.texture.format);
 		res.width = res.texture.width;
 		res.height = res.texture.height;
 	}
@@ -370,7 +369,7 @@ static uint32_t at_level(uint32_t size, uint32_t level)
 /* Whether what the renderer moves ends in the backing, where the format says how long a row is; it looks at that too. All factors are below 2^31. */
 static bool ends_inside(const struct gpu_transfer *r, const struct gpu_texture *t, uint64_t backing_len)
 {
-	uint64_t pixel = t->target == TARGET_BUFFER ? 1 : gpu_format_fourcc(t->format) ? GPU_BYTES_PER_PIXEL : 0, row = pixel * r->w, len;
+	uint64_t pixel = t->target == TARGET_BUFFER ? 1 : gpu_format_fourcc(gpu_format_shown(t->format)) ? GPU_BYTES_PER_PIXEL : 0, row = pixel * r->w, len;
 
 	if (pixel == 0) {
 		return true;

@@ -683,6 +683,37 @@ static void test_3d_what_is_in_use_can_go(void **state)
 }
 
 /* Only what has one of virtio-gpu's formats, and is flat. */
+/* What a guest samples as sRGB is shown as the bytes it is; it is a pointer's image, too. */
+static void test_3d_srgb_is_shown_as_it_is(void **state)
+{
+	static const struct {
+		uint32_t format, rgb;
+	} formats[] = {{100, 0x302010}, {101, 0x302010}, {104, 0x102030}};
+	const struct gpu_transfer t = {.w = 64, .h = 64, .d = 1};
+
+	(void)state;
+	for (uint32_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		struct gpu_texture texture = picture;
+		uint64_t gpa;
+
+		texture.format = formats[i].format;
+		texture.width = texture.height = 64;
+		OK(gpudrv_create_3d(&v, 20 + i, &texture));
+		gpa = backing(20 + i, 64 * 64 * 4);
+		for (uint32_t p = 0; p < 64 * 64; p++) {
+			memcpy(tdrv_ptr(&v.d, gpa + p * 4ul, 4), (const uint8_t[]){0x10, 0x20, 0x30, 0x80}, 4);
+		}
+		OK(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 20 + i, &t));
+		OK(gpudrv_set_scanout(&v, 0, 20 + i, (struct display_rect){0, 0, 64, 64}));
+		OK(gpudrv_flush(&v, 20 + i, (struct display_rect){0, 0, 64, 64}));
+		assert_int_equal(pixel(0, 1, 1), formats[i].rgb);
+		gpudrv_cursor(&v, GPU_CMD_UPDATE_CURSOR, 0, 20 + i, 0, 0, 0, 0);
+		assert_int_equal(v.display.scanout[0].cursor.image[64 * 64 - 1] & 0xffffff, formats[i].rgb);
+		OK(gpudrv_unref(&v, 20 + i));
+		v.d.brk = gpa;
+	}
+}
+
 static void test_3d_what_can_be_on_a_scanout(void **state)
 {
 	struct gpu_texture t = picture;
@@ -821,6 +852,7 @@ int main(void)
 		T(test_3d_attachments_are_counted),
 		T(test_3d_what_is_in_use_can_go),
 		T(test_3d_what_can_be_on_a_scanout),
+		T(test_3d_srgb_is_shown_as_it_is),
 		T(test_3d_cursor_is_a_texture),
 		T(test_3d_one_renderer_for_the_process),
 		cmocka_unit_test(test_3d_bytes_of_textures),

@@ -133,6 +133,8 @@ struct gpu_backend {
 
 /* The code Linux has for a format; 0 for one that is not in the specification. */
 uint32_t gpu_format_fourcc(uint32_t format);
+/* A renderer's format as what scanouts show: one that samplers take for sRGB has the same bytes as the one without. All others are themselves. */
+uint32_t gpu_format_shown(uint32_t format);
 
 struct gpu_share;
 

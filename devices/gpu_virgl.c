@@ -218,7 +218,7 @@ static int gpu_virgl_create_3d(struct gpu_backend *b, uint32_t id, const struct 
 		free(res);
 		return r;
 	}
-	*res = (struct resource){.entry.id = id, .format = t->format, .width = t->width, .height = t->height};
+	*res = (struct resource){.entry.id = id, .format = gpu_format_shown(t->format), .width = t->width, .height = t->height};
 	gpu_table_add(&g->resources, &res->entry);
 	return 0;
 }
