@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """A Debian guest with a desktop: its shell, what is to be looked at, and where a pointer is in a picture."""
+import json
 import os
+import re
 import time
 
 import picture
-from screen import CACHE, KEEP, Tinyvmm, check
+from screen import CACHE, KEEP, Tinyvmm, check, until
 
 
 class Desktop(Tinyvmm):
@@ -70,3 +72,57 @@ def pointer_at(with_pointer, without):
         return None
     found = box(changes)
     return found if found[2] <= 64 and found[3] <= 64 else None
+
+
+class Sway(Desktop):
+    """sway in it: wev, which says all that happens to it, at the left, foot at the right."""
+
+    CONFIG = ("seat * xcursor_theme DMZ-White 24", "default_border normal 6", "focus_follows_mouse no", "output * bg '#305070' solid_color")
+    # It refuses to be root's: a user has the devices, and there is no login that would give them.
+    USER = "setpriv --reuid 1000 --regid 1000 --clear-groups"
+
+    def start_sway(self):
+        lines = " ".join(f'"{line}"' for line in self.CONFIG)
+        self.run(f"printf '%s\\n' {lines} > /tmp/config; printf '[mouse]\\nhide-when-typing=yes\\n' > /tmp/foot.ini; chmod 1777 /dev/shm; chmod 666 /dev/dri/* /dev/input/* /dev/hvc0;"
+                 " chown 1000:1000 /run/user")
+        self.run("export HOME=/tmp SHELL=/bin/bash LIBSEAT_BACKEND=builtin SEATD_VTBOUND=0 WLR_RENDERER=pixman XCURSOR_THEME=DMZ-White XCURSOR_SIZE=24")
+        self.run(f"{self.USER} sway -c /tmp/config > /tmp/sway.log 2>&1 &")
+        self.run("for i in $(seq 300); do export WAYLAND_DISPLAY=wayland-1 SWAYSOCK=$(echo /run/user/sway-ipc.*.sock); [ -S \"$SWAYSOCK\" ] && break; sleep 0.2; done")
+        if not check("sway runs in the guest, on virtio-gpu", '"Virtual-1"' in self.swaymsg("-t get_outputs"), self.run("cat /tmp/sway.log")):
+            return False
+        # Lines as they come: to a file wev would say nothing until there is much of it.
+        return self.open_window("wev", "stdbuf -oL wev > /tmp/wev.log 2>&1") and self.open_window("foot", "foot -c /tmp/foot.ini > /tmp/foot.log 2>&1")
+
+    def swaymsg(self, words):
+        return self.run(f"{self.USER} swaymsg -r {words}")
+
+    def open_window(self, app, command):
+        self.run(f"{self.USER} {command} &")
+        return check(f"{app} has a window", until(lambda: self.rect(app), bool, 120), self.run("cat /tmp/sway.log /tmp/foot.log"))
+
+    def tree(self):
+        said = self.swaymsg("-t get_tree")
+        return json.loads(said[said.index("{"):said.rindex("}") + 1])
+
+    def rect(self, app):
+        """(x, y, width, height) of what is inside the window's frame; None: it has none."""
+
+        def find(node):
+            if node.get("app_id") == app:
+                inner, outer = node["window_rect"], node["rect"]
+                return outer["x"] + inner["x"], outer["y"] + inner["y"], inner["width"], inner["height"]
+            return next((found for n in [*node["nodes"], *node["floating_nodes"]] if (found := find(n))), None)
+
+        return find(self.tree())
+
+    def events(self):
+        """What wev has said, a line each."""
+        return self.run("cat /tmp/wev.log").splitlines()[:-1]
+
+    def becomes(self, name, pattern, seconds=60):
+        """wev has said that, anywhere."""
+        got = until(self.events, lambda lines: re.search(pattern, "\n".join(lines)), seconds, 0.5)
+        return check(name, re.search(pattern, "\n".join(got)), "\n".join(got[-25:]))
+
+    def forget(self):
+        self.run(": > /tmp/wev.log")
