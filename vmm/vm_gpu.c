@@ -505,7 +505,8 @@ json_t *vm_gpu_stats(const struct vm *vm)
 
 void vm_gpu_report(const struct vm *vm)
 {
-	if (vm->gpu) {
+	/* None where the VM ends because it could not have one. */
+	if (vm->gpu && vm->gpu->dev.backend) {
 		const struct gpu_backend *b = vm->gpu->dev.backend;
 
 		vm->result->blobs.offered = vm->cfg->gpu.blob;

@@ -656,6 +656,31 @@ static int remove_dir(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* What a host that cannot draw leaves can be ended like any other. */
+static void test_vm_gpu_host_that_cannot(void **state)
+{
+	char node[] = "/dev/dri/none";
+	struct vm_result result = {.end = VM_END_NONE};
+
+	(void)state;
+	vm = calloc(1, sizeof(*vm));
+	assert_non_null(vm);
+	config = (struct config){.gpu = {.mode = GPU_VIRGL, .size = {1, {{640, 480}}}, .refresh = 60, .scanouts = 1, .max_host_memory = 1u << 24, .render_node = node}};
+	vm->cfg = &config;
+	assert_int_equal(loop_init(&vm->loop), 0);
+	gmem_add(&vm->mem, 0x1000, ram, sizeof(ram));
+	vm->result = &result;
+	assert_true(vm_gpu_init(vm) < 0);
+	vm_gpu_report(vm);
+	assert_false(result.blobs.offered);
+	vm_gpu_stop(vm);
+	vm_gpu_stop(vm);
+	vm_gpu_finish(vm);
+	assert_null(vm->gpu);
+	loop_finish(&vm->loop);
+	free(vm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -670,6 +695,7 @@ int main(void)
 		T(test_vm_still_wrong_and_ended),
 		T(test_vm_still_peer_that_leaves),
 		T(test_vm_gpu_expects_a_screen_that_is_still),
+		cmocka_unit_test(test_vm_gpu_host_that_cannot),
 		T(test_vm_gpu_no_display),
 	};
 
