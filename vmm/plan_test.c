@@ -92,6 +92,7 @@ static void test_plan_one_file_is_not_two_disks_by_any_name(void **state)
 	assert_non_null(strstr(said, "<stdin>:7:8: error: disk.path: "));
 	assert_non_null(strstr(said, "is the disk \"disk0\" already"));
 	assert_int_equal(plan(first, "", link_to_first, "", said), 1);
+	assert_non_null(strstr(said, "is the disk \"disk0\" already"));
 	assert_int_equal(plan(first, "readonly = true", link_to_first, "", said), 1);
 	assert_int_equal(plan(first, "", link_to_first, "ephemeral = true", said), 1);
 }
