@@ -326,10 +326,14 @@ static void *vcpu_thread(void *arg)
 	struct vcpu *vcpu = arg;
 	char name[16];
 
-	this_run = vcpu->run;
+	__atomic_store_n(&this_run, vcpu->run, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	__atomic_store_n(&vcpu->tid, gettid(), __ATOMIC_RELEASE);
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
 	prctl(PR_SET_NAME, name);
+	/* What was asked for while the handler did not know the run page: no KVM_RUN will return for it. */
+	do_dump(vcpu);
+	open_stats(vcpu);
 	run_guest(vcpu);
 	/* Asked for just before the end, as for a guest that hangs. */
 	do_dump(vcpu);
