@@ -140,8 +140,7 @@ static void wait_for(const unsigned *n, unsigned at_least)
 static const struct vcpu_bus bus = {
 	.port_out = on_out, .fault = on_fault, .parked = on_parked, .stats_opened = on_stats_opened, .gone = on_gone};
 
-/* A vCPU whose guest has begun to write to a device that has room for @bytes. */
-static void start(unsigned bytes)
+static void make_vcpu(unsigned bytes)
 {
 	void *run = aligned_alloc(RUN_LEN, RUN_LEN);
 
@@ -151,6 +150,12 @@ static void start(unsigned bytes)
 	offered = parked = opened = gone = faults = runs = dumps = 0;
 	room = bytes;
 	vcpu = (struct vcpu){.fd = -1, .run = run, .bus = &bus};
+}
+
+/* A vCPU whose guest has begun to write to a device that has room for @bytes. */
+static void start(unsigned bytes)
+{
+	make_vcpu(bytes);
 	assert_int_equal(vcpu_start(&vcpu), 0);
 	wait_for(&offered, bytes + 1);
 }
@@ -267,6 +272,19 @@ static void test_vcpu_shows_its_registers_before_it_ends(void **state)
 	assert_int_equal(count_of(&dumps), 1);
 }
 
+/* On a busy host the signal comes before the new thread has had a processor, and finds nothing to tell it to. */
+static void test_vcpu_hears_what_was_asked_before_it_ran(void **state)
+{
+	(void)state;
+	make_vcpu(100);
+	vcpu_open_stats(&vcpu);
+	vcpu_dump(&vcpu);
+	assert_int_equal(vcpu_start(&vcpu), 0);
+	wait_for(&opened, 1);
+	wait_for(&dumps, 1);
+	expect_all_of_it();
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_teardown(name, tear_down)
@@ -278,6 +296,7 @@ int main(void)
 		T(test_vcpu_room_that_comes_at_once_is_not_missed),
 		T(test_vcpu_paused_shows_its_registers),
 		T(test_vcpu_shows_its_registers_before_it_ends),
+		T(test_vcpu_hears_what_was_asked_before_it_ran),
 	};
 
 	return cmocka_run_group_tests_name("vcpu", tests, set_up_all, NULL);
