@@ -181,6 +181,31 @@ static void drain(struct evdev *e)
 	e->n = 0;
 }
 
+/* @found: of what the attached device has. The rest is as the guest was told last, by a device that had more; but nothing is held there. */
+static void follow(struct evdev *e, const struct input_state *found)
+{
+	struct input_state *s = &e->state;
+
+	*s = e->in->now;
+	input_state_release(s);
+	memcpy(s->key, found->key, sizeof(s->key));
+	s->slot = found->nslots ? found->slot : s->slot;
+	for (unsigned code = 0; code < SW_CNT; code++) {
+		if (input_desc_has(&e->has, EV_SW, code)) {
+			put_bit(s->sw, code, get_bit(found->sw, code));
+		}
+	}
+	for (unsigned code = 0; code < ABS_CNT; code++) {
+		if (!input_desc_has(&e->has, EV_ABS, code)) {
+			continue;
+		}
+		s->abs[code] = found->abs[code];
+		for (unsigned slot = 0; code >= ABS_MT_SLOT && code <= ABS_MT_TOOL_Y && slot < found->nslots; slot++) {
+			s->mt[slot][code - ABS_MT_SLOT] = found->mt[slot][code - ABS_MT_SLOT];
+		}
+	}
+}
+
 /* The state, exactly as the kernel has it. Return: false when the device does not answer any more. */
 static bool read_state(struct evdev *e)
 {
@@ -188,10 +213,11 @@ static bool read_state(struct evdev *e)
 
 	drain(e);
 	e->reads++;
-	if (e->host->state(e->src.fd, &e->in->desc, &state) < 0) {
+	/* Asked for what the device has not, the kernel answers with an error. */
+	if (e->host->state(e->src.fd, &e->has, &state) < 0) {
 		return false;
 	}
-	e->state = state;
+	follow(e, &state);
 	return true;
 }
 
@@ -509,7 +535,6 @@ void evdev_finish(struct evdev *e)
 
 int evdev_attach(struct evdev *e, int fd)
 {
-	struct input_desc desc;
 	int r;
 
 	assert(evdev_is_absent(e));
@@ -520,11 +545,11 @@ int evdev_attach(struct evdev *e, int fd)
 	e->was_release = false;
 	e->n = 0;
 	evdev_host_set_clock(fd);
-	r = e->host->describe(fd, &desc);
+	r = e->host->describe(fd, &e->has);
 	if (r < 0) {
 		log_errno(LOG_ERR, r, "%s: the host's device", e->options.name);
-	} else if (!input_desc_is_part(&desc, &e->in->desc)) {
-		log_msg(LOG_ERR, "%s: \"%s\" can send what the guest's device \"%s\" cannot", e->options.name, desc.name, e->in->desc.name);
+	} else if (!input_desc_is_part(&e->has, &e->in->desc)) {
+		log_msg(LOG_ERR, "%s: \"%s\" can send what the guest's device \"%s\" cannot", e->options.name, e->has.name, e->in->desc.name);
 		r = -ENODEV;
 	} else {
 		r = read_state(e) ? loop_add(e->in->base.loop, &e->src) : -ENODEV;

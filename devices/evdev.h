@@ -72,7 +72,8 @@ struct evdev {
 	bool is_lost; /* events were lost: nothing counts until the next SYN_REPORT */
 	struct loop_timer settle; /* the state was found again, and may be of the middle of a frame: the guest gets it with the end of that, or when this fires */
 	bool was_chord, was_release;
-	struct input_state state; /* as the host's device has it */
+	struct input_desc has; /* what the attached device can send: all that the guest's can, or less */
+	struct input_state state; /* as the host's device has it; of what it has not, as the guest was last told */
 	struct input_ev frame[INPUT_FRAME_MAX];
 	unsigned n; /* events of the frame that is being read */
 	unsigned reads; /* of the whole state */
@@ -88,6 +89,7 @@ void evdev_finish(struct evdev *e); /* accepts zeroed memory; the host has its d
  * evdev_attach - the host's device is there
  * @fd: from evdev_host_open, or inherited; becomes the evdev's, also on failure
  *
+ * One that can send less than the guest was told is as good: axes and switches that it has not stay where they were, touches that it has no slot for are ended.
  * Return: 0 or -errno (logged). -ENODEV: it can send what the guest's device cannot (its description is fixed when the guest's driver starts).
  */
 int evdev_attach(struct evdev *e, int fd);

@@ -49,13 +49,13 @@ static int fake_describe(int fd, struct input_desc *desc)
 	return 0;
 }
 
+/* The kernel knows nothing but an error of axes and slots that a device has not. */
 static int fake_state(int fd, const struct input_desc *desc, struct input_state *state)
 {
 	(void)fd;
-	(void)desc;
 	host.states++;
 	*state = host.state;
-	return host.state_error;
+	return input_desc_is_part(desc, &host.desc) ? host.state_error : -EINVAL;
 }
 
 static int fake_grab(int fd, bool on)
@@ -568,6 +568,60 @@ static void test_evdev_another_device_must_not_do_more(void **state)
 	assert_int_equal(evdev_attach(e, open_pair()), 0);
 }
 
+static void unplug(void)
+{
+	close(device);
+	tdrv_serve(&drv);
+	assert_true(evdev_is_absent(e));
+}
+
+static void replug(const struct input_desc *desc)
+{
+	host.desc = *desc;
+	input_state_init(&host.state, desc);
+	assert_int_equal(evdev_attach(e, open_pair()), 0);
+	assert_string_equal(evdev_state_name(e), "forwarding");
+}
+
+static void test_evdev_a_device_with_fewer_axes_or_slots_takes_its_place(void **state)
+{
+	struct input_desc all, fewer = {0};
+
+	(void)state;
+	start_kind(INPUT_MULTITOUCH);
+	all = host.desc;
+	SEND({EV_ABS, ABS_X, 9}, {EV_ABS, ABS_MT_SLOT, 6}, {EV_ABS, ABS_MT_TRACKING_ID, 1}, {EV_ABS, ABS_MT_POSITION_X, 9}, SYN);
+	take_all();
+	ngot = 0;
+	unplug();
+	EXPECT({EV_ABS, ABS_MT_SLOT, 6}, {EV_ABS, ABS_MT_TRACKING_ID, -1}, {EV_ABS, ABS_MT_SLOT, 6}, SYN);
+	/* No axis at all: they stay where they were. */
+	input_desc_add(&fewer, EV_KEY, BTN_TOUCH);
+	replug(&fewer);
+	EXPECT_NOTHING();
+	key(BTN_TOUCH, 1);
+	EXPECT({EV_KEY, BTN_TOUCH, 1}, SYN);
+	unplug();
+	EXPECT({EV_KEY, BTN_TOUCH, 0}, {EV_ABS, ABS_MT_SLOT, 6}, SYN);
+	/* Four slots of ten, and no ABS_X. */
+	fewer = all;
+	fewer.bits[EV_ABS][0] = 0;
+	fewer.abs[ABS_MT_SLOT].max = 3;
+	replug(&fewer);
+	EXPECT({EV_ABS, ABS_MT_SLOT, 0}, SYN);
+	SEND({EV_ABS, ABS_MT_SLOT, 3}, {EV_ABS, ABS_MT_TRACKING_ID, 2}, SYN);
+	EXPECT({EV_ABS, ABS_MT_SLOT, 3}, {EV_ABS, ABS_MT_TRACKING_ID, 2}, SYN);
+	/* Nor is a finger in the guest that the device has no slot for when it is found again. */
+	SEND({EV_SYN, SYN_DROPPED, 0}, SYN);
+	wait_settled();
+	EXPECT_NOTHING();
+	unplug();
+	EXPECT({EV_ABS, ABS_MT_SLOT, 3}, {EV_ABS, ABS_MT_TRACKING_ID, -1}, {EV_ABS, ABS_MT_SLOT, 3}, SYN);
+	/* The first one again: its axes count. */
+	replug(&all);
+	EXPECT({EV_ABS, ABS_X, 0}, {EV_ABS, ABS_MT_SLOT, 6}, {EV_ABS, ABS_MT_POSITION_X, 0}, {EV_ABS, ABS_MT_SLOT, 0}, SYN);
+}
+
 static void test_evdev_chord_gives_back_and_takes(void **state)
 {
 	(void)state;
@@ -766,6 +820,7 @@ int main(void)
 		T(test_evdev_a_frame_without_end_is_lost),
 		T(test_evdev_unplug_releases_and_replug_attaches),
 		T(test_evdev_another_device_must_not_do_more),
+		T(test_evdev_a_device_with_fewer_axes_or_slots_takes_its_place),
 		T(test_evdev_chord_gives_back_and_takes),
 		T(test_evdev_the_last_chord_always_gives_back),
 		T(test_evdev_a_chord_in_a_loss_gives_back),

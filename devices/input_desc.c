@@ -79,6 +79,12 @@ unsigned input_desc_slots(const struct input_desc *desc)
 	return max < INPUT_SLOTS_MAX ? (unsigned)max + 1 : INPUT_SLOTS_MAX;
 }
 
+/* Fewer slots are a part of more; of every other axis a part would mean something else. */
+static bool is_same_range(unsigned code, const struct input_axis *part, const struct input_axis *whole)
+{
+	return part->min == whole->min && (part->max == whole->max || (code == ABS_MT_SLOT && part->max < whole->max));
+}
+
 bool input_desc_is_part(const struct input_desc *part, const struct input_desc *whole)
 {
 	for (unsigned type = 0; type < EV_CNT; type++) {
@@ -89,8 +95,7 @@ bool input_desc_is_part(const struct input_desc *part, const struct input_desc *
 		}
 	}
 	for (unsigned code = 0; code < ABS_CNT; code++) {
-		if (input_desc_has(part, EV_ABS, code) &&
-			(part->abs[code].min != whole->abs[code].min || part->abs[code].max != whole->abs[code].max)) {
+		if (input_desc_has(part, EV_ABS, code) && !is_same_range(code, &part->abs[code], &whole->abs[code])) {
 			return false;
 		}
 	}

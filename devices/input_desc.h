@@ -47,7 +47,7 @@ bool input_desc_has_type(const struct input_desc *desc, unsigned type);
 /* Slots of a multitouch device of protocol B, 0 for others; at most INPUT_SLOTS_MAX of input_state.h are tracked. */
 unsigned input_desc_slots(const struct input_desc *desc);
 
-/* Every event @part can send, @whole can, over the same ranges: a device that may take @whole's place. */
+/* Every event @part can send, @whole can, over the same ranges, in as many slots or more: a device that may take @whole's place. */
 bool input_desc_is_part(const struct input_desc *part, const struct input_desc *whole);
 
 /* The emulated devices, and those of the host. @n tells several of a kind apart in name and serial number: "tinyvmm keyboard", "tinyvmm keyboard 2". */

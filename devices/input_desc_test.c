@@ -199,8 +199,15 @@ static void test_input_desc_part_may_take_the_wholes_place(void **state)
 	input_desc_add_abs(&whole, ABS_X, &axis);
 	input_desc_add_abs(&part, ABS_X, &other);
 	assert_false(input_desc_is_part(&part, &whole));
+	assert_false(input_desc_is_part(&(struct input_desc){.bits[EV_ABS][0] = 1, .abs[ABS_X].max = 50}, &whole));
 	input_desc_add_abs(&part, ABS_X, &axis);
 	assert_true(input_desc_is_part(&part, &whole));
+	/* Fewer slots are less, and more are more. */
+	input_desc_add_abs(&whole, ABS_MT_SLOT, &other);
+	input_desc_add_abs(&part, ABS_MT_SLOT, &axis);
+	assert_true(input_desc_is_part(&part, &whole));
+	whole.abs[ABS_MT_SLOT].max = 99;
+	assert_false(input_desc_is_part(&part, &whole));
 }
 
 int main(void)
