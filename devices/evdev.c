@@ -251,14 +251,12 @@ static bool take(struct evdev *e)
 
 static void start_twin(struct evdev *e)
 {
-	char name[INPUT_STRING_MAX + 32];
 	int r;
 
 	if (!e->options.grab || e->twin || !has_reserved(e)) {
 		return;
 	}
-	snprintf(name, sizeof(name), "tinyvmm reserved keys of %s", e->in->desc.name);
-	r = evdev_twin_create(&e->twin, name, e->options.reserve);
+	r = evdev_twin_create(&e->twin, e->in->desc.name, e->options.reserve);
 	if (r < 0) {
 		log_errno(LOG_WARN, r, "%s: reserved keys do not reach the host: /dev/uinput", e->options.name);
 	}

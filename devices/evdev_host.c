@@ -285,9 +285,14 @@ static bool is_like(const char *pattern, const char *text)
 	return !pattern || fnmatch(pattern, text, 0) == 0;
 }
 
+static bool is_twin(const struct evdev_node *node)
+{
+	return node->desc.bustype == BUS_VIRTUAL && strncmp(node->name, EVDEV_TWIN_NAME, strlen(EVDEV_TWIN_NAME)) == 0;
+}
+
 bool evdev_host_matches(const struct evdev_node *node, const struct evdev_match *match)
 {
-	return is_like(match->name, node->name) && is_like(match->uniq, node->uniq) && is_like(match->phys, node->phys) &&
+	return !is_twin(node) && is_like(match->name, node->name) && is_like(match->uniq, node->uniq) && is_like(match->phys, node->phys) &&
 		(!match->has_vendor || match->vendor == node->desc.vendor) && (!match->has_product || match->product == node->desc.product);
 }
 
@@ -327,13 +332,15 @@ struct evdev_twin {
 	struct libevdev_uinput *uinput;
 };
 
-int evdev_twin_create(struct evdev_twin **out, const char *name, const uint8_t keys[KEY_CNT / 8])
+int evdev_twin_create(struct evdev_twin **out, const char *of, const uint8_t keys[KEY_CNT / 8])
 {
+	char name[sizeof(EVDEV_TWIN_NAME) + INPUT_STRING_MAX];
 	struct evdev_twin *twin = calloc(1, sizeof(*twin));
 	struct libevdev *dev = libevdev_new();
 	int r = twin && dev ? 0 : -ENOMEM;
 
 	if (r == 0) {
+		snprintf(name, sizeof(name), EVDEV_TWIN_NAME "%s", of);
 		libevdev_set_name(dev, name);
 		libevdev_set_id_bustype(dev, BUS_VIRTUAL);
 		for (unsigned code = 0; code < KEY_CNT; code++) {

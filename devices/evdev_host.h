@@ -55,6 +55,7 @@ struct evdev_node {
 
 /* Every evdev node, by number. Return: how many, at most @max. */
 unsigned evdev_host_list(struct evdev_node *nodes, unsigned max);
+/* Never a twin, ours or another monitor's: what the guest is not to get would come to a guest by it. */
 bool evdev_host_matches(const struct evdev_node *node, const struct evdev_match *match);
 
 /* Names of codes and properties as <linux/input-event-codes.h> has them. NULL, -EINVAL: there is none. */
@@ -65,8 +66,9 @@ int evdev_host_prop(const char *name);
 
 /* A device of our own on the host that types what the guest is not to get (uinput). */
 struct evdev_twin;
-/* @keys: by KEY_*. Return: 0 or -errno: no access to /dev/uinput. */
-int evdev_twin_create(struct evdev_twin **twin, const char *name, const uint8_t keys[KEY_CNT / 8]);
+#define EVDEV_TWIN_NAME "tinyvmm reserved keys of "
+/* @of: the name of the device whose @keys, by KEY_*, it types. Return: 0 or -errno: no access to /dev/uinput. */
+int evdev_twin_create(struct evdev_twin **twin, const char *of, const uint8_t keys[KEY_CNT / 8]);
 void evdev_twin_destroy(struct evdev_twin *twin); /* accepts NULL; what is pressed on it comes up */
 void evdev_twin_send(struct evdev_twin *twin, const struct input_ev *ev);
 
