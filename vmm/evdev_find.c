@@ -38,16 +38,20 @@ static int open_path(const char *path, char *err, size_t err_len)
 static int open_fd(unsigned number, char *err, size_t err_len)
 {
 	struct input_desc desc;
-	int fd = fcntl((int)number, F_DUPFD_CLOEXEC, 3);
+	int fd = fcntl((int)number, F_DUPFD_CLOEXEC, 3), r;
 
-	if (fd < 0 || evdev_host_ops.describe(fd, &desc) < 0) {
-		snprintf(err, err_len, fd < 0 ? "descriptor %u is not open" : "descriptor %u is no input device", number);
-		if (fd >= 0) {
-			close(fd);
-		}
+	if (fd < 0) {
+		snprintf(err, err_len, "descriptor %u is not open", number);
 		return -EINVAL;
 	}
-	/* The grab is the description's: whoever gave it to us shares it, and so does its O_NONBLOCK. */
+	r = evdev_host_ops.describe(fd, &desc);
+	if (r < 0) {
+		close(fd);
+		snprintf(err, err_len, r == -ENODEV ? "the device of descriptor %u is gone" : "descriptor %u is no input device", number);
+		return r == -ENODEV ? -ENODEV : -EINVAL;
+	}
+	/* The grab is the description's: whoever gave it to us shares it, and so does its O_NONBLOCK. No program that we start may. A restart of ourselves needs the number again, see run.c. */
+	fcntl((int)number, F_SETFD, FD_CLOEXEC);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	return fd;
 }

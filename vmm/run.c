@@ -61,12 +61,15 @@ static void keep_over_exec(int fd)
 }
 
 /* Starts the program anew in this process: the guest's reset is complete, and nothing of the old VM is left. Returns only on failure. */
-static int restart_exec(const struct restart *r, char **argv)
+static int restart_exec(const struct restart *r, const struct config *cfg, char **argv)
 {
 	char env[200];
 	sigset_t none;
 	int err;
 
+	for (unsigned i = 0; i < cfg->ninputs; i++) {
+		keep_over_exec((int)cfg->input[i].fd);
+	}
 	keep_over_exec(r->stdin_fd);
 	keep_over_exec(r->lock_fd);
 	keep_over_exec(r->control_fd);
@@ -492,7 +495,7 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	if (result_wants_restart(&result, s->cfg)) {
 		log_msg(LOG_INFO, "restarting the guest%s%s", result.text[0] ? ": " : "", result.text);
 		plan_finish(plan);
-		return restart_exec(r, argv);
+		return restart_exec(r, s->cfg, argv);
 	}
 	say_end(&result);
 	write_result(s, &result);
@@ -536,7 +539,7 @@ int run_vm(const struct options *o, char **argv)
 	boot_trace_mark("configuration read");
 	for (unsigned i = 0; r.restarted && i < cfg.ninputs; i++) {
 		/* What was unplugged when the guest was reset is no reason not to start it again. */
-		cfg.input[i].wait = cfg.input[i].type == INPUT_EVDEV && cfg.input[i].fd == 0;
+		cfg.input[i].wait = cfg.input[i].type == INPUT_EVDEV;
 	}
 	if (mistakes > 0) {
 		plan_check_devices(&cfg, stderr);

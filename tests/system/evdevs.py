@@ -173,6 +173,20 @@ class Guest(console.Guest):
         if code != 0:
             raise console.Gone(f"run ended with {code}: {said}")
         self.connect()
+        self.find_devices()
+
+    def reset(self):
+        """It starts anew, in a monitor that has executed itself."""
+        ctl(self.name, {"do": "reset"})
+        # The socket stays: connected to before the new one looks, one waits for it.
+        self.sock.close()
+        time.sleep(1)
+        self.text = ""
+        self.connect()
+        self.find_devices()
+
+    def find_devices(self):
+        """Waits for its shell, and looks."""
         self.wait(r"shell\n", 90)
         self.listed = [line.split("|") for line in self.run("evread list")[1].splitlines()]
         virtio = [line for line in self.listed if line[2].startswith("virtio")]
