@@ -3,10 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,53 +27,8 @@
 #define LOG_LIMIT (16u << 20)
 /* A guest that shuts down in answer to the power button usually needs less. */
 #define BUTTON_PATIENCE_NS (3 * CLOCK_NS_PER_S)
-/* How long the display of a guest that has panicked is served. */
-#define PANIC_SCREEN_NS (300 * CLOCK_NS_PER_MS)
 /* How long the end waits for whoever reads the guest's last words. */
 #define FLUSH_PATIENCE_MS 2000
-
-void vm_end(struct vm *vm, enum vm_end end, int code, const char *fmt, ...)
-{
-	va_list ap;
-
-	bool waits = false;
-
-	pthread_mutex_lock(&vm->end_lock);
-	if (vm->waits_after_panic && (end == VM_END_REBOOT || end == VM_END_PANIC || end == VM_END_POWEROFF)) {
-		/* That is how it goes on after what has been seen already. */
-		waits = true;
-	}
-	if (vm->result->end == VM_END_NONE) {
-		vm->result->end = end;
-		vm->result->code = code;
-		va_start(ap, fmt);
-		vsnprintf(vm->result->text, sizeof(vm->result->text), fmt, ap);
-		va_end(ap);
-		if (end == VM_END_PANIC && vm->gpu && vm->gpu->is_running) {
-			vm->waits_after_panic = waits = true;
-			loop_post(&vm->loop, &vm->panicked);
-		}
-	}
-	pthread_mutex_unlock(&vm->end_lock);
-	if (!waits) {
-		loop_stop(&vm->loop);
-	}
-}
-
-static void on_after_panic(struct loop_timer *timer)
-{
-	struct vm *vm = (struct vm *)((char *)timer - offsetof(struct vm, after_panic));
-
-	loop_stop(&vm->loop);
-}
-
-/* The kernel draws its last words after it has said that it panicked. */
-static void on_panicked(struct loop_post *post)
-{
-	struct vm *vm = (struct vm *)((char *)post - offsetof(struct vm, panicked));
-
-	loop_timer_set(&vm->after_panic, clock_now_ns() + PANIC_SCREEN_NS);
-}
 
 /*
  * What vCPUs meet. vCPU threads.
@@ -343,8 +296,7 @@ static int setup_timers(struct vm *vm)
 	loop_timer_init(&vm->deadline, &vm->loop, on_deadline);
 	loop_timer_init(&vm->grace, &vm->loop, on_grace);
 	loop_timer_init(&vm->patience, &vm->loop, on_patience);
-	loop_timer_init(&vm->after_panic, &vm->loop, on_after_panic);
-	vm->panicked.fn = on_panicked;
+	vm_end_init(vm);
 	if (vm->options->deadline_ns) {
 		loop_timer_set(&vm->deadline, vm->options->deadline_ns);
 	}
@@ -600,35 +552,6 @@ static int start_vcpus(struct vm *vm)
  * The end.
  */
 
-/* When the kernel said that it panicked, a reset (panic=-1) is how it died, and the line is what a person wants to read. */
-static void find_panic(struct vm *vm)
-{
-	static const char mark[] = "Kernel panic - not syncing";
-	const struct stream *streams[] = {&vm->serial.stream, &vm->console.stream};
-	struct vm_result *result = vm->result;
-
-	if (result->end != VM_END_REBOOT && result->end != VM_END_PANIC) {
-		return;
-	}
-	for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
-		char *text = NULL, *line;
-		size_t len;
-		FILE *file = open_memstream(&text, &len);
-
-		if (!file) {
-			return;
-		}
-		stream_print_tail(streams[i], file, UINT_MAX);
-		fclose(file);
-		line = text ? strstr(text, mark) : NULL;
-		if (line) {
-			result->end = VM_END_PANIC;
-			snprintf(result->text, sizeof(result->text), "%.*s", (int)strcspn(line, "\n"), line);
-		}
-		free(text);
-	}
-}
-
 static void print_tail(struct vm *vm)
 {
 	const struct stream *s = vm->console.stream.tail_total ? &vm->console.stream : &vm->serial.stream;
@@ -695,7 +618,7 @@ static void print_trace(struct vm *vm)
  *
  *   1. vCPUs leave KVM_RUN. One may be waiting for a device on this loop, or for a reset that the host holds up: the bus stops waiting, and the loop serves on until the last thread has said that it is gone. Then they are joined.
  *   2. What the guest wrote last goes out, for as long as somebody reads it, but not for ever.
- *   3. What the display shows is kept, where something went wrong. Viewers hear that this is the end. Devices are reset, each on its loop, so none holds a chain or a timer. Then the display's thread ends: what was asked of it comes back first.
+ *   3. A panic is found, if that was it. What the display shows is kept, where something went wrong. Viewers hear that this is the end. Devices are reset, each on its loop, so none holds a chain or a timer. Then the display's thread ends: what was asked of it comes back first.
  *   4. The terminal gets its mode back, and everything is closed and unmapped in the reverse order of its making.
  *
  * It runs after a failed start too: each step accepts what has not been made.
@@ -734,6 +657,7 @@ static void vm_stop(struct vm *vm)
 		terminal_flush(&vm->terminal, FLUSH_PATIENCE_MS);
 	}
 
+	vm_end_find_panic(vm);
 	vm_screen_save(vm);
 	vm_view_stop(vm);
 	virtio_bus_reset(&vm->virtio);
@@ -746,7 +670,6 @@ static void vm_stop(struct vm *vm)
 	/* The last half line is looked at too. */
 	line_watch_detach(&vm->ctl.console_watch);
 	line_watch_detach(&vm->ctl.serial_watch);
-	find_panic(vm);
 	vm_control_judge(vm);
 	print_tail(vm);
 	print_stats(vm, stats);

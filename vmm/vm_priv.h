@@ -117,8 +117,16 @@ struct vm {
 	struct vm_result *result; /* guarded by end_lock while vCPUs run */
 };
 
-/* Ends the VM; the first reason counts. Thread: any. */
+/* How long the display of a guest that has panicked is served. */
+#define VM_PANIC_SCREEN_NS (300 * CLOCK_NS_PER_MS)
+
+/* Before the first vm_end. */
+void vm_end_init(struct vm *vm);
+/* Ends the VM; the first reason counts. After a panic the display is served for VM_PANIC_SCREEN_NS before the loop stops. Thread: any. */
 void vm_end(struct vm *vm, enum vm_end end, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* When the kernel said that it panicked, a reset (panic=-1) is how it died, and the line is what a person wants to read. The display is served then, unless it has been
+ * after that panic already. The vCPUs are gone. */
+void vm_end_find_panic(struct vm *vm);
 void vm_press_power_button(struct vm *vm);
 json_t *vm_virtio_stats(struct vm *vm); /* vm_stats.h says what; a new reference */
 /* The power button, and machine.stop_grace until it is over. A paused guest goes on, to hear it. */

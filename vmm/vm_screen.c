@@ -262,7 +262,7 @@ static bool is_bad(const struct vm *vm)
 	case VM_END_EXPECT:
 		return true;
 	case VM_END_REBOOT:
-		/* A panic that nobody has seen yet may be behind it. */
+		/* A guest that restarts by itself is no failure. */
 		return !result_wants_restart(vm->result, vm->cfg);
 	default:
 		return false;

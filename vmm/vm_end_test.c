@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/* When a VM ends: at once, but after a panic its display is served a little longer, and what is drawn in that time is on the last picture. */
+#include "vmm/vm_gpu.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "vmm/clock.h"
+#include "vmm/png_file.h"
+#include "vmm/vm_priv.h"
+
+#define START_NS CLOCK_NS_PER_S
+
+static char dir[] = "/tmp/vm_end_test.XXXXXX", png[64];
+static struct vm *vm;
+static struct vm_result result;
+static struct config config;
+static struct vm_options options;
+static uint8_t ram[4096];
+static uint8_t *pixels;
+
+static void output_ready(struct stream *s)
+{
+	(void)s;
+}
+
+static size_t input(struct stream *s, const uint8_t *buf, size_t len)
+{
+	(void)s;
+	(void)buf;
+	return len;
+}
+
+static const struct stream_ops stream_ops = {.output_ready = output_ready, .input = input};
+
+/* On the display's thread. */
+static void show(void *arg)
+{
+	struct display *d = arg;
+	struct display_picture p = {.fourcc = DISPLAY_XRGB8888, .width = 30, .height = 20, .stride = 120, .len = 2400};
+	struct display_buffer *buffer;
+
+	p.fd = display_memfd("test", p.len, &pixels);
+	assert_true(p.fd >= 0);
+	assert_true(display_budget_take(&d->budget, p.len));
+	buffer = display_buffer_create(&p, &d->budget, p.len);
+	display_show(d, 0, buffer, &(struct display_rect){0, 0, 30, 20});
+	display_buffer_unref(buffer);
+}
+
+/* What a kernel draws as its last words. */
+static void draw(void *arg)
+{
+	(void)arg;
+	memset(pixels, 0xff, 4);
+}
+
+static int make(enum config_gpu mode)
+{
+	result = (struct vm_result){.end = VM_END_NONE};
+	config = (struct config){.gpu = {.mode = mode, .size = {1, {{64, 64}}}, .refresh = 60, .scanouts = 1, .max_host_memory = 1u << 24},
+		.machine = {.on_reboot = END_RESTART, .on_panic = END_EXIT}};
+	options = (struct vm_options){.screen_png = png};
+	snprintf(png, sizeof(png), "%s/screen.png", dir);
+	vm = calloc(1, sizeof(*vm));
+	assert_non_null(vm);
+	vm->cfg = &config;
+	vm->options = &options;
+	vm->result = &result;
+	pthread_mutex_init(&vm->end_lock, NULL);
+	assert_int_equal(loop_init(&vm->loop), 0);
+	stream_init(&vm->serial.stream, "serial", &stream_ops);
+	stream_init(&vm->console.stream, "console", &stream_ops);
+	gmem_add(&vm->mem, 0x1000, ram, sizeof(ram));
+	vm_end_init(vm);
+	assert_int_equal(vm_gpu_init(vm), 0);
+	if (vm->gpu) {
+		assert_int_equal(vm_gpu_start(vm), 0);
+		loop_call(&vm->gpu->loop, show, &vm->gpu->display);
+	}
+	return 0;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	return make(GPU_2D);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	clock_set_test_ns(0);
+	vm_gpu_stop(vm);
+	vm_gpu_finish(vm);
+	loop_run_once(&vm->loop, 0);
+	loop_finish(&vm->loop);
+	pthread_mutex_destroy(&vm->end_lock);
+	free(vm);
+	unlink(png);
+	return 0;
+}
+
+static void say(struct stream *s, const char *text)
+{
+	assert_int_equal(stream_write(s, (const uint8_t *)text, strlen(text)), strlen(text));
+}
+
+/* Whether the main loop would return, some time after what happened last. */
+static bool has_ended(uint64_t ns)
+{
+	clock_set_test_ns(START_NS + ns);
+	for (int i = 0; i < 5; i++) {
+		loop_run_once(&vm->loop, 0);
+	}
+	return __atomic_load_n(&vm->loop.stop, __ATOMIC_ACQUIRE);
+}
+
+/* What the upper left pixel is on the last picture; -1: there is none. */
+static int saved(void)
+{
+	uint32_t width, height;
+	uint8_t *image;
+	char err[200];
+	int pixel;
+
+	result.screen[0] = '\0';
+	vm_screen_save(vm);
+	if (!result.screen[0]) {
+		assert_int_equal(access(png, F_OK), -1);
+		return -1;
+	}
+	assert_string_equal(result.screen, png);
+	assert_int_equal(png_file_read(png, &image, &width, &height, err, sizeof(err)), 0);
+	assert_int_equal(width, 30);
+	assert_int_equal(height, 20);
+	pixel = image[0] << 16 | image[1] << 8 | image[2];
+	free(image);
+	return pixel;
+}
+
+static void test_vm_end_serves_the_display_after_a_panic(void **state)
+{
+	(void)state;
+	clock_set_test_ns(START_NS);
+	vm_end(vm, VM_END_PANIC, 0, "%s", "it panics");
+	assert_false(has_ended(0));
+	/* How it goes on with panic=-1 and others, and what a person sees of it on the console. */
+	vm_end(vm, VM_END_REBOOT, 0, "%s", "");
+	vm_end(vm, VM_END_PANIC, 0, "%s", "again");
+	vm_end(vm, VM_END_POWEROFF, 0, "%s", "");
+	assert_false(has_ended(VM_PANIC_SCREEN_NS / 2));
+	loop_call(&vm->gpu->loop, draw, NULL);
+	assert_false(has_ended(VM_PANIC_SCREEN_NS - 1));
+	assert_true(has_ended(VM_PANIC_SCREEN_NS));
+	assert_int_equal(result.end, VM_END_PANIC);
+	assert_string_equal(result.text, "it panics");
+	/* It is not served twice. */
+	vm_end_find_panic(vm);
+	assert_int_equal(vm->after_panic.deadline_ns, 0);
+	assert_int_equal(saved(), 0xffffff);
+}
+
+static void test_vm_end_killed_after_a_panic(void **state)
+{
+	(void)state;
+	clock_set_test_ns(START_NS);
+	vm_end(vm, VM_END_PANIC, 0, "%s", "");
+	assert_false(has_ended(1));
+	vm_end(vm, VM_END_SIGNAL, 15, "%s", "");
+	assert_true(has_ended(2));
+	assert_int_equal(result.end, VM_END_PANIC);
+}
+
+static void test_vm_end_at_once(void **state)
+{
+	static const enum vm_end ends[] = {VM_END_POWEROFF, VM_END_REBOOT, VM_END_TIMEOUT, VM_END_EXIT_PORT};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		result.end = VM_END_NONE;
+		__atomic_store_n(&vm->loop.stop, false, __ATOMIC_RELEASE);
+		vm_end(vm, ends[i], 0, "%s", "");
+		assert_true(has_ended(0));
+		assert_int_equal(result.end, ends[i]);
+	}
+	/* A guest that restarts leaves no picture. */
+	result.end = VM_END_REBOOT;
+	vm_end_find_panic(vm);
+	assert_int_equal(result.end, VM_END_REBOOT);
+	assert_int_equal(saved(), -1);
+}
+
+static void test_vm_end_without_a_display_nothing_waits(void **state)
+{
+	(void)state;
+	teardown(NULL);
+	make(GPU_OFF);
+	clock_set_test_ns(START_NS);
+	vm_end(vm, VM_END_PANIC, 0, "%s", "");
+	assert_true(has_ended(0));
+	say(&vm->console.stream, "Kernel panic - not syncing: here\n");
+	vm_end_find_panic(vm);
+	assert_string_equal(result.text, "Kernel panic - not syncing: here");
+	assert_int_equal(saved(), -1);
+}
+
+static void on_drawing(struct loop_timer *timer)
+{
+	(void)timer;
+	draw(NULL);
+}
+
+static struct loop_timer drawing;
+
+/* On the display's thread. */
+static void draw_soon(void *arg)
+{
+	(void)arg;
+	loop_timer_init(&drawing, &vm->gpu->loop, on_drawing);
+	loop_timer_set(&drawing, clock_now_ns() + VM_PANIC_SCREEN_NS / 4);
+}
+
+/* A guest without pvpanic and with panic=-1 only resets: what it said says why, and on_reboot = "restart" does not apply. */
+static void test_vm_end_reset_that_was_a_panic(void **state)
+{
+	(void)state;
+	say(&vm->serial.stream, "[    1.5] Kernel panic - not syncing: no init\n[    1.6] more\n");
+	vm_end(vm, VM_END_REBOOT, 0, "%s", "");
+	loop_run(&vm->loop);
+	/* As when the last vCPU is gone. */
+	loop_stop(&vm->loop);
+	loop_call(&vm->gpu->loop, draw_soon, NULL);
+	vm_end_find_panic(vm);
+	assert_int_equal(result.end, VM_END_PANIC);
+	assert_string_equal(result.text, "Kernel panic - not syncing: no init");
+	assert_int_equal(saved(), 0xffffff);
+}
+
+static int make_dir(void **state)
+{
+	(void)state;
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	return rmdir(dir);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_vm_end_serves_the_display_after_a_panic),
+		T(test_vm_end_killed_after_a_panic),
+		T(test_vm_end_at_once),
+		T(test_vm_end_without_a_display_nothing_waits),
+		T(test_vm_end_reset_that_was_a_panic),
+	};
+
+	return cmocka_run_group_tests_name("vm_end", tests, make_dir, remove_dir);
+}
