@@ -50,6 +50,7 @@ struct gpu_counters {
 /* What is on a scanout, as the guest said it. */
 struct gpu_scanout {
 	struct gpu_resource *res; /* NULL: nothing */
+	uint64_t picture; /* the backend's number of what is shown */
 	struct gpu_layout layout; /* of a blob or a texture */
 	struct display_rect crop;
 	bool is_behind; /* a texture: its picture lacks what was flushed while nobody looked */

@@ -46,6 +46,7 @@ struct scanout {
 	struct resource *res;
 	bool is_blob;
 	bool is_shared; /* a blob whose picture is the resource's, not one of the two */
+	uint64_t picture;
 	struct gpu_layout layout; /* of a blob */
 	struct display_rect crop;
 	struct image image[2]; /* for blobs */
@@ -375,8 +376,8 @@ static int gpu_2d_show(
 		image_finish(g, &so->image[0]);
 		image_finish(g, &so->image[1]);
 	}
-	/* Whoever could not do with the picture gets another one the next time. */
-	if (!id && so->is_shared) {
+	/* Whoever could not do with the picture gets another one the next time. Not one that the resource has had since on another scanout: that is counted, and somebody has it. */
+	if (!id && so->is_shared && so->picture == so->res->shared.picture) {
 		shared_finish(g, &so->res->shared);
 	}
 	if (layout) {
@@ -387,7 +388,8 @@ static int gpu_2d_show(
 	so->res = res;
 	so->is_blob = layout != NULL;
 	so->is_shared = shares;
-	*picture = shares ? res->shared.picture : layout ? so->image[so->current].picture : res ? res->image.picture : 0;
+	so->picture = shares ? res->shared.picture : layout ? so->image[so->current].picture : res ? res->image.picture : 0;
+	*picture = so->picture;
 	return 0;
 }
 

@@ -75,7 +75,7 @@ struct gpu_backend_ops {
 	/* The scanout shows @crop of the resource; its picture is *@picture. @layout: where it lies in a blob; NULL for a 2D resource. @id 0: it shows nothing. */
 	int (*show)(struct gpu_backend *b, unsigned scanout, uint32_t id, const struct gpu_layout *layout, const struct display_rect *crop, uint64_t *picture);
 	/* A picture that show said, at most once for each. The descriptor becomes the caller's. One that is_guest is the resource's, also on other scanouts, until it is shown with
-	 * another layout or a scanout that shows it shows nothing; others are their scanout's. */
+	 * another layout or a scanout that shows it shows nothing; then it is counted no longer, and whoever has it lets go. Others are their scanout's. */
 	int (*export)(struct gpu_backend *b, uint64_t picture, struct display_picture *p);
 	/* The rectangle of what the scanout shows has changed: brings its picture up to date. */
 	int (*flush)(struct gpu_backend *b, unsigned scanout, const struct display_rect *r);

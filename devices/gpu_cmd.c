@@ -215,6 +215,12 @@ void gpu_show_nothing(struct gpu *g, unsigned i)
 	if (so->res) {
 		display_show(g->display, i, NULL, NULL);
 		drop_cache(so);
+		/* A descriptor, which the backend counts no longer. */
+		if (so->res->is_blob && so->picture == so->res->picture) {
+			display_buffer_unref(so->res->buffer);
+			so->res->buffer = NULL;
+			so->res->picture = 0;
+		}
 		g->backend->ops->show(g->backend, i, 0, NULL, NULL, &none);
 		so->res = NULL;
 	}
@@ -291,6 +297,7 @@ static enum gpu_wire_type show(struct gpu *g, unsigned i, struct gpu_resource *r
 		return gpu_error(r);
 	}
 	so->res = res;
+	so->picture = picture;
 	so->crop = *crop;
 	so->is_behind = res->is_3d;
 	if (layout) {

@@ -66,6 +66,16 @@ static int teardown(void **state)
 	return 0;
 }
 
+static unsigned open_descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 1024; fd++) {
+		n += fcntl(fd, F_GETFD) >= 0;
+	}
+	return n;
+}
+
 #define OK(x) assert_int_equal(x, GPU_RESP_OK_NODATA)
 
 static struct display_rect rect(uint32_t x, uint32_t y, uint32_t w, uint32_t h)
@@ -1038,6 +1048,80 @@ static void test_gpu_blob_sharing_leaves_no_descriptor(void **state)
 	assert_int_equal(v.display.budget.used, 0);
 }
 
+/* Each that is shared is a descriptor of the host, whether it is still shown or not: the guest has no more of them than of images. */
+static void test_gpu_blob_sharing_descriptors_are_limited(void **state)
+{
+	enum { HIDE, KEEP, OTHER_LAYOUT, TURNS };
+	struct display_rect all = rect(0, 0, 40, 30);
+	struct gpu_layout lower = blob_layout;
+	struct gpudrv_entry e = {.len = 3 * 4096};
+	const unsigned before = open_descriptors();
+
+	(void)state;
+	lower.offset += 10ull * lower.stride;
+	lower.height = 12;
+	e.addr = tdrv_alloc(&v.d, e.len, 4096);
+	for (unsigned turn = HIDE; turn < TURNS; turn++) {
+		const unsigned most = turn == HIDE ? 0 : GPUDRV_IMAGES;
+		unsigned n = 0;
+
+		for (uint32_t id = 1; id <= GPUDRV_IMAGES + 100; id++) {
+			uint32_t answer[2] = {GPU_RESP_OK_NODATA, GPU_RESP_OK_NODATA};
+
+			OK(gpudrv_create_blob(&v, id, 9000, &e, 1));
+			answer[0] = gpudrv_set_scanout_blob(&v, 0, id, all, &blob_layout);
+			if (turn == OTHER_LAYOUT) {
+				/* The first one's is the picture that the resource has no longer. */
+				answer[1] = gpudrv_set_scanout_blob(&v, 1, id, rect(0, 0, 40, 12), &lower);
+			}
+			if (turn != KEEP) {
+				OK(gpudrv_set_scanout_blob(&v, 0, 0, all, &blob_layout));
+			}
+			n = open_descriptors() - before;
+			/* And what scanouts show whose resource has another picture. */
+			assert_true(n <= most + 2);
+			for (unsigned i = 0; i < 2; i++) {
+				assert_true(answer[i] == GPU_RESP_OK_NODATA || (answer[i] == GPU_RESP_ERR_OUT_OF_MEMORY && turn != HIDE && id >= GPUDRV_IMAGES));
+			}
+		}
+		assert_true(n + 2 >= most);
+		for (uint32_t id = 1; id <= GPUDRV_IMAGES + 100; id++) {
+			OK(gpudrv_unref(&v, id));
+		}
+		assert_int_equal(open_descriptors(), before);
+		assert_int_equal(v.display.budget.used, 0);
+		OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8X8, 1, 1));
+		OK(gpudrv_unref(&v, 1));
+	}
+}
+
+/* A picture that another scanout has had since stays where that one shows it. */
+static void test_gpu_blob_shared_hidden_on_the_scanout_that_has_an_older_picture(void **state)
+{
+	struct display_rect all = rect(0, 0, 40, 30);
+	struct gpu_layout lower = blob_layout;
+
+	(void)state;
+	lower.offset += 10ull * lower.stride;
+	lower.height = 12;
+	make_pages(1, 7);
+	OK(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout));
+	OK(gpudrv_set_scanout_blob(&v, 1, 1, rect(0, 0, 40, 12), &lower));
+	OK(gpudrv_set_scanout_blob(&v, 0, 0, all, &blob_layout));
+	assert_int_equal(udmabuf.made, 2);
+	OK(gpudrv_set_scanout_blob(&v, 1, 1, rect(3, 1, 30, 10), &lower));
+	ASSERT_SCREEN(1, 30, 10, 3, 11, 7);
+	/* And one that is copied on the one says nothing of the other's. */
+	udmabuf.error = -EMFILE;
+	OK(gpudrv_set_scanout_blob(&v, 0, 1, all, &blob_layout));
+	OK(gpudrv_flush(&v, 1, all));
+	ASSERT_SCREEN(0, 40, 30, 0, 0, 7);
+	OK(gpudrv_set_scanout_blob(&v, 0, 0, all, &blob_layout));
+	OK(gpudrv_set_scanout_blob(&v, 1, 1, rect(0, 0, 40, 12), &lower));
+	ASSERT_SCREEN(1, 40, 12, 0, 10, 7);
+	assert_int_equal(udmabuf.made, 2);
+}
+
 /*
  * Turns, resets, memory.
  */
@@ -1150,16 +1234,6 @@ static void test_gpu_cursor_queue_alone(void **state)
 	v.out_gpa = tdrv_alloc(&v.d, sizeof(v.out), 8);
 	assert_int_equal(gpudrv_raw(&v, GPU_CURSORQ, &c, sizeof(c), NULL, 0), GPU_RESP_OK_NODATA);
 	assert_int_equal(v.display.scanout[0].cursor.x, 77);
-}
-
-static unsigned open_descriptors(void)
-{
-	unsigned n = 0;
-
-	for (int fd = 0; fd < 1024; fd++) {
-		n += fcntl(fd, F_GETFD) >= 0;
-	}
-	return n;
 }
 
 static void test_gpu_reset_forgets_everything(void **state)
@@ -1522,6 +1596,8 @@ int main(void)
 		TS(test_gpu_blob_flips_share_each_once),
 		TS(test_gpu_blob_shared_layouts_and_two_scanouts),
 		TS(test_gpu_blob_that_cannot_be_shared_is_copied),
+		TS(test_gpu_blob_sharing_descriptors_are_limited),
+		TS(test_gpu_blob_shared_hidden_on_the_scanout_that_has_an_older_picture),
 		TS(test_gpu_blob_sharing_is_paid_for),
 		TS(test_gpu_blob_sharing_leaves_no_descriptor),
 		T(test_gpu_batch_has_one_interrupt),
