@@ -166,6 +166,7 @@ struct walk {
 	const struct iovec *iov;
 	unsigned left;
 	uint64_t start; /* of iov[0], from the beginning of all */
+	uint64_t steps; /* pieces left behind, and copied from */
 };
 
 /* Copies @len bytes from @offset on, which is not before where the walk was. They are there. */
@@ -178,6 +179,7 @@ static void walk_copy(struct walk *w, uint64_t offset, uint8_t *dst, uint64_t le
 			w->start += w->iov->iov_len;
 			w->iov++;
 			w->left--;
+			w->steps++;
 		}
 		if (w->left == 0) {
 			return;
@@ -185,6 +187,7 @@ static void walk_copy(struct walk *w, uint64_t offset, uint8_t *dst, uint64_t le
 		at = offset - w->start;
 		n = w->iov->iov_len - at < len ? w->iov->iov_len - at : len;
 		memcpy(dst, (const uint8_t *)w->iov->iov_base + at, n);
+		w->steps++;
 		dst += n;
 		offset += n;
 		len -= n;
@@ -206,6 +209,7 @@ static void copy_rect(struct gpu_2d *g, const struct resource *res, uint64_t off
 		}
 	}
 	__atomic_store_n(&g->base.copied_bytes, g->base.copied_bytes + n * r->h, __ATOMIC_RELAXED);
+	__atomic_store_n(&g->base.copy_steps, g->base.copy_steps + w.steps, __ATOMIC_RELAXED);
 }
 
 /*

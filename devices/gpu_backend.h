@@ -119,6 +119,7 @@ struct gpu_backend {
 	const struct gpu_backend_ops *ops;
 	/* Since it was made; may be read by any thread (atomic). */
 	uint64_t copied_bytes; /* from guest memory */
+	uint64_t copy_steps; /* for those: pieces of guest memory left behind and copied from, which for one copy are no more than two for each piece and one for each row */
 	uint64_t blobs_shared, blobs_copied; /* times that a scanout was given a blob that sinks map where it is, or one that is copied */
 	uint64_t blob_pieces, blob_pieces_max; /* of guest memory, neighbours joined: of the blob that was shown last, and of the one that had the most */
 	uint64_t read_bytes; /* of 3D pictures, for those who look at them */

@@ -432,6 +432,44 @@ static void test_gpu_largest_number_of_pieces(void **state)
 	ASSERT_SCREEN(0, 128, 128, 0, 0, 3);
 }
 
+/* QEMU looks for each row's first byte from the first piece on. As many pieces as there can be, none of which is another's neighbour, and rows that do not follow each other. */
+static void test_gpu_pieces_are_walked_once_for_all_rows(void **state)
+{
+	enum { SIDE = 128, STEPS_MAX = 2 * GPU_BACKING_ENTRIES_MAX + SIDE };
+	static struct gpudrv_entry e[GPU_BACKING_ENTRIES_MAX];
+	const struct display_rect all = rect(0, 0, SIDE, SIDE), most = rect(1, 0, SIDE - 2, SIDE), corner = rect(SIDE - 1, SIDE - 1, 1, 1);
+	const struct gpu_layout layout = {GPU_FORMAT_B8G8R8X8, SIDE, SIDE, 4 * SIDE, 0};
+	uint64_t mem = tdrv_alloc(&v.d, 4 * GPU_BACKING_ENTRIES_MAX, 16), flat = tdrv_alloc(&v.d, 4 * GPU_BACKING_ENTRIES_MAX, 16), before;
+
+	(void)state;
+	paint(flat, "BGRX", 4 * SIDE, &all, 3);
+	for (uint32_t i = 0; i < GPU_BACKING_ENTRIES_MAX; i++) {
+		e[i] = (struct gpudrv_entry){.addr = mem + 4ull * (GPU_BACKING_ENTRIES_MAX - 1 - i), .len = 4};
+		memcpy(tdrv_ptr(&v.d, e[i].addr, 4), tdrv_ptr(&v.d, flat + 4ull * i, 4), 4);
+	}
+	OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8X8, SIDE, SIDE));
+	OK(gpudrv_attach(&v, 1, e, GPU_BACKING_ENTRIES_MAX));
+	OK(gpudrv_set_scanout(&v, 0, 1, most));
+	OK(gpudrv_transfer(&v, 1, most, 4));
+	ASSERT_SCREEN(0, SIDE - 2, SIDE, 1, 0, 3);
+	/* A measure of nothing is none. */
+	assert_in_range(v.gpu.backend->copy_steps, GPU_BACKING_ENTRIES_MAX, STEPS_MAX);
+	before = v.gpu.backend->copy_steps;
+	OK(gpudrv_transfer(&v, 1, all, 0));
+	assert_in_range(v.gpu.backend->copy_steps - before, GPU_BACKING_ENTRIES_MAX, STEPS_MAX);
+	before = v.gpu.backend->copy_steps;
+	OK(gpudrv_transfer(&v, 1, corner, 4 * (SIDE * SIDE - 1)));
+	assert_in_range(v.gpu.backend->copy_steps - before, 1, GPU_BACKING_ENTRIES_MAX);
+
+	/* A blob, whose flush copies. */
+	OK(gpudrv_create_blob(&v, 2, 4 * GPU_BACKING_ENTRIES_MAX, e, GPU_BACKING_ENTRIES_MAX));
+	OK(gpudrv_set_scanout_blob(&v, 1, 2, most, &layout));
+	before = v.gpu.backend->copy_steps;
+	OK(gpudrv_flush(&v, 2, most));
+	ASSERT_SCREEN(1, SIDE - 2, SIDE, 1, 0, 3);
+	assert_in_range(v.gpu.backend->copy_steps - before, GPU_BACKING_ENTRIES_MAX, STEPS_MAX);
+}
+
 /* crosvm and libkrun ignore where the rectangle of a scanout is. */
 static void test_gpu_crops_and_mirrors(void **state)
 {
@@ -1599,6 +1637,7 @@ int main(void)
 		T(test_gpu_transfer_offset),
 		T(test_gpu_scattered_backing),
 		T(test_gpu_largest_number_of_pieces),
+		TB(test_gpu_pieces_are_walked_once_for_all_rows),
 		T2(test_gpu_crops_and_mirrors),
 		T(test_gpu_page_flips),
 		T2(test_gpu_scanout_off_and_resource_gone),

@@ -406,6 +406,7 @@ static int gpu_virgl_read_cursor(struct gpu_backend *b, uint32_t id, uint32_t im
 static int counted(struct gpu_virgl *g, int r)
 {
 	__atomic_store_n(&g->base.copied_bytes, g->plain->copied_bytes, __ATOMIC_RELAXED);
+	__atomic_store_n(&g->base.copy_steps, g->plain->copy_steps, __ATOMIC_RELAXED);
 	return r;
 }
 
