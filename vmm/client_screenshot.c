@@ -15,6 +15,10 @@
 #include "vmm/result.h"
 #include "vmm/screen.h"
 
+/* For how long a screen that was not still is looked at to see what moves: as long as it was to be still, within these. */
+#define MOVES_MIN_NS (200 * CLOCK_NS_PER_MS)
+#define MOVES_MAX_NS (2 * CLOCK_NS_PER_S)
+
 struct picture {
 	struct display_pixels pixels;
 	size_t len; /* bytes that are mapped */
@@ -158,24 +162,39 @@ static int next_picture(struct client_link *l, const char *name, const struct co
 	return ask_for_picture(l, name, request, true, -1, p);
 }
 
+/* What was never still has not been looked at. Where no picture is wanted, what moves is what differs: between this picture and one of the next. */
+static void look_at_what_moves(struct client_link *l, struct screen *s, const struct options *o)
+{
+	const uint64_t patience_ns = o->screen.stable_ns < MOVES_MIN_NS ? MOVES_MIN_NS : o->screen.stable_ns > MOVES_MAX_NS ? MOVES_MAX_NS : o->screen.stable_ns;
+	const uint64_t end = clock_now_ns() + patience_ns;
+	struct picture p;
+
+	while (ask_for_picture(l, o->files[0], screenshot_request(o->screen.scanout, false), true, CLIENT_PATIENCE_MS, &p) == EXIT_OK) {
+		uint64_t now = clock_now_ns(), frame = p.frame;
+
+		screen_look(s, &p.pixels);
+		unmap_picture(&p);
+		if (screen_has_difference(s) || now >= end || wait_for_frame(l, o->files[0], o->screen.scanout, &frame, end - now) != EXIT_OK) {
+			break;
+		}
+	}
+}
+
 /* What was wrong, and the pictures that show it. */
 static void report(struct client_link *l, struct screen *s, const struct options *o)
 {
 	const char *dir = o->artifacts ? o->artifacts : ".";
 	char why[200], shot[4096], diff[4096];
-	struct picture p;
 
-	/* What was never still has not been looked at. */
-	if (o->screen.stable_ns && ask_for_picture(l, o->files[0], screenshot_request(o->screen.scanout, false), true, CLIENT_PATIENCE_MS, &p) == EXIT_OK) {
-		screen_look(s, &p.pixels);
-		unmap_picture(&p);
+	if (o->screen.stable_ns) {
+		look_at_what_moves(l, s, o);
 	}
 	screen_explain(s, why, sizeof(why));
 	log_msg(LOG_ERR, "%s: %s", o->files[0], why);
 	snprintf(shot, sizeof(shot), "%s/%s-last.png", dir, o->files[0]);
 	snprintf(diff, sizeof(diff), "%s/%s-diff.png", dir, o->files[0]);
-	if (screen_save(s, shot, s->reference ? diff : NULL)) {
-		log_msg(LOG_ERR, s->reference ? "it shows %s; what differs: %s" : "it shows %s", shot, diff);
+	if (screen_save(s, shot, diff)) {
+		log_msg(LOG_ERR, s->reference ? "it shows %s; what differs: %s" : s->before ? "it shows %s; what moves: %s" : "it shows %s", shot, diff);
 	}
 }
 

@@ -39,8 +39,10 @@ void screen_finish(struct screen *s)
 {
 	free(s->reference);
 	free(s->last);
+	free(s->before);
 	s->reference = NULL;
 	s->last = NULL;
+	s->before = NULL;
 }
 
 /* What counts of @p, or of the picture that is wanted where that is larger. */
@@ -55,8 +57,16 @@ static struct display_rect region(const struct screen *s, const struct display_p
 
 static bool keep(struct screen *s, const struct display_pixels *shot)
 {
-	uint8_t *copy = realloc(s->last, (size_t)shot->width * shot->height * 4);
+	const struct display_rect r = region(s, shot);
+	uint8_t *copy;
 
+	if (!s->reference && s->last && display_compare(&s->shown, shot, &r, 0) > 0) {
+		free(s->before);
+		s->before = s->last;
+		s->earlier = s->shown;
+		s->last = NULL;
+	}
+	copy = realloc(s->last, (size_t)shot->width * shot->height * 4);
 	if (!copy) {
 		return false;
 	}
@@ -133,24 +143,26 @@ bool screen_write_png(const struct display_pixels *p, const char *path)
 	return written;
 }
 
-bool screen_save(const struct screen *s, const char *shot_path, const char *diff_path)
+bool screen_has_difference(const struct screen *s)
 {
-	struct display_rect r;
-	uint8_t *rgb;
+	return s->last && (s->reference || s->before);
+}
+
+bool screen_save_difference(const struct screen *s, const char *path)
+{
+	const struct display_rect r = region(s, &s->shown);
+	uint8_t *rgb = malloc((size_t)s->shown.width * s->shown.height * 3);
 	bool written;
 
-	if (!s->last || !screen_write_png(&s->shown, shot_path)) {
-		return false;
-	}
-	if (!diff_path || !s->reference) {
-		return true;
-	}
-	r = region(s, &s->shown);
-	rgb = malloc((size_t)s->shown.width * s->shown.height * 3);
 	if (rgb) {
-		display_paint_difference(&s->shown, &s->image, &r, s->want.tolerance, rgb);
+		display_paint_difference(&s->shown, s->reference ? &s->image : &s->earlier, &r, s->reference ? s->want.tolerance : 0, rgb);
 	}
-	written = write_rgb(rgb, s->shown.width, s->shown.height, diff_path);
+	written = write_rgb(rgb, s->shown.width, s->shown.height, path);
 	free(rgb);
 	return written;
+}
+
+bool screen_save(const struct screen *s, const char *shot_path, const char *diff_path)
+{
+	return s->last && screen_write_png(&s->shown, shot_path) && (!screen_has_difference(s) || screen_save_difference(s, diff_path));
 }

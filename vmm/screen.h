@@ -19,6 +19,8 @@ struct screen {
 	struct display_pixels image;
 	uint8_t *last; /* the last screenshot, without gaps; NULL: there was none */
 	struct display_pixels shown;
+	uint8_t *before; /* where no picture is wanted: the last screenshot that was another one in the region; NULL: there was none */
+	struct display_pixels earlier;
 	double diff; /* of the region's pixels, in the last screenshot */
 };
 
@@ -32,12 +34,11 @@ bool screen_look(struct screen *s, const struct display_pixels *shot);
 /* What is missing, for people: "no picture", "17.3 % of the pixels differ", "never still for 500 ms". */
 void screen_explain(const struct screen *s, char *buf, size_t len);
 
-/**
- * screen_save - write the last screenshot, and where a picture is wanted what differs
- * @shot_path, @diff_path: files that are made or replaced; @diff_path may be NULL
- *
- * Return: whether there was a screenshot and all was written (what was not is logged).
- */
+/* Whether there is something that the last screenshot can be compared with: the picture that is wanted or, where none is, an earlier screenshot that was another one. */
+bool screen_has_difference(const struct screen *s);
+/* What differs, into a file that is made or replaced. There is a difference. Return: whether it was written (else logged). */
+bool screen_save_difference(const struct screen *s, const char *path);
+/* Both: the last screenshot, and the difference if there is one. Return: whether there was a screenshot and all was written (what was not is logged). */
 bool screen_save(const struct screen *s, const char *shot_path, const char *diff_path);
 
 /* One picture into one file; "-": standard output. Return: whether it was (else logged). */

@@ -203,6 +203,54 @@ static void test_screen_save_shows_what_was_wrong(void **state)
 	free(read);
 }
 
+static void expect_difference(unsigned wrong)
+{
+	uint32_t width, height;
+	uint8_t *read;
+	char err[200];
+
+	assert_true(screen_has_difference(&screen));
+	assert_true(screen_save(&screen, out, diff));
+	assert_int_equal(png_file_read(diff, &read, &width, &height, err, sizeof(err)), 0);
+	assert_int_equal(width, W);
+	assert_int_equal(height, H);
+	for (unsigned i = 0; i < W * H; i++) {
+		assert_int_equal(memcmp(read + i * 4, (const uint8_t[]){0, 0, 255, 255}, 4) == 0, i == wrong);
+	}
+	free(read);
+	assert_int_equal(unlink(diff), 0);
+}
+
+/* Where no picture is wanted, the last screenshot that was another one is what it is compared with. */
+static void test_screen_save_shows_what_has_moved(void **state)
+{
+	struct config_screen want = {.stable_ns = 100 * MS, .region = {1, 1, W - 1, H - 1}, .tolerance = 200};
+
+	(void)state;
+	start(&want);
+	unlink(diff);
+	assert_false(screen_has_difference(&screen));
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(screen_look(&screen, &shot));
+		assert_false(screen_has_difference(&screen));
+		assert_true(screen_save(&screen, out, diff));
+		assert_int_equal(access(diff, F_OK), -1);
+		/* Outside the region. */
+		pixels[0][i][1] ^= 1;
+	}
+	for (unsigned x = 3; x < 8; x++) {
+		/* Only the last step counts, however long ago. */
+		pixels[4][x][2] ^= 1;
+		assert_true(screen_look(&screen, &shot));
+		expect_difference(4 * W + x);
+		assert_true(screen_look(&screen, &shot));
+		expect_difference(4 * W + x);
+	}
+	/* One of another size is no harm. */
+	assert_true(screen_look(&screen, &(struct display_pixels){&pixels[0][0][0], W, H - 2, W * 4}));
+	assert_true(screen_save(&screen, out, diff));
+}
+
 static void test_screen_pictures_that_cannot_be_read(void **state)
 {
 	struct config_screen want = {.image = (char *)(uintptr_t) "/nonexistent.png"};
@@ -239,6 +287,7 @@ int main(void)
 		T(test_screen_of_another_size_differs),
 		T(test_screen_explains_what_was_not_still),
 		T(test_screen_save_shows_what_was_wrong),
+		T(test_screen_save_shows_what_has_moved),
 		T(test_screen_pictures_that_cannot_be_read),
 	};
 

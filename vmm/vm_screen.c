@@ -246,11 +246,15 @@ static void save_last_shot(void *arg)
 	if (screen_write_png(&p, o->screen_png)) {
 		snprintf(vm->result->screen, sizeof(vm->result->screen), "%s", o->screen_png);
 	}
-	if (s->screen.reference && o->screen_diff_png && !s->is_seen) {
-		screen_look(&s->screen, &p);
-		screen_save(&s->screen, o->screen_png, o->screen_diff_png);
-	}
 	unmap_shot(&p);
+	/* The pointer does not count. */
+	if (s->is_expected && o->screen_diff_png && !s->is_seen && map_shot(vm, scanout, false, &p)) {
+		screen_look(&s->screen, &p);
+		if (screen_has_difference(&s->screen)) {
+			screen_save_difference(&s->screen, o->screen_diff_png);
+		}
+		unmap_shot(&p);
+	}
 }
 
 static bool is_bad(const struct vm *vm)
