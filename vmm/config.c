@@ -905,12 +905,15 @@ static void check_display(struct load *l)
 	}
 }
 
-/* Sizes that no output has, and outputs that cannot show one picture. */
+/* What 3D takes by default, sizes that no output has, and outputs that cannot show one picture. */
 static void check_gpu(struct load *l)
 {
-	const struct config *cfg = l->cfg;
+	struct config *cfg = l->cfg;
 	uint64_t need = 0;
 
+	if (cfg->gpu.mode == GPU_VIRGL && strcmp(config_where(cfg, "gpu.max_host_memory"), "default") == 0) {
+		cfg->gpu.max_host_memory = (uint64_t)1 << 30;
+	}
 	if (cfg->gpu.size.n > cfg->gpu.scanouts) {
 		whole_mistake(l, config_where(cfg, "gpu.size"), "gpu.size has %u sizes, but gpu.scanouts is %u", cfg->gpu.size.n, cfg->gpu.scanouts);
 		return;

@@ -685,6 +685,21 @@ static void test_config_load_sizes_of_outputs(void **state)
 	config_finish(&cfg);
 }
 
+static void test_config_load_memory_of_3d(void **state)
+{
+	const char *sets[] = {"gpu.mode=virgl", "gpu.max_host_memory=256M"};
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	for (unsigned nsets = 0; nsets <= 2; nsets++) {
+		assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n", sets, nsets, &report), 0);
+		assert_int_equal(cfg.gpu.max_host_memory >> 20, nsets == 1 ? 1024 : 256);
+		free(report);
+		config_finish(&cfg);
+	}
+}
+
 static void test_config_load_disks_that_cannot_be(void **state)
 {
 	static const char nine[] = "[[disk]]\npath='a'\n[[disk]]\npath='b'\n[[disk]]\npath='c'\n[[disk]]\npath='d'\n[[disk]]\npath='e'\n"
@@ -869,6 +884,7 @@ int main(void)
 		cmocka_unit_test(test_config_load_a_window_opens_where_there_is_a_display),
 		cmocka_unit_test(test_config_load_a_display_has_a_keyboard_and_a_tablet),
 		cmocka_unit_test(test_config_load_sizes_of_outputs),
+		cmocka_unit_test(test_config_load_memory_of_3d),
 		cmocka_unit_test(test_config_load_disks_that_cannot_be),
 		cmocka_unit_test(test_config_load_includes),
 		cmocka_unit_test(test_config_print_can_be_loaded_again),
