@@ -2,8 +2,10 @@
 /* 3D by the real virglrenderer on OpenGL in software: what is drawn, fences, contexts, and everything a hostile driver says about them. */
 #include "devices/gpu_3d.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <link.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -405,6 +407,111 @@ static void test_3d_contexts_and_textures_are_limited(void **state)
 	assert_int_equal(n, 4); /* 16 MiB each, and what keeping track costs */
 	OK(gpudrv_unref(&v, 1));
 	OK(gpudrv_create_3d(&v, 1, &large));
+}
+
+static unsigned open_files(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while (readdir(d)) {
+		n++;
+	}
+	closedir(d);
+	return n;
+}
+
+/* 40 clients, as many as there are at once in groups of 8, each with a picture and a context within its own. Half of them unmake nothing themselves, as one that is killed: Linux then ends what it had. */
+static void draw_for_clients(void)
+{
+	uint64_t brk = v.d.brk;
+
+	for (unsigned group = 0; group < 5; group++) {
+		for (uint32_t i = 1; i <= 8; i++) {
+			make_target(i, i);
+			backing(i, W * H * 4);
+			OK(gpudrv_submit(&v, (const uint32_t[]){CMD(29, 0, 1), 3, CMD(28, 0, 1), 3}, 4));
+			OK(clear(i, 1, 0, (float)(i % 2), 1));
+			OK(gpudrv_set_scanout(&v, 0, i, all));
+			OK(gpudrv_flush(&v, i, all));
+			assert_int_equal(pixel(0, W - 1, 0), i % 2 ? 0x00ffff : 0x0000ff);
+		}
+		for (v.ctx = 1; v.ctx <= 8; v.ctx++) {
+			if (v.ctx % 2) {
+				OK(gpudrv_submit(&v, (const uint32_t[]){CMD(30, 0, 1), 3}, 2));
+				OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_DETACH_RESOURCE, v.ctx));
+				OK(gpudrv_unref(&v, v.ctx));
+			}
+			OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+			if (v.ctx % 2 == 0) {
+				OK(gpudrv_unref(&v, v.ctx));
+			}
+		}
+		v.d.brk = brk;
+	}
+	assert_int_equal(v.gpu.contexts.n, 0);
+	assert_int_equal(v.gpu.resources.n, 0);
+	assert_int_equal(v.display.budget.used, 0);
+}
+
+static size_t heap(void)
+{
+	struct mallinfo2 m = mallinfo2();
+
+	return m.uordblks + m.hblkhd;
+}
+
+static void test_3d_two_hundred_contexts_leave_nothing(void **state)
+{
+	unsigned files;
+	size_t used;
+
+	(void)state;
+	/* What Mesa keeps once it has drawn, twice: not all of it is there after the first time. */
+	draw_for_clients();
+	draw_for_clients();
+	files = open_files();
+	used = heap();
+	for (unsigned i = 0; i < 5; i++) {
+		draw_for_clients();
+	}
+	assert_int_equal(open_files(), files);
+	/* About 0; with AddressSanitizer nobody knows. */
+	assert_true(heap() <= used + 8192);
+}
+
+/* A guest that has taken all there is can still draw with what it has, and another one when it is gone. */
+static void test_3d_draws_when_its_memory_is_used_up(void **state)
+{
+	struct gpu_texture large = picture;
+	uint32_t n = 10;
+
+	(void)state;
+	make_target(1, 5);
+	OK(gpudrv_set_scanout(&v, 0, 5, all));
+	OK(clear(5, 1, 1, 0, 0));
+	OK(gpudrv_flush(&v, 5, all));
+	assert_int_equal(pixel(0, 0, 0), 0xff0000);
+	for (large.width = large.height = 2048; large.width > 0; large.width /= 2) {
+		while (gpudrv_create_3d(&v, n, &large) == GPU_RESP_OK_NODATA) {
+			n++;
+		}
+		assert_int_equal(le32_get(v.out.hdr.type), GPU_RESP_ERR_OUT_OF_MEMORY);
+	}
+	v.ctx = 2;
+	IS(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "more"), OUT_OF_MEMORY);
+	v.ctx = 1;
+	OK(clear(5, 2, 0, 1, 0));
+	OK(gpudrv_flush(&v, 5, all));
+	assert_int_equal(pixel(0, W / 2, H / 2), 0x00ff00);
+	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(v.display.budget.used, 0);
+	gpudrv_start(&v);
+	make_target(1, 5);
+	OK(clear(5, 1, 0, 0, 1));
+	OK(gpudrv_set_scanout(&v, 0, 5, all));
+	assert_int_equal(pixel(0, 0, 0), 0x0000ff);
 }
 
 static void test_3d_textures_that_cannot_be(void **state)
@@ -845,6 +952,8 @@ int main(void)
 		T(test_3d_contexts_by_number),
 		T(test_3d_contexts_for_a_set),
 		T(test_3d_contexts_and_textures_are_limited),
+		T(test_3d_two_hundred_contexts_leave_nothing),
+		T(test_3d_draws_when_its_memory_is_used_up),
 		T(test_3d_textures_that_cannot_be),
 		T(test_3d_transfers_stay_inside),
 		T(test_3d_submissions_of_any_kind),
