@@ -16,7 +16,8 @@
  * Lost events (SYN_DROPPED) are found again: the kernel is asked how things are, and the guest is given the difference (input_sync).
  * Of what the guest writes, lights reach the host and nothing else; when the device goes back, lights are as the host had them.
  *
- * Thread: the device's loop. An event costs three system calls: epoll_wait, read, and the interrupt.
+ * Thread: the device's loop. A frame costs three system calls: epoll_wait, read, and the interrupt. One with a scan code costs two more: Linux's driver sends EV_MSC back
+ * through the status queue, which is another wake and another interrupt.
  */
 #ifndef DEVICES_EVDEV_H
 #define DEVICES_EVDEV_H
