@@ -682,6 +682,37 @@ static void test_3d_submissions_of_any_kind(void **state)
 	assert_int_equal(pixel(0, 0, 0), 0x00ff00);
 }
 
+static const struct gpu_backend_ops *real_ops;
+static unsigned submissions;
+
+static int submit_elsewhere(struct gpu_backend *b, uint32_t ctx, void *words, uint32_t nwords)
+{
+	const uint8_t *ram = tdrv_ptr(&v.d, TDRV_RAM_GPA, TDRV_RAM_LEN), *at = words;
+
+	assert_true(at + 4ull * nwords <= ram || at >= ram + TDRV_RAM_LEN);
+	assert_int_equal((uintptr_t)words % 8, 0);
+	submissions++;
+	return real_ops->submit(b, ctx, words, nwords);
+}
+
+/* virglrenderer reads a submission more than once, and "is not secure against concurrent modification": it never sees the guest's memory. */
+static void test_3d_submissions_are_copies(void **state)
+{
+	struct gpu_backend_ops ops;
+
+	(void)state;
+	real_ops = v.gpu.backend->ops;
+	ops = *real_ops;
+	ops.submit = submit_elsewhere;
+	make_target(1, 5);
+	submissions = 0;
+	v.gpu.backend->ops = &ops;
+	OK(clear(5, 1, 0, 1, 0));
+	OK(submit_size(4, 4));
+	v.gpu.backend->ops = real_ops;
+	assert_int_equal(submissions, 2);
+}
+
 /* What takes host memory by way of a submission. */
 static void test_3d_submissions_take_no_memory_unseen(void **state)
 {
@@ -957,6 +988,7 @@ int main(void)
 		T(test_3d_textures_that_cannot_be),
 		T(test_3d_transfers_stay_inside),
 		T(test_3d_submissions_of_any_kind),
+		T(test_3d_submissions_are_copies),
 		T(test_3d_submissions_take_no_memory_unseen),
 		T(test_3d_attachments_are_counted),
 		T(test_3d_what_is_in_use_can_go),

@@ -5,6 +5,7 @@
  */
 #include "devices/gpu.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -714,6 +715,42 @@ static void test_gpu_cve_2016_7994_host_failures_leave_nothing(void **state)
 	OK(gpudrv_set_scanout_blob(&v, 1, 2, rect(0, 0, 40, 30), &(struct gpu_layout){1, 40, 30, 160, 0}));
 }
 
+static int refuse_attach(struct gpu_backend *b, uint32_t id, const struct gpu_range *ranges, unsigned n)
+{
+	(void)b;
+	(void)id;
+	(void)ranges;
+	(void)n;
+	return -ENOMEM;
+}
+
+/* QEMU's virgl answers OK to backing that could not be attached, and goes on as if there were some. */
+static void test_gpu_hostile_backing_that_the_host_refuses(void **state)
+{
+	const struct gpu_backend_ops *real = v.gpu.backend->ops;
+	struct gpu_backend_ops ops = *real;
+	struct gpudrv_entry e = {.addr = tdrv_alloc(&v.d, 4096, 16), .len = 4096};
+	uint64_t used;
+
+	(void)state;
+	ops.attach = refuse_attach;
+	OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8A8, 32, 32));
+	used = v.display.budget.used;
+	v.gpu.backend->ops = &ops;
+	for (unsigned i = 0; i < 20; i++) {
+		NO_MEMORY(gpudrv_attach(&v, 1, &e, 1));
+		UNSPEC(gpudrv_transfer(&v, 1, rect(0, 0, 1, 1), 0));
+		UNSPEC(gpudrv_detach(&v, 1));
+		NO_MEMORY(gpudrv_create_blob(&v, 2, 4096, &e, 1));
+		BAD_RESOURCE(gpudrv_unref(&v, 2));
+		assert_int_equal(v.display.budget.used, used);
+	}
+	v.gpu.backend->ops = real;
+	OK(gpudrv_attach(&v, 1, &e, 1));
+	OK(gpudrv_transfer(&v, 1, rect(0, 0, 32, 32), 0));
+	OK(gpudrv_create_blob(&v, 2, 4096, &e, 1));
+}
+
 /* A blob's picture is memory of the host's although the blob is not. */
 static void test_gpu_hostile_blob_pictures_are_counted(void **state)
 {
@@ -867,6 +904,7 @@ static int run_own_rows(void)
 		T(test_gpu_cve_2016_9846_cursor_images),
 		T(test_gpu_hostile_cursor_places),
 		T(test_gpu_cve_2016_7994_host_failures_leave_nothing),
+		T(test_gpu_hostile_backing_that_the_host_refuses),
 		T(test_gpu_hostile_blob_pictures_are_counted),
 		T(test_gpu_hostile_configuration_writes),
 		T(test_gpu_flood_of_nonsense_does_not_flood_the_log),

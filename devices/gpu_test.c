@@ -226,6 +226,36 @@ static void test_gpu_display_info_and_edid_agree(void **state)
 	}
 }
 
+/* CVE-2026-68255, of Linux: it read as many blocks as the first one says, of a device that had said fewer. All that is said is there, whatever the output. */
+static void test_gpu_cve_2026_68255_edid_is_as_long_as_it_says(void **state)
+{
+	static const uint32_t sizes[] = {1, 64, 480, 1080, 2160, 4096, 8192, DISPLAY_SIZE_MAX}, rates[] = {1, 60, 144, 360};
+	unsigned lengths = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 8 * 8 * 4; i++) {
+		struct display_output o = {.enabled = true, .width = sizes[i % 8], .height = sizes[i / 8 % 8], .refresh_hz = rates[i / 64]};
+		uint32_t len;
+
+		display_set_output(&v.display, 1, &o);
+		assert_int_equal(gpudrv_get_edid(&v, 1), GPU_RESP_OK_EDID);
+		assert_int_equal(v.out_len, 1056);
+		len = le32_get(v.out.edid.size);
+		assert_in_range(len, 128, sizeof(v.out.edid.edid));
+		assert_int_equal(len, 128u * (1 + v.out.edid.edid[126]));
+		for (unsigned block = 0; block < len / 128; block++) {
+			uint8_t sum = 0;
+
+			for (unsigned at = 0; at < 128; at++) {
+				sum = (uint8_t)(sum + v.out.edid.edid[block * 128 + at]);
+			}
+			assert_int_equal(sum, 0);
+		}
+		lengths |= len;
+	}
+	assert_int_equal(lengths, 128 | 256);
+}
+
 static void test_gpu_output_changes_reach_the_driver(void **state)
 {
 	struct display_output o = {.enabled = true, .width = 6000, .height = 1000, .refresh_hz = 60};
@@ -1630,6 +1660,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T2(test_gpu_configuration),
 		T2(test_gpu_display_info_and_edid_agree),
+		T2(test_gpu_cve_2026_68255_edid_is_as_long_as_it_says),
 		T2(test_gpu_output_changes_reach_the_driver),
 		T(test_gpu_every_format_to_the_pixel),
 		T(test_gpu_sizes_from_one_pixel_on),
