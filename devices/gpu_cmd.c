@@ -403,7 +403,7 @@ static enum gpu_wire_type flush(struct gpu *g, struct gpu_command *c)
 			continue;
 		}
 		/* Reading back is dear: not before somebody looks, who then gets all that was not read. */
-		so->is_behind |= res->is_3d && !display_is_watched(g->display);
+		so->is_behind |= res->is_3d && !display_is_watched(g->display, i);
 		err = so->is_behind ? 0 : g->backend->ops->flush(g->backend, i, &part);
 		if (err < 0) {
 			return gpu_error(err);

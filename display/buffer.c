@@ -51,15 +51,25 @@ int display_memfd(const char *name, uint64_t len, uint8_t **map)
 	return fd;
 }
 
+void display_picture_close(const struct display_picture *p)
+{
+	if (p->fd >= 0) {
+		close(p->fd);
+	}
+	for (unsigned i = 0; i < p->planes.n; i++) {
+		close(p->planes.fd[i]);
+	}
+}
+
 struct display_buffer *display_buffer_create(const struct display_picture *picture, struct display_budget *budget, uint64_t charge)
 {
 	static uint64_t last_id;
 	struct display_buffer *b = malloc(sizeof(*b));
 
-	assert(picture->fd >= 0 && picture->width > 0 && picture->height > 0);
+	assert((picture->fd >= 0) != (picture->planes.n > 0) && picture->planes.n <= DISPLAY_PLANES_MAX && picture->width > 0 && picture->height > 0);
 	if (!b) {
 		log_errno(LOG_ERR, -ENOMEM, "picture");
-		close(picture->fd);
+		display_picture_close(picture);
 		return NULL;
 	}
 	*b = (struct display_buffer){.refs = 1, .id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED), .picture = *picture, .budget = budget, .charge = charge};
@@ -83,7 +93,7 @@ void display_buffer_unref(struct display_buffer *b)
 	if (b->map) {
 		munmap((void *)(uintptr_t)b->map, b->picture.len);
 	}
-	close(b->picture.fd);
+	display_picture_close(&b->picture);
 	display_budget_give(b->budget, b->charge);
 	if (b->budget->gone) {
 		b->budget->gone(b->budget->gone_ctx, b->id);
@@ -93,6 +103,7 @@ void display_buffer_unref(struct display_buffer *b)
 
 const uint8_t *display_buffer_map(struct display_buffer *b)
 {
+	assert(b->picture.fd >= 0);
 	if (!b->map) {
 		void *p = mmap(NULL, b->picture.len, PROT_READ, MAP_SHARED, b->picture.fd, 0);
 

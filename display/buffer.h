@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pictures in memory that other processes can map, and who still looks at them.
+ * Pictures in memory that other processes can map, or import where they draw, and who still looks at them.
  *
- * A picture is a descriptor and how the pixels lie in it: a memfd, or, where it is the guest's own memory, a dma-buf that ordinary mmap takes and whose size only its len says. A memfd
+ * A picture is a descriptor and how the pixels lie in it: a memfd, or, where it is the guest's own memory, a dma-buf that ordinary mmap takes and whose size only its len says; or a dma-buf for each of a
+ * picture's planes in memory of a GPU's, which is not mapped at all. A memfd
  * is sealed: its size never changes, so nobody who maps it can be made to fault, and nobody but the one who made it can write it: the descriptor may be given to a viewer.
  *
  * A buffer is a picture with a reference count and a number that is never used again. Its memory is counted in a budget until the last reference is
@@ -39,14 +40,28 @@ void display_budget_give(struct display_budget *b, uint64_t n);
 #define DISPLAY_BGRX8888 DISPLAY_FOURCC('B', 'X', '2', '4')
 #define DISPLAY_BGRA8888 DISPLAY_FOURCC('B', 'A', '2', '4')
 
+#define DISPLAY_PLANES_MAX 4
+
+/* Where a picture lies in memory of a GPU's, which whoever imports the descriptors there knows and nobody maps. */
+struct display_planes {
+	unsigned n; /* 0: it does not; the descriptors are these, and the buffer's */
+	int fd[DISPLAY_PLANES_MAX];
+	uint32_t offset[DISPLAY_PLANES_MAX], stride[DISPLAY_PLANES_MAX]; /* bytes */
+	uint64_t modifier; /* DRM_FORMAT_MOD_* */
+};
+
 struct display_picture {
-	int fd;
+	int fd; /* -1: it lies in planes, and the numbers below but fourcc, width and height say nothing */
+	struct display_planes planes;
 	bool is_guest; /* guest memory, which changes whenever the guest likes */
 	uint32_t fourcc; /* one of DISPLAY_* */
 	uint32_t width, height; /* pixels */
 	uint32_t stride; /* bytes from a row to the next, 4 * width or more */
 	uint64_t offset, len; /* bytes: of the first pixel, of all that is to be mapped */
 };
+
+/* Closes its descriptors, of one that has not become a buffer's. */
+void display_picture_close(const struct display_picture *p);
 
 struct display_buffer {
 	unsigned refs;
@@ -65,13 +80,13 @@ struct display_buffer {
  */
 int display_memfd(const char *name, uint64_t len, uint8_t **map);
 
-/* @picture: its descriptor becomes the buffer's, also on failure. @charge: bytes that were taken from @budget for it, given back with the last reference.
+/* @picture: its descriptors become the buffer's, also on failure. @charge: bytes that were taken from @budget for it, given back with the last reference.
  * Return: a reference, or NULL (logged; the charge stays the caller's). */
 struct display_buffer *display_buffer_create(const struct display_picture *picture, struct display_budget *budget, uint64_t charge);
 struct display_buffer *display_buffer_ref(struct display_buffer *b); /* NULL stays NULL */
 void display_buffer_unref(struct display_buffer *b); /* accepts NULL */
 
-/* The picture's bytes, read only, mapped at the first call. Return: where its len bytes are, or NULL (logged). */
+/* The picture's bytes, read only, mapped at the first call; not of one in planes. Return: where its len bytes are, or NULL (logged). */
 const uint8_t *display_buffer_map(struct display_buffer *b);
 
 #endif

@@ -170,12 +170,21 @@ void display_init(struct display *d, struct loop *loop, const struct display_out
 	}
 }
 
+static void drop_copy(struct display_scanout *so)
+{
+	struct display_buffer *copy = so->copy;
+
+	so->copy = NULL;
+	display_buffer_unref(copy);
+}
+
 void display_finish(struct display *d)
 {
 	assert(!d->sinks && !d->holds);
 	for (unsigned i = 0; i < d->nscanouts; i++) {
 		display_buffer_unref(d->scanout[i].buffer);
 		d->scanout[i].buffer = NULL;
+		drop_copy(&d->scanout[i]);
 	}
 	assert(d->budget.used == 0);
 }
@@ -212,6 +221,11 @@ static void tell_cursor(struct display *d, unsigned i, bool image)
 	}
 }
 
+static bool gets_copies(const struct display_scanout *so, const struct display_sink *s)
+{
+	return so->is_copied && s->takes_copies;
+}
+
 /* The whole of what scanout @i shows is new to @s. */
 static void damage_all(const struct display *d, struct display_sink *s, unsigned i)
 {
@@ -230,19 +244,38 @@ void display_show(struct display *d, unsigned i, struct display_buffer *buffer, 
 	if (buffer && so->buffer == buffer && memcmp(&so->crop, crop, sizeof(*crop)) == 0) {
 		return;
 	}
+	if (!buffer) {
+		drop_copy(so);
+		so->is_copied = false;
+	}
 	display_buffer_ref(buffer);
 	display_buffer_unref(so->buffer);
 	so->buffer = buffer;
 	so->crop = buffer ? *crop : (struct display_rect){.w = 0};
 	for (struct display_sink *s = d->sinks; s; s = s->next) {
-		damage_all(d, s, i);
-		s->at[i].has_frame &= buffer != NULL;
+		if (!buffer || !gets_copies(so, s)) {
+			damage_all(d, s, i);
+			s->at[i].has_frame &= buffer != NULL;
+		}
 	}
 	if (was_shown != (buffer != NULL)) {
 		tell_mode(d, i);
 	}
 	if (!buffer) {
 		seen(d, i, UINT64_MAX);
+	}
+}
+
+/* There is one for @s to take. */
+static void has_frame(struct display *d, struct display_sink *s, unsigned i)
+{
+	if (s->at[i].has_frame) {
+		count(&d->counters.replaced, 1);
+		return;
+	}
+	s->at[i].has_frame = true;
+	if (s->ops->frame) {
+		s->ops->frame(s->ctx, i);
 	}
 }
 
@@ -264,22 +297,111 @@ uint64_t display_flush(struct display *d, unsigned i, const struct display_rect 
 		d->watch(d->watch_ctx, i);
 	}
 	for (struct display_sink *s = d->sinks; s; s = s->next) {
-		display_damage_add(&s->at[i].damage, &part);
-		if (s->at[i].has_frame) {
-			count(&d->counters.replaced, 1);
-			continue;
-		}
-		s->at[i].has_frame = true;
-		if (s->ops->frame) {
-			s->ops->frame(s->ctx, i);
+		if (!gets_copies(so, s)) {
+			display_damage_add(&s->at[i].damage, &part);
+			has_frame(d, s, i);
 		}
 	}
 	return display_rect_area(&part);
 }
 
-bool display_is_watched(const struct display *d)
+bool display_is_watched(const struct display *d, unsigned i)
 {
-	return d->sinks != NULL;
+	for (const struct display_sink *s = d->sinks; s; s = s->next) {
+		if (!gets_copies(&d->scanout[i], s)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Copies.
+ */
+
+unsigned display_copy_sinks(const struct display *d)
+{
+	unsigned n = 0;
+
+	for (const struct display_sink *s = d->sinks; s; s = s->next) {
+		n += s->takes_copies;
+	}
+	return n;
+}
+
+void display_set_wanted(struct display *d, void (*wanted)(void *ctx, unsigned scanout), void *ctx)
+{
+	d->wanted = wanted;
+	d->wanted_ctx = ctx;
+}
+
+static void tell_wanted(struct display *d)
+{
+	for (unsigned i = 0; d->wanted && i < d->nscanouts; i++) {
+		if (d->scanout[i].buffer) {
+			d->wanted(d->wanted_ctx, i);
+		}
+	}
+}
+
+/* @s maps what scanout @i shows, or gets nothing before a copy is there. */
+static void begin_anew(struct display *d, struct display_sink *s, unsigned i)
+{
+	const struct display_scanout *so = &d->scanout[i];
+
+	s->at[i].has_frame = false;
+	damage_all(d, s, i);
+	if (so->buffer && !gets_copies(so, s)) {
+		has_frame(d, s, i);
+	}
+}
+
+void display_set_copied(struct display *d, unsigned i, bool on)
+{
+	struct display_scanout *so = scanout_at(d, i);
+
+	if (so->is_copied == on) {
+		return;
+	}
+	so->is_copied = on;
+	drop_copy(so);
+	for (struct display_sink *s = d->sinks; s; s = s->next) {
+		if (s->takes_copies) {
+			begin_anew(d, s, i);
+		}
+	}
+}
+
+void display_publish(struct display *d, unsigned i, struct display_buffer *copy, uint64_t number, uint64_t flushed_ns)
+{
+	struct display_scanout *so = scanout_at(d, i);
+
+	assert(so->is_copied && copy->picture.planes.n > 0);
+	display_buffer_ref(copy);
+	drop_copy(so);
+	so->copy = copy;
+	so->copy_number = number;
+	so->copy_flushed_ns = flushed_ns;
+	count(&d->counters.copies, 1);
+	for (struct display_sink *s = d->sinks; s; s = s->next) {
+		if (s->takes_copies) {
+			has_frame(d, s, i);
+		}
+	}
+}
+
+void display_sink_map(struct display *d, struct display_sink *sink)
+{
+	if (!sink->takes_copies) {
+		return;
+	}
+	sink->takes_copies = false;
+	for (unsigned i = 0; i < d->nscanouts; i++) {
+		if (d->scanout[i].is_copied) {
+			begin_anew(d, sink, i);
+		}
+	}
+	tell_wanted(d);
 }
 
 void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx)
@@ -349,12 +471,12 @@ void display_sink_add(struct display *d, struct display_sink *sink)
 	assert(loop_is_current(d->loop));
 	sink->next = d->sinks;
 	d->sinks = sink;
+	/* First: where copies can be made it gets nothing else. */
+	if (sink->takes_copies) {
+		tell_wanted(d);
+	}
 	for (unsigned i = 0; i < d->nscanouts; i++) {
-		sink->at[i].has_frame = d->scanout[i].buffer != NULL;
-		damage_all(d, sink, i);
-		if (sink->at[i].has_frame && sink->ops->frame) {
-			sink->ops->frame(sink->ctx, i);
-		}
+		begin_anew(d, sink, i);
 	}
 }
 
@@ -370,6 +492,9 @@ void display_sink_remove(struct display *d, struct display_sink *sink)
 	if (d->pacer == sink) {
 		display_pace(d, NULL);
 	}
+	if (sink->takes_copies) {
+		tell_wanted(d);
+	}
 }
 
 bool display_take(struct display *d, struct display_sink *sink, unsigned i, struct display_frame *frame)
@@ -378,6 +503,15 @@ bool display_take(struct display *d, struct display_sink *sink, unsigned i, stru
 
 	if (!sink->at[i].has_frame || !so->buffer) {
 		return false;
+	}
+	if (gets_copies(so, sink)) {
+		const struct display_picture *p = &so->copy->picture; /* one was published */
+
+		*frame = (struct display_frame){.buffer = display_buffer_ref(so->copy), .crop = {0, 0, p->width, p->height}, .number = so->copy_number,
+			.flushed_ns = so->copy_flushed_ns};
+		sink->at[i].has_frame = false;
+		count(&d->counters.taken, 1);
+		return true;
 	}
 	display_refresh(d, i);
 	*frame = (struct display_frame){.buffer = display_buffer_ref(so->buffer), .crop = so->crop, .damage = sink->at[i].damage, .number = so->frames,

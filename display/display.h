@@ -18,6 +18,10 @@
  *   - On the display's loop no transfer is half done: what is read there (a screenshot) has the whole of each command the device has answered and nothing of the next one. That
  *     may be more than what was flushed.
  *
+ * A picture that a GPU has drawn would have to be read back for those who map it. A sink that can take pictures where they are drawn (takes_copies) gets copies of it instead that the device has the GPU make,
+ * one of each flush, or of several when it makes fewer: each is published when it is all there, and nothing is painted in it while somebody has a reference to it. What such a sink takes is never half
+ * drawn, and nothing is read back unless others look.
+ *
  * One of the sinks may pace: a device that wants to be told when a flush has been seen holds its answer (display_hold) until that sink has seen a frame with it, and no longer than
  * DISPLAY_HOLD_NS. A sink that misses that is late there: nothing of that scanout is held until it has seen a frame of it again. Without such a sink nothing is ever held.
  *
@@ -59,6 +63,9 @@ struct display_scanout {
 	struct display_output output;
 	struct display_buffer *buffer; /* NULL: shows nothing */
 	struct display_rect crop; /* of the buffer */
+	bool is_copied; /* sinks that take copies get those */
+	struct display_buffer *copy; /* the newest; NULL: none */
+	uint64_t copy_number, copy_flushed_ns; /* of the frame in it */
 	struct display_cursor cursor;
 	uint64_t frames; /* flushes that changed something on it */
 	uint64_t flushed_ns; /* the last of them */
@@ -68,7 +75,7 @@ struct display_scanout {
 struct display_frame {
 	struct display_buffer *buffer;
 	struct display_rect crop; /* of the buffer: what is shown */
-	struct display_damage damage; /* since the frame before, from the crop's corner */
+	struct display_damage damage; /* since the frame before, from the crop's corner; of a copy, which is another buffer each time, all of it */
 	uint64_t number; /* of all that there were on the scanout */
 	uint64_t flushed_ns;
 };
@@ -90,6 +97,7 @@ struct display_sink {
 	const struct display_sink_ops *ops;
 	void *ctx;
 	struct display_sink *next;
+	bool takes_copies; /* of pictures that a GPU has drawn: buffers in planes. Set before it is added; display_sink_map unsets it */
 	struct {
 		bool has_frame;
 		struct display_damage damage;
@@ -103,6 +111,7 @@ struct display_counters {
 	uint64_t damaged_bytes; /* of them */
 	uint64_t taken; /* frames that sinks took */
 	uint64_t replaced; /* frames that a newer one took the place of before a sink had taken them */
+	uint64_t copies; /* that were published */
 	uint64_t compared_bytes; /* of pictures, to see whether they stand still (still.h) */
 	uint64_t held, late; /* flushes that waited to be seen; times that took too long */
 };
@@ -127,6 +136,8 @@ struct display {
 	void *watch_ctx;
 	void (*refresh)(void *ctx, unsigned scanout);
 	void *refresh_ctx;
+	void (*wanted)(void *ctx, unsigned scanout);
+	void *wanted_ctx;
 	struct display_budget budget;
 	struct display_counters counters;
 	struct display_sink *pacer; /* NULL: nobody paces */
@@ -148,8 +159,20 @@ void display_finish(struct display *d);
 /* @changed: an output has changed. NULL: nobody wants to know. */
 void display_set_guest(struct display *d, void (*changed)(void *ctx), void *ctx);
 
-/* Whether somebody looks at each frame. If not, a device may leave a picture as it is until refresh. */
-bool display_is_watched(const struct display *d);
+/* Whether somebody maps each frame of scanout @i. If not, a device may leave a picture as it is until refresh. */
+bool display_is_watched(const struct display *d, unsigned i);
+
+/* How many sinks take copies. */
+unsigned display_copy_sinks(const struct display *d);
+
+/* @wanted: a sink that takes copies has come, or one has gone. NULL: nobody makes copies. */
+void display_set_wanted(struct display *d, void (*wanted)(void *ctx, unsigned scanout), void *ctx);
+
+/* From now on sinks that take copies get those of scanout @i, each when it is published, and nothing until then; or (false, and at first) they map its buffer as all do. */
+void display_set_copied(struct display *d, unsigned i, bool on);
+
+/* A copy of what scanout @i, which is copied, showed at frame @number, which was flushed at @flushed_ns; all of it is there. Not from within wanted. The display takes a reference of its own; the one before is let go. */
+void display_publish(struct display *d, unsigned i, struct display_buffer *copy, uint64_t number, uint64_t flushed_ns);
 
 /* @watch: a flush has changed something on a scanout. For one who only counts; whoever wants pictures is a sink. NULL: nobody. Before the loop runs. */
 void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx);
@@ -200,6 +223,9 @@ void display_set_output(struct display *d, unsigned i, const struct display_outp
 /* Every scanout that shows something is a frame to take at once. */
 void display_sink_add(struct display *d, struct display_sink *sink);
 void display_sink_remove(struct display *d, struct display_sink *sink); /* what was not added is not there */
+
+/* @sink takes no copies any more: it can do nothing with them. Where it had those it has a frame to map. */
+void display_sink_map(struct display *d, struct display_sink *sink);
 
 /* @sink paces from now on, or nobody (NULL). What is held for the one who did before waits no more. */
 void display_pace(struct display *d, struct display_sink *sink);

@@ -432,6 +432,160 @@ static void test_display_memory_is_sealed_for_others(void **state)
 	close(fd);
 }
 
+/*
+ * Copies.
+ */
+
+static unsigned wanted;
+
+static void on_wanted(void *ctx, unsigned i)
+{
+	assert_ptr_equal(ctx, &d);
+	assert_int_equal(i, 0);
+	wanted++;
+}
+
+/* A picture that nobody can map, of @n planes. */
+static struct display_buffer *make_planes(unsigned n)
+{
+	struct display_picture p = {.fd = -1, .fourcc = DISPLAY_XBGR8888, .width = 80, .height = 40, .planes.n = n};
+
+	for (unsigned i = 0; i < n; i++) {
+		p.planes.fd[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		assert_true(p.planes.fd[i] >= 0);
+	}
+	assert_true(display_budget_take(&d.budget, 12800));
+	return display_buffer_create(&p, &d.budget, 12800);
+}
+
+/* Scanout 0 shows @buffer, a takes copies of it and b maps it; nothing is left to take. */
+static void show_copied(struct display_buffer *buffer)
+{
+	struct display_frame f;
+
+	a.sink.takes_copies = true;
+	wanted = 0;
+	display_set_wanted(&d, on_wanted, &d);
+	show(0, buffer, 10, 10, 80, 40);
+	display_sink_add(&d, &a.sink);
+	assert_int_equal(wanted, 1);
+	assert_int_equal(display_copy_sinks(&d), 1);
+	display_set_copied(&d, 0, true);
+	assert_false(display_is_watched(&d, 0));
+	display_sink_add(&d, &b.sink);
+	assert_true(display_is_watched(&d, 0));
+	assert_int_equal(display_copy_sinks(&d), 1);
+	assert_true(display_take(&d, &b.sink, 0, &f));
+	display_buffer_unref(f.buffer);
+	assert_false(display_take(&d, &a.sink, 0, &f));
+	a.frames = b.frames = 0;
+}
+
+static void test_display_copies_are_frames_for_those_who_take_them(void **state)
+{
+	struct display_buffer *buffer = make(100, 50), *copy = make_planes(2), *next = make_planes(1);
+	struct display_frame f;
+
+	(void)state;
+	show_copied(buffer);
+	assert_int_equal(flush(0, 10, 10, 5, 5), 25);
+	assert_int_equal(b.frames, 1);
+	assert_int_equal(a.frames, 0);
+	assert_false(display_take(&d, &a.sink, 0, &f));
+	display_publish(&d, 0, copy, 1, 55);
+	assert_int_equal(b.frames, 1);
+	assert_int_equal(a.frames, 1);
+	/* Another one before it has taken that. */
+	display_publish(&d, 0, next, 2, 66);
+	assert_int_equal(copy->refs, 1);
+	assert_int_equal(a.frames, 1);
+	assert_int_equal(d.counters.replaced, 1);
+	assert_true(display_take(&d, &a.sink, 0, &f));
+	assert_ptr_equal(f.buffer, next);
+	assert_int_equal(f.number, 2);
+	assert_int_equal(f.flushed_ns, 66);
+	assert_rect(&f.crop, 0, 0, 80, 40);
+	assert_int_equal(f.damage.n, 0);
+	assert_int_equal(next->refs, 3);
+	display_buffer_unref(f.buffer);
+	assert_true(display_take(&d, &b.sink, 0, &f));
+	assert_ptr_equal(f.buffer, buffer);
+	display_buffer_unref(f.buffer);
+	/* A guest that flips shows another buffer; the copy is still the newest. */
+	display_buffer_unref(copy);
+	display_publish(&d, 0, next, 3, 77);
+	show(0, buffer, 0, 0, 80, 40);
+	assert_true(display_take(&d, &a.sink, 0, &f));
+	assert_ptr_equal(f.buffer, next);
+	display_buffer_unref(f.buffer);
+	/* Nothing shown: no copy either. */
+	display_publish(&d, 0, next, 4, 88);
+	show(0, NULL, 0, 0, 0, 0);
+	assert_int_equal(next->refs, 1);
+	assert_false(display_take(&d, &a.sink, 0, &f));
+	display_buffer_unref(next);
+	display_buffer_unref(buffer);
+}
+
+static void test_display_without_copies_all_map(void **state)
+{
+	struct display_buffer *buffer = make(100, 50), *copy = make_planes(1);
+	struct display_frame f;
+
+	(void)state;
+	show_copied(buffer);
+	display_publish(&d, 0, copy, 1, 55);
+	/* What the device shows now is not a GPU's. */
+	a.frames = 0;
+	display_set_copied(&d, 0, false);
+	assert_int_equal(copy->refs, 1);
+	assert_int_equal(a.frames, 1);
+	assert_true(display_take(&d, &a.sink, 0, &f));
+	assert_ptr_equal(f.buffer, buffer);
+	assert_rect(&f.damage.rect[0], 0, 0, 80, 40);
+	display_buffer_unref(f.buffer);
+	assert_true(display_is_watched(&d, 0));
+	/* And one who can do nothing with them says so. */
+	display_set_copied(&d, 0, true);
+	display_publish(&d, 0, copy, 2, 55);
+	assert_true(display_take(&d, &a.sink, 0, &f));
+	display_buffer_unref(f.buffer);
+	wanted = a.frames = b.frames = 0;
+	display_sink_map(&d, &a.sink);
+	assert_int_equal(wanted, 1);
+	assert_int_equal(display_copy_sinks(&d), 0);
+	assert_int_equal(a.frames, 1);
+	assert_int_equal(b.frames, 0);
+	assert_true(display_take(&d, &a.sink, 0, &f));
+	assert_ptr_equal(f.buffer, buffer);
+	assert_int_equal(f.damage.n, 1);
+	display_buffer_unref(f.buffer);
+	display_sink_map(&d, &a.sink);
+	assert_int_equal(wanted, 1);
+	display_buffer_unref(copy);
+	display_buffer_unref(buffer);
+}
+
+static void test_display_the_device_hears_who_takes_copies(void **state)
+{
+	struct display_buffer *buffer = make(100, 50);
+
+	(void)state;
+	show_copied(buffer);
+	wanted = 0;
+	display_sink_remove(&d, &b.sink);
+	assert_int_equal(wanted, 0);
+	display_sink_remove(&d, &a.sink);
+	assert_int_equal(wanted, 1);
+	assert_int_equal(display_copy_sinks(&d), 0);
+	display_sink_add(&d, &a.sink);
+	assert_int_equal(wanted, 2);
+	show(0, NULL, 0, 0, 0, 0);
+	display_sink_remove(&d, &a.sink);
+	assert_int_equal(wanted, 2);
+	display_buffer_unref(buffer);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -448,6 +602,9 @@ int main(void)
 		T(test_display_output_changes_are_told_once),
 		T(test_display_budget_is_never_exceeded),
 		T(test_display_memory_is_sealed_for_others),
+		T(test_display_copies_are_frames_for_those_who_take_them),
+		T(test_display_without_copies_all_map),
+		T(test_display_the_device_hears_who_takes_copies),
 	};
 
 	return cmocka_run_group_tests_name("display", tests, NULL, NULL);
