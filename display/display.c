@@ -390,12 +390,12 @@ void display_publish(struct display *d, unsigned i, struct display_buffer *copy,
 	}
 }
 
-void display_sink_map(struct display *d, struct display_sink *sink)
+void display_sink_set_copies(struct display *d, struct display_sink *sink, bool on)
 {
-	if (!sink->takes_copies) {
+	if (sink->takes_copies == on) {
 		return;
 	}
-	sink->takes_copies = false;
+	sink->takes_copies = on;
 	for (unsigned i = 0; i < d->nscanouts; i++) {
 		if (d->scanout[i].is_copied) {
 			begin_anew(d, sink, i);

@@ -97,7 +97,7 @@ struct display_sink {
 	const struct display_sink_ops *ops;
 	void *ctx;
 	struct display_sink *next;
-	bool takes_copies; /* of pictures that a GPU has drawn: buffers in planes. Set before it is added; display_sink_map unsets it */
+	bool takes_copies; /* of pictures that a GPU has drawn: buffers in planes. Set before it is added; then by display_sink_set_copies */
 	struct {
 		bool has_frame;
 		struct display_damage damage;
@@ -224,8 +224,8 @@ void display_set_output(struct display *d, unsigned i, const struct display_outp
 void display_sink_add(struct display *d, struct display_sink *sink);
 void display_sink_remove(struct display *d, struct display_sink *sink); /* what was not added is not there */
 
-/* @sink takes no copies any more: it can do nothing with them. Where it had those it has a frame to map. */
-void display_sink_map(struct display *d, struct display_sink *sink);
+/* @sink, which was added, takes copies from now on, or (false) no more: then it has a frame to map where it got those. */
+void display_sink_set_copies(struct display *d, struct display_sink *sink, bool on);
 
 /* @sink paces from now on, or nobody (NULL). What is held for the one who did before waits no more. */
 void display_pace(struct display *d, struct display_sink *sink);

@@ -551,7 +551,7 @@ static void test_display_without_copies_all_map(void **state)
 	assert_true(display_take(&d, &a.sink, 0, &f));
 	display_buffer_unref(f.buffer);
 	wanted = a.frames = b.frames = 0;
-	display_sink_map(&d, &a.sink);
+	display_sink_set_copies(&d, &a.sink, false);
 	assert_int_equal(wanted, 1);
 	assert_int_equal(display_copy_sinks(&d), 0);
 	assert_int_equal(a.frames, 1);
@@ -560,8 +560,17 @@ static void test_display_without_copies_all_map(void **state)
 	assert_ptr_equal(f.buffer, buffer);
 	assert_int_equal(f.damage.n, 1);
 	display_buffer_unref(f.buffer);
-	display_sink_map(&d, &a.sink);
+	display_sink_set_copies(&d, &a.sink, false);
 	assert_int_equal(wanted, 1);
+	/* And takes it back. */
+	assert_int_equal(flush(0, 10, 10, 5, 5), 25);
+	display_sink_set_copies(&d, &a.sink, true);
+	assert_int_equal(wanted, 2);
+	assert_false(display_take(&d, &a.sink, 0, &f));
+	display_publish(&d, 0, copy, 3, 55);
+	assert_true(display_take(&d, &a.sink, 0, &f));
+	assert_ptr_equal(f.buffer, copy);
+	display_buffer_unref(f.buffer);
 	display_buffer_unref(copy);
 	display_buffer_unref(buffer);
 }

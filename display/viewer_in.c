@@ -11,6 +11,8 @@
 #define SIZE_MAX_PX 16384
 
 _Static_assert(offsetof(struct viewer_in_input, event) == sizeof(struct viewer_input), "one layout");
+_Static_assert(offsetof(struct viewer_in_hello, format) == sizeof(struct viewer_client_hello), "one layout");
+_Static_assert(offsetof(struct viewer_in_imports, format) == sizeof(struct viewer_imports), "one layout");
 
 static int __attribute__((format(printf, 3, 4))) wrong(char *why, size_t why_len, const char *fmt, ...)
 {
@@ -36,6 +38,7 @@ static const struct message {
 	{VIEWER_FOCUS, "focus", sizeof(struct viewer_focus), 0},
 	{VIEWER_CONTROL, "control", sizeof(struct viewer_control), 0},
 	{VIEWER_ACTION, "action", sizeof(struct viewer_action), 0},
+	{VIEWER_IMPORTS, "imports", sizeof(struct viewer_imports), 0},
 };
 
 static const struct message *find(uint32_t type)
@@ -99,15 +102,36 @@ static bool is_other_version(union viewer_in *m, const void *packet, size_t len)
 	return false;
 }
 
-static int parse_hello(union viewer_in *m, size_t len, char *why, size_t why_len)
+/* What follows a message of @head bytes. Return: whether there are @n formats, and no more than there may be. */
+static bool get_formats(struct viewer_format *format, uint32_t n, const uint8_t *packet, size_t len, size_t head)
 {
-	struct viewer_client_hello *h = &m->hello;
+	if (n > VIEWER_FORMATS_MAX || len < head + n * sizeof(*format)) {
+		return false;
+	}
+	memcpy(format, packet + head, n * sizeof(*format));
+	return true;
+}
 
-	if (h->nformats > VIEWER_FORMATS_MAX || len < sizeof(*h) + h->nformats * sizeof(struct viewer_format)) {
+static int parse_hello(union viewer_in *m, const uint8_t *packet, size_t len, char *why, size_t why_len)
+{
+	struct viewer_in_hello *h = &m->hello;
+
+	if (!get_formats(h->format, h->nformats, packet, len, sizeof(struct viewer_client_hello))) {
 		return wrong(why, why_len, "hello: %u formats in %zu bytes", h->nformats, len);
 	}
 	h->name[sizeof(h->name) - 1] = 0;
 	return VIEWER_CLIENT_HELLO;
+}
+
+static int parse_imports(union viewer_in *m, const uint8_t *packet, size_t len, char *why, size_t why_len)
+{
+	struct viewer_in_imports *in = &m->imports;
+
+	if (!get_formats(in->format, in->nformats, packet, len, sizeof(struct viewer_imports))) {
+		return wrong(why, why_len, "imports: %u formats in %zu bytes", in->nformats, len);
+	}
+	in->text[sizeof(in->text) - 1] = 0;
+	return VIEWER_IMPORTS;
 }
 
 static int parse_input(union viewer_in *m, const uint8_t *packet, size_t len, unsigned nscanouts, char *why, size_t why_len)
@@ -146,7 +170,8 @@ int viewer_in_parse(union viewer_in *m, const void *packet, size_t len, unsigned
 {
 	const struct message *kind;
 
-	memset(m, 0, sizeof(*m));
+	/* But for what there may be many of, where only what is there is looked at. */
+	memset(m, 0, sizeof(m->input));
 	if (len < sizeof(m->hdr)) {
 		return wrong(why, why_len, "a packet of %zu bytes", len);
 	}
@@ -172,7 +197,9 @@ int viewer_in_parse(union viewer_in *m, const void *packet, size_t len, unsigned
 	}
 	switch (m->hdr.type) {
 	case VIEWER_CLIENT_HELLO:
-		return parse_hello(m, len, why, why_len);
+		return parse_hello(m, packet, len, why, why_len);
+	case VIEWER_IMPORTS:
+		return parse_imports(m, packet, len, why, why_len);
 	case VIEWER_INPUT:
 		return parse_input(m, packet, len, nscanouts, why, why_len);
 	case VIEWER_OUTPUT:

@@ -14,7 +14,12 @@
 /* A message, copied out of its packet. */
 union viewer_in {
 	struct viewer_header hdr;
-	struct viewer_client_hello hello; /* without its formats */
+	struct viewer_in_hello {
+		struct viewer_header hdr;
+		uint32_t version, features, flags, nformats;
+		uint8_t name[VIEWER_NAME_LEN]; /* ends */
+		struct viewer_format format[VIEWER_FORMATS_MAX]; /* nformats of them */
+	} hello; /* struct viewer_client_hello with room for its formats */
 	struct viewer_release release;
 	struct viewer_presented presented;
 	struct viewer_output output; /* 1 to 16384 pixels both ways */
@@ -27,6 +32,12 @@ union viewer_in {
 		uint32_t device, scanout, nevents, zero;
 		struct viewer_event event[VIEWER_EVENTS_MAX]; /* nevents of them; each of a type and value its device can have */
 	} input; /* struct viewer_input with room for its events */
+	struct viewer_in_imports {
+		struct viewer_header hdr;
+		uint32_t nformats, zero;
+		uint8_t text[VIEWER_WHY_LEN]; /* ends */
+		struct viewer_format format[VIEWER_FORMATS_MAX]; /* nformats of them */
+	} imports; /* struct viewer_imports with room for its formats */
 };
 
 /**

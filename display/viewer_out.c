@@ -108,21 +108,21 @@ static void await_room(struct viewer_out *v)
 	loop_timer_set(&v->patience, clock_now_ns() + VIEWER_OUT_PATIENCE_NS);
 }
 
-/* One message of two parts; @fd -1: none comes with it. Return: 0, -EAGAIN, or another -errno: then the viewer is lost. */
-static int send_parts(struct viewer_out *v, const void *head, size_t head_len, const void *rest, size_t rest_len, int fd)
+/* A message, in one part or two, and @nfds descriptors, at most VIEWER_FDS_MAX. Return: 0, -EAGAIN, or another -errno: then the viewer is lost. */
+static int send_parts(struct viewer_out *v, const struct iovec part[2], const int *fds, unsigned nfds)
 {
-	struct iovec iov[2] = {{(void *)(uintptr_t)head, head_len}, {(void *)(uintptr_t)rest, rest_len}};
+	struct iovec iov[2] = {part[0], part[1]};
 	union {
 		struct cmsghdr hdr;
-		char room[CMSG_SPACE(sizeof(int))];
+		char room[CMSG_SPACE(VIEWER_FDS_MAX * sizeof(int))];
 	} cmsg = {.room = {0}};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = rest_len ? 2 : 1};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = iov[1].iov_len ? 2 : 1};
 
-	if (fd >= 0) {
-		cmsg.hdr = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
-		memcpy(CMSG_DATA(&cmsg.hdr), &fd, sizeof(int));
+	if (nfds > 0) {
+		cmsg.hdr = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(nfds * sizeof(int))};
+		memcpy(CMSG_DATA(&cmsg.hdr), fds, nfds * sizeof(int));
 		msg.msg_control = &cmsg;
-		msg.msg_controllen = sizeof(cmsg.room);
+		msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
 	}
 	if (sendmsg(v->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
 		return 0;
@@ -137,7 +137,7 @@ static int send_parts(struct viewer_out *v, const void *head, size_t head_len, c
 
 static int send_message(struct viewer_out *v, const void *message, size_t len)
 {
-	return send_parts(v, message, len, NULL, 0, -1);
+	return send_parts(v, (const struct iovec[2]){{(void *)(uintptr_t)message, len}}, NULL, 0);
 }
 
 /*
@@ -175,7 +175,7 @@ static int send_cursor(struct viewer_out *v, unsigned i)
 	int r = 0;
 
 	if (at->is_image_new && c->visible) {
-		r = send_parts(v, &image, sizeof(image), c->image, sizeof(c->image), -1);
+		r = send_parts(v, (const struct iovec[2]){{(void *)(uintptr_t)&image, sizeof(image)}, {(void *)(uintptr_t)c->image, sizeof(c->image)}}, NULL, 0);
 		at->is_image_new = r < 0;
 	}
 	if (r == 0) {
@@ -212,6 +212,11 @@ static bool is_opaque(uint32_t fourcc)
 	return fourcc == DISPLAY_XRGB8888 || fourcc == DISPLAY_XBGR8888 || fourcc == DISPLAY_RGBX8888 || fourcc == DISPLAY_BGRX8888;
 }
 
+static enum viewer_kind kind_of(const struct display_picture *p)
+{
+	return p->planes.n > 0 ? VIEWER_DMABUF : p->is_guest ? VIEWER_GUEST : VIEWER_MEMFD;
+}
+
 static bool is_with_viewer(const struct viewer_out *v, uint64_t buffer)
 {
 	for (unsigned i = 0; i < v->display->nscanouts; i++) {
@@ -245,10 +250,17 @@ static int announce(struct viewer_out *v, const struct display_buffer *buffer, u
 {
 	struct viewer_out_buffer *b = place_of(v, buffer->id);
 	const struct display_picture *p = &buffer->picture;
-	struct viewer_buffer m = {.hdr.type = VIEWER_BUFFER, .len = p->len, .kind = p->is_guest ? VIEWER_GUEST : VIEWER_MEMFD,
-		.flags = is_opaque(p->fourcc) ? VIEWER_BUFFER_OPAQUE : 0, .fourcc = p->fourcc, .width = p->width, .height = p->height, .nplanes = 1, .offset = {(uint32_t)p->offset}, .stride = {p->stride}};
+	const struct display_planes *planes = &p->planes;
+	struct viewer_buffer m = {.hdr.type = VIEWER_BUFFER, .len = p->len, .kind = kind_of(p), .flags = is_opaque(p->fourcc) ? VIEWER_BUFFER_OPAQUE : 0, .fourcc = p->fourcc,
+		.width = p->width, .height = p->height, .nplanes = 1, .offset = {(uint32_t)p->offset}, .stride = {p->stride}};
 	int r = 0;
 
+	if (planes->n > 0) {
+		m.modifier = planes->modifier;
+		m.nplanes = planes->n;
+		memcpy(m.offset, planes->offset, sizeof(m.offset));
+		memcpy(m.stride, planes->stride, sizeof(m.stride));
+	}
 	assert(b);
 	if (b->id && b->buffer != buffer->id) {
 		b->is_gone = true;
@@ -256,7 +268,7 @@ static int announce(struct viewer_out *v, const struct display_buffer *buffer, u
 	}
 	if (r == 0 && !b->id) {
 		m.id = v->last_id + 1;
-		r = send_parts(v, &m, sizeof(m), NULL, 0, p->fd);
+		r = send_parts(v, (const struct iovec[2]){{&m, sizeof(m)}}, planes->n ? planes->fd : &p->fd, m.nplanes);
 		if (r == 0) {
 			*b = (struct viewer_out_buffer){.id = ++v->last_id, .buffer = buffer->id};
 			count(&v->counters.buffers, 1);
@@ -346,6 +358,43 @@ static bool copy_frame(struct viewer_out *v, struct viewer_out_scanout *at)
 }
 
 /*
+ * Pictures on a GPU.
+ */
+
+static void set_way(uint32_t *what, uint32_t to)
+{
+	__atomic_store_n(what, to, __ATOMIC_RELAXED);
+}
+
+/* Whether the viewer can do something with what it is about to be sent. */
+static bool can_take(struct viewer_out *v, const struct display_picture *p)
+{
+	bool found = p->planes.n == 0;
+
+	if (found) {
+		return true;
+	}
+	for (unsigned i = 0; v->imports && i < v->imports->n; i++) {
+		found |= v->imports->at[i].fourcc == p->fourcc && v->imports->at[i].modifier == p->planes.modifier;
+	}
+	set_way(&v->way.is_unlike, !found);
+	set_way(&v->way.fourcc, p->fourcc);
+	set_way(&v->way.nplanes, p->planes.n);
+	__atomic_store_n(&v->way.modifier, p->planes.modifier, __ATOMIC_RELAXED);
+	return found;
+}
+
+void viewer_out_imports(struct viewer_out *v, struct viewer_formats *imports)
+{
+	free(v->imports);
+	v->imports = imports;
+	set_way(&v->way.is_unlike, false);
+	if (!v->is_lost) {
+		display_sink_set_copies(v->display, &v->sink, imports != NULL);
+	}
+}
+
+/*
  * Frames.
  */
 
@@ -403,12 +452,23 @@ static int send_frame(struct viewer_out *v, unsigned i)
 		sample(&v->counters.input, m.input_ns, m.sent_ns);
 	}
 	count(&v->counters.sent, 1);
+	count(&v->counters.dmabufs, at->frame.buffer->picture.planes.n > 0);
+	set_way(&v->way.kind, kind_of(&at->frame.buffer->picture));
 	if (at->last && m.number > at->last + 1) {
 		count(&v->counters.replaced, m.number - at->last - 1);
 	}
 	at->last = m.number;
 	at->state = VIEWER_OUT_SENT;
 	return 0;
+}
+
+static void drop_frame(struct viewer_out *v, unsigned i)
+{
+	struct display_buffer *buffer = v->at[i].frame.buffer;
+
+	v->at[i].state = VIEWER_OUT_NONE;
+	v->at[i].frame.buffer = NULL;
+	display_buffer_unref(buffer);
 }
 
 static int pump_scanout(struct viewer_out *v, unsigned i)
@@ -419,8 +479,13 @@ static int pump_scanout(struct viewer_out *v, unsigned i)
 	if (at->is_cursor_new) {
 		r = send_cursor(v, i);
 	}
-	if (r == 0 && at->state == VIEWER_OUT_NONE && display_take(v->display, &v->sink, i, &at->frame)) {
+	while (r == 0 && at->state == VIEWER_OUT_NONE && display_take(v->display, &v->sink, i, &at->frame)) {
 		at->state = VIEWER_OUT_TAKEN;
+		if (!can_take(v, &at->frame.buffer->picture)) {
+			drop_frame(v, i);
+			display_sink_set_copies(v->display, &v->sink, false);
+			continue;
+		}
 		if (!copy_frame(v, at)) {
 			lose(v, VIEWER_BYE_FULL, "no memory for a copy of the picture");
 			return -ENOMEM;
@@ -500,15 +565,6 @@ static const struct display_sink_ops sink_ops = {.mode = on_mode, .frame = on_fr
 /*
  * What the viewer says.
  */
-
-static void drop_frame(struct viewer_out *v, unsigned i)
-{
-	struct display_buffer *buffer = v->at[i].frame.buffer;
-
-	v->at[i].state = VIEWER_OUT_NONE;
-	v->at[i].frame.buffer = NULL;
-	display_buffer_unref(buffer);
-}
 
 void viewer_out_release(struct viewer_out *v, unsigned i, uint64_t number)
 {
@@ -592,7 +648,7 @@ void viewer_out_init(struct viewer_out *v, struct display *display, int fd, cons
 	v->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	v->ops = ops;
 	v->ctx = ctx;
-	v->sink = (struct display_sink){.ops = &sink_ops, .ctx = v};
+	v->sink = (struct display_sink){.ops = &sink_ops, .ctx = v, .takes_copies = v->imports != NULL};
 	loop_timer_init(&v->patience, display->loop, on_patience);
 	loop_timer_init(&v->settle, display->loop, on_settled);
 	for (unsigned i = 0; i < display->nscanouts; i++) {
@@ -625,5 +681,7 @@ void viewer_out_finish(struct viewer_out *v)
 	if (v->fd >= 0) {
 		close(v->fd);
 	}
+	free(v->imports);
+	v->imports = NULL;
 	v->display = NULL;
 }

@@ -8,6 +8,9 @@
  * sent is always how things are now. At most one frame of a scanout is with the viewer; the next one is taken when it releases that one, and what came in between was
  * replaced. A viewer whose socket stays full for VIEWER_OUT_PATIENCE_NS is lost.
  *
+ * A picture that a GPU has drawn goes to a viewer that can import it as dma-bufs. Whether one can is its list of formats against each picture's: it is sent copies in memory from the first on that it could
+ * not import, until it says another list.
+ *
  * The socket is somebody else's, who reads it and may send messages of its own.
  *
  * Thread: the display's loop, except where noted.
@@ -43,8 +46,23 @@ struct viewer_out_counters {
 	uint64_t sent, released, presented, replaced; /* frames */
 	uint64_t buffers; /* announced */
 	uint64_t copied_bytes; /* of guest memory, for a viewer that takes none */
+	uint64_t dmabufs; /* of the frames sent, those in dma-bufs on a GPU */
 	struct viewer_out_samples release; /* from the flush to the viewer's release */
 	struct viewer_out_samples input; /* from an input event, by the viewer's time in it, to the sending of the next frame */
+};
+
+/* What a viewer can import. One allocation. */
+struct viewer_formats {
+	unsigned n; /* 1 to VIEWER_FORMATS_MAX */
+	struct viewer_format at[];
+};
+
+/* How the last picture it was sent came to it. Written by the display's loop; may be read by any thread (atomic). */
+struct viewer_out_way {
+	uint32_t kind; /* enum viewer_kind; 0: none was sent */
+	uint32_t is_unlike; /* it takes dma-bufs, but not like the one that fourcc and so on say */
+	uint32_t fourcc, nplanes; /* of the last dma-buf that there was for it */
+	uint64_t modifier;
 };
 
 struct viewer_out_scanout {
@@ -78,15 +96,17 @@ struct viewer_out {
 	struct loop_source room; /* added while the socket is full */
 	struct loop_timer patience, settle;
 	bool takes_guest; /* pictures that are guest memory: VIEWER_CAN_GUEST */
+	struct viewer_formats *imports; /* freed here; NULL: it takes no dma-bufs on a GPU */
 	bool is_lost, is_pumping;
 	uint64_t last_id, uses;
 	struct viewer_out_scanout at[DISPLAY_SCANOUTS_MAX];
 	struct viewer_out_buffer buffer[VIEWER_OUT_BUFFERS];
 	uint64_t input_ns, given_ns; /* of the last event, atomic */
 	struct viewer_out_counters counters;
+	struct viewer_out_way way;
 };
 
-/* Begins: modes, cursors and frames leave at once. The hello has been sent. @v: zeroed memory, but for takes_guest. @fd: borrowed. */
+/* Begins: modes, cursors and frames leave at once. The hello has been sent. @v: zeroed memory, but for takes_guest and imports. @fd: borrowed. */
 void viewer_out_init(struct viewer_out *v, struct display *display, int fd, const struct viewer_out_ops *ops, void *ctx);
 void viewer_out_finish(struct viewer_out *v); /* accepts zeroed memory */
 
@@ -94,6 +114,8 @@ void viewer_out_finish(struct viewer_out *v); /* accepts zeroed memory */
 void viewer_out_release(struct viewer_out *v, unsigned scanout, uint64_t number);
 void viewer_out_presented(struct viewer_out *v, unsigned scanout, uint64_t number);
 void viewer_out_output(struct viewer_out *v, const struct viewer_output *output);
+/* @imports: what it can import from now on, NULL: nothing; becomes @v's, or is freed. */
+void viewer_out_imports(struct viewer_out *v, struct viewer_formats *imports);
 
 /* The guest's devices have been given an event that the viewer sent at @input_ns. Thread: any. */
 void viewer_out_input(struct viewer_out *v, uint64_t input_ns);

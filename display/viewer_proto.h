@@ -23,6 +23,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "viewer messages are l
 #define VIEWER_FORMATS_MAX 256
 #define VIEWER_NAME_LEN 64 /* bytes, the last of them 0 */
 #define VIEWER_TEXT_LEN 256 /* bytes, the last of them 0 */
+#define VIEWER_WHY_LEN 128 /* bytes, the last of them 0 */
 #define VIEWER_CURSOR_SIZE 64 /* pixels, both ways */
 
 enum viewer_type {
@@ -47,6 +48,7 @@ enum viewer_type {
 	VIEWER_FOCUS = 70,
 	VIEWER_CONTROL = 71,
 	VIEWER_ACTION = 72,
+	VIEWER_IMPORTS = 73,
 };
 
 struct viewer_header {
@@ -62,7 +64,7 @@ struct viewer_rect {
  * Monitor to viewer.
  */
 
-#define VIEWER_CAN_DMABUF 1u /* features: pictures may be dma-bufs */
+#define VIEWER_CAN_DMABUF 1u /* features: pictures may be dma-bufs on a GPU */
 #define VIEWER_CAN_GUEST 2u /* pictures may be the guest's own memory */
 
 /* The answer to a VIEWER_CLIENT_HELLO. */
@@ -92,7 +94,7 @@ struct viewer_mode {
 
 enum viewer_kind {
 	VIEWER_MEMFD = 1, /* sealed: can be mapped, to read; never shrinks */
-	VIEWER_DMABUF = 2,
+	VIEWER_DMABUF = 2, /* a descriptor for each plane; can be imported, not mapped. Nobody paints in it while a frame in it is not released */
 	VIEWER_GUEST = 3, /* a dma-buf that can be mapped, to read: the guest's memory, whatever is in it. As large as lseek says, for ever */
 };
 
@@ -104,7 +106,7 @@ struct viewer_buffer {
 	struct viewer_header hdr;
 	uint64_t id; /* never used again */
 	uint64_t modifier; /* of a dma-buf: DRM_FORMAT_MOD_* */
-	uint64_t len; /* of what can be mapped: bytes */
+	uint64_t len; /* of what can be mapped: bytes; 0 for a dma-buf */
 	uint32_t kind; /* enum viewer_kind */
 	uint32_t flags; /* VIEWER_BUFFER_* */
 	uint32_t fourcc; /* DRM_FORMAT_* */
@@ -212,7 +214,7 @@ struct viewer_client_hello {
 	uint32_t version; /* VIEWER_VERSION */
 	uint32_t features; /* VIEWER_CAN_* */
 	uint32_t flags; /* VIEWER_OBSERVES */
-	uint32_t nformats; /* at most VIEWER_FORMATS_MAX; with VIEWER_CAN_DMABUF: what it can import */
+	uint32_t nformats; /* at most VIEWER_FORMATS_MAX; with VIEWER_CAN_DMABUF: what it can import. One that does not know yet says so later: VIEWER_IMPORTS */
 	uint8_t name[VIEWER_NAME_LEN];
 	struct viewer_format format[]; /* nformats of them */
 };
@@ -298,6 +300,18 @@ struct viewer_action {
 	uint32_t zero;
 };
 
+/*
+ * What the viewer can import from now on, instead of what its hello said; nothing: it wants pictures in memory, and text says why, for people. A frame that is with it is to be released as ever.
+ * Has a meaning where both hellos have VIEWER_CAN_DMABUF.
+ */
+struct viewer_imports {
+	struct viewer_header hdr;
+	uint32_t nformats; /* at most VIEWER_FORMATS_MAX */
+	uint32_t zero;
+	uint8_t text[VIEWER_WHY_LEN];
+	struct viewer_format format[]; /* nformats of them */
+};
+
 _Static_assert(sizeof(struct viewer_hello) == 32 + VIEWER_NAME_LEN, "no padding");
 _Static_assert(sizeof(struct viewer_mode) == 40, "no padding");
 _Static_assert(sizeof(struct viewer_buffer) == 88, "no padding");
@@ -316,5 +330,6 @@ _Static_assert(sizeof(struct viewer_input) == 32, "no padding");
 _Static_assert(sizeof(struct viewer_focus) == 16, "no padding");
 _Static_assert(sizeof(struct viewer_control) == 16, "no padding");
 _Static_assert(sizeof(struct viewer_action) == 16, "no padding");
+_Static_assert(sizeof(struct viewer_imports) == 16 + VIEWER_WHY_LEN, "no padding");
 
 #endif

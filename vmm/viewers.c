@@ -81,6 +81,9 @@ static void work_off(struct viewer_conn *c, const struct viewer_mail *m)
 	if (m->start) {
 		viewer_out_init(&c->out, d, c->src.fd, &out_ops, c);
 	}
+	if (m->has_imports) {
+		viewer_out_imports(&c->out, m->imports);
+	}
 	for (unsigned i = 0; i < d->nscanouts; i++) {
 		if (m->released & 1u << i) {
 			viewer_out_release(&c->out, i, m->release[i]);
@@ -157,8 +160,12 @@ static bool say_hello(const struct viewer_conn *c)
 {
 	const struct viewers *vs = c->owner;
 	struct viewer_hello m = {.hdr.type = VIEWER_HELLO, .version = VIEWER_VERSION, .nscanouts = vs->display ? vs->display->nscanouts : 0, .viewer = c->number,
-		.features = c->out.takes_guest ? VIEWER_CAN_GUEST : 0};
+		.features = (c->out.takes_guest ? VIEWER_CAN_GUEST : 0) | (c->takes_dmabufs ? VIEWER_CAN_DMABUF : 0)};
 
+	if (c->takes_dmabufs) {
+		m.render_major = vs->render_major;
+		m.render_minor = vs->render_minor;
+	}
 	snprintf((char *)m.vm, sizeof(m.vm), "%s", vs->vm);
 	return say(c, &m, sizeof(m));
 }
@@ -388,7 +395,19 @@ static void protocol_error(struct viewer_conn *c, const char *why)
 	close_conn(c, VIEWER_BYE_PROTOCOL, why);
 }
 
-static void on_hello(struct viewer_conn *c, const struct viewer_client_hello *hello)
+/* Return: NULL when there are none, or no memory: pictures in memory do as well. */
+static struct viewer_formats *formats_of(const struct viewer_format *format, uint32_t n)
+{
+	struct viewer_formats *f = n > 0 ? malloc(sizeof(*f) + n * sizeof(*format)) : NULL;
+
+	if (f) {
+		f->n = n;
+		memcpy(f->at, format, n * sizeof(*format));
+	}
+	return f;
+}
+
+static void on_hello(struct viewer_conn *c, const struct viewer_in_hello *hello)
 {
 	struct viewers *vs = c->owner;
 
@@ -400,9 +419,13 @@ static void on_hello(struct viewer_conn *c, const struct viewer_client_hello *he
 	memcpy(c->name, hello->name, sizeof(c->name));
 	c->wants = !(hello->flags & VIEWER_OBSERVES);
 	c->out.takes_guest = hello->features & VIEWER_CAN_GUEST;
+	c->takes_dmabufs = vs->has_dmabufs && vs->display && (hello->features & VIEWER_CAN_DMABUF);
 	if (!say_hello(c)) {
 		close_conn(c, VIEWER_BYE_SLOW, "no room for the hello");
 		return;
+	}
+	if (c->takes_dmabufs) {
+		c->out.imports = formats_of(hello->format, hello->nformats);
 	}
 	c->state = VIEWER_ACTIVE;
 	c->input_new = true;
@@ -435,6 +458,27 @@ static void on_presented(struct viewer_conn *c, const struct viewer_presented *m
 
 	mail->presented |= 1u << m->scanout;
 	mail->present[m->scanout] = m->number;
+	mail_end(c);
+}
+
+static void on_imports(struct viewer_conn *c, const struct viewer_in_imports *m)
+{
+	struct viewer_formats *formats = c->takes_dmabufs ? formats_of(m->format, m->nformats) : NULL;
+	struct viewer_mail *mail;
+
+	if (!c->takes_dmabufs) {
+		return;
+	}
+	memcpy(c->imports_why, m->text, sizeof(c->imports_why));
+	log_make_printable(c->imports_why);
+	if (!formats && !c->said_imports) {
+		c->said_imports = true;
+		log_msg(LOG_INFO, "viewer %u (process %d) takes no dma-bufs: %s", c->number, (int)c->pid, c->imports_why[0] ? c->imports_why : "it does not say why");
+	}
+	mail = mail_begin(c);
+	free(mail->imports);
+	mail->imports = formats;
+	mail->has_imports = true;
 	mail_end(c);
 }
 
@@ -482,6 +526,9 @@ static void on_message(struct viewer_conn *c, int type, const union viewer_in *m
 		break;
 	case VIEWER_CONTROL:
 		on_control(c, m->control.wants);
+		break;
+	case VIEWER_IMPORTS:
+		on_imports(c, &m->imports);
 		break;
 	case VIEWER_OUTPUT:
 		if (controls) {

@@ -41,6 +41,8 @@ struct viewer_mail {
 	uint32_t released, presented, outputs; /* bits of scanouts */
 	uint64_t release[DISPLAY_SCANOUTS_MAX], present[DISPLAY_SCANOUTS_MAX];
 	struct viewer_output output[DISPLAY_SCANOUTS_MAX];
+	bool has_imports;
+	struct viewer_formats *imports; /* NULL: none; whoever takes the mail has it */
 };
 
 struct viewer_conn {
@@ -55,6 +57,9 @@ struct viewer_conn {
 	uint32_t number;
 	pid_t pid;
 	char name[VIEWER_NAME_LEN];
+	bool takes_dmabufs; /* both can */
+	bool said_imports; /* that it imports nothing, in the log */
+	char imports_why[VIEWER_WHY_LEN]; /* it imports nothing, as it says; printable */
 	struct viewer_in_input late[VIEWERS_LATE_MAX]; /* frames for a guest that is late, a ring; without events: what is held comes up */
 	unsigned late_first, nlate; /* all of them: it is not read */
 	int wheel[2]; /* the rest of a notch, vertical and horizontal */
@@ -88,6 +93,8 @@ struct viewers {
 	struct loop *loop; /* NULL: not there */
 	struct display *display; /* NULL: there is none */
 	const char *vm;
+	bool has_dmabufs; /* pictures may be sent as dma-bufs on a GPU; set before anyone connects, with: */
+	uint32_t render_major, render_minor; /* the device of the render node they come from */
 	const struct viewers_ops *ops;
 	void *ctx;
 	struct listener listener;

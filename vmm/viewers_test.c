@@ -213,6 +213,8 @@ struct packet {
 		struct viewer_input_state input;
 		struct viewer_bye bye;
 	};
+	int fds[VIEWER_FDS_MAX]; /* what came, fd the first of them */
+	unsigned nfds;
 };
 
 static struct packet p;
@@ -251,9 +253,12 @@ static bool get(int fd)
 	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	p.fd = -1;
+	p.nfds = 0;
 	p.len = n > 0 ? (size_t)n : n == 0 || errno != EAGAIN ? SIZE_MAX : 0;
 	if (n > 0 && CMSG_FIRSTHDR(&msg)) {
-		memcpy(&p.fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(int));
+		p.nfds = (unsigned)((CMSG_FIRSTHDR(&msg)->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(p.fds, CMSG_DATA(CMSG_FIRSTHDR(&msg)), p.nfds * sizeof(int));
+		p.fd = p.fds[0];
 	}
 	return n > 0;
 }
@@ -548,6 +553,206 @@ static void test_viewers_that_take_no_guest_memory_get_a_copy(void **state)
 	assert_int_equal(display.budget.used, used);
 	munmap((void *)(uintptr_t)seen, b.len);
 	done_guest(pixels);
+}
+
+/*
+ * Pictures on a GPU.
+ */
+
+#define MODIFIER 0x0300000000000042u
+
+static struct {
+	bool can; /* the device copies */
+	unsigned asked;
+} gpu;
+
+static void on_wanted(void *ctx, unsigned i)
+{
+	(void)ctx;
+	gpu.asked++;
+	display_set_copied(&display, i, gpu.can && display_copy_sinks(&display) > 0);
+}
+
+/* What the device has had copied, of @nplanes planes. */
+static void publish(uint64_t number, unsigned nplanes)
+{
+	struct display_picture c = {.fd = -1, .fourcc = DISPLAY_XBGR8888, .width = W, .height = H, .planes = {.n = nplanes, .modifier = MODIFIER}};
+	struct display_buffer *copy;
+
+	for (unsigned i = 0; i < nplanes; i++) {
+		c.planes.fd[i] = memfd_create("plane", MFD_CLOEXEC);
+		assert_int_equal(ftruncate(c.planes.fd[i], 100 + (int)i), 0);
+		c.planes.offset[i] = 8 * i;
+		c.planes.stride[i] = 16 * i + W * 4;
+	}
+	assert_true(display_budget_take(&display.budget, 4096));
+	copy = display_buffer_create(&c, &display.budget, 4096);
+	display_publish(&display, 0, copy, number, now_ns);
+	display_buffer_unref(copy);
+	serve();
+}
+
+/* Says what it can import: @n formats, the one that fits the last of them. */
+static void put_imports(int fd, const char *why, uint32_t n, uint64_t modifier)
+{
+	struct {
+		struct viewer_imports m;
+		struct viewer_format format[VIEWER_FORMATS_MAX];
+	} all = {.m = {.hdr.type = VIEWER_IMPORTS, .nformats = n}};
+
+	strcpy((char *)all.m.text, why);
+	for (uint32_t i = 0; i < n; i++) {
+		all.format[i] = (struct viewer_format){.modifier = i == n - 1 ? modifier : i, .fourcc = DISPLAY_XBGR8888};
+	}
+	put(fd, &all, sizeof(all.m) + n * sizeof(all.format[0]));
+}
+
+static int meet_gpu(uint32_t features)
+{
+	int fd = dial();
+
+	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = features, .name = "gpu");
+	want(fd, VIEWER_HELLO);
+	return fd;
+}
+
+/* The next frame, which is in a buffer of @kind that has just been announced; it is released. Return: the buffer's descriptors are closed, p is the announcement. */
+static void want_picture(int fd, enum viewer_kind kind)
+{
+	struct packet buffer;
+	uint64_t id;
+
+	want(fd, VIEWER_BUFFER);
+	buffer = p;
+	id = p.buffer.id;
+	assert_int_equal(p.buffer.kind, kind);
+	want(fd, VIEWER_FRAME);
+	assert_int_equal(p.frame.buffer, id);
+	assert_int_equal(p.frame.crop.w, W);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = p.frame.number);
+	for (unsigned i = 0; i < buffer.nfds; i++) {
+		close(buffer.fds[i]);
+	}
+	p = buffer;
+}
+
+static void begin_gpu(void)
+{
+	gpu.can = true;
+	gpu.asked = 0;
+	viewers.has_dmabufs = true;
+	viewers.render_major = 226;
+	viewers.render_minor = 128;
+	display_set_wanted(&display, on_wanted, NULL);
+	show(0);
+	flush(0, 0, 0, W, H);
+}
+
+/* One that can import gets what the GPU copied, all planes of it; another one maps memory as ever, at the same time. */
+static void test_viewers_that_import_get_dmabufs(void **state)
+{
+	const struct viewer_out *out;
+	int fd, plain;
+
+	(void)state;
+	begin_gpu();
+	fd = meet_gpu(VIEWER_CAN_DMABUF);
+	assert_int_equal(p.hello.features, VIEWER_CAN_DMABUF);
+	assert_int_equal(p.hello.render_major, 226);
+	assert_int_equal(p.hello.render_minor, 128);
+	out = &viewers.conn[0]->out;
+	/* It has not said what yet. */
+	want_picture(fd, VIEWER_MEMFD);
+	assert_int_equal(gpu.asked, 0);
+	assert_int_equal(out->way.kind, VIEWER_MEMFD);
+	put_imports(fd, "", VIEWER_FORMATS_MAX, MODIFIER);
+	assert_int_equal(gpu.asked, 1);
+	assert_false(display_is_watched(&display, 0));
+	flush(0, 0, 0, W, H);
+	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
+	publish(2, 3);
+	want_picture(fd, VIEWER_DMABUF);
+	assert_int_equal(p.buffer.modifier, MODIFIER);
+	assert_int_equal(p.buffer.fourcc, DISPLAY_XBGR8888);
+	assert_int_equal(p.buffer.flags, VIEWER_BUFFER_OPAQUE);
+	assert_int_equal(p.buffer.nplanes, 3);
+	assert_int_equal(p.nfds, 3);
+	assert_int_equal(p.buffer.len, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(p.buffer.offset[i], 8 * i);
+		assert_int_equal(p.buffer.stride[i], 16 * i + W * 4);
+	}
+	assert_int_equal(out->way.kind, VIEWER_DMABUF);
+	assert_int_equal(out->way.fourcc, DISPLAY_XBGR8888);
+	assert_true(out->way.modifier == MODIFIER);
+	assert_int_equal(out->way.nplanes, 3);
+	assert_int_equal(out->counters.dmabufs, 1);
+	assert_int_equal(out->counters.sent, 2);
+
+	plain = meet_gpu(0);
+	assert_int_equal(p.hello.features, 0);
+	assert_int_equal(p.hello.render_major, 0);
+	want_picture(plain, VIEWER_MEMFD);
+	put_imports(plain, "", 1, MODIFIER);
+	flush(0, 0, 0, W, H);
+	publish(3, 1);
+	want(plain, VIEWER_FRAME);
+	want_picture(fd, VIEWER_DMABUF);
+	assert_int_equal(p.nfds, 1);
+	hang_up(plain);
+	hang_up(fd);
+	assert_int_equal(display_copy_sinks(&display), 0);
+	assert_false(display.scanout[0].is_copied);
+}
+
+/* What cannot be imported is not sent: pictures in memory are, from that frame on, and again dma-bufs when the viewer says so. */
+static void test_viewers_that_cannot_import_get_memory(void **state)
+{
+	struct {
+		struct viewer_client_hello m;
+		struct viewer_format format;
+	} hello = {.m = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_DMABUF, .nformats = 1, .name = "gpu"},
+		.format = {.fourcc = DISPLAY_XBGR8888, .modifier = MODIFIER + 1}};
+	const struct viewer_conn *c;
+	uint64_t used;
+	int fd = dial();
+
+	(void)state;
+	begin_gpu();
+	used = display.budget.used;
+	put(fd, &hello, sizeof(hello));
+	c = viewers.conn[0];
+	assert_int_equal(gpu.asked, 1);
+	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
+	publish(1, 1);
+	want_picture(fd, VIEWER_MEMFD);
+	assert_true(c->out.way.is_unlike);
+	assert_true(c->out.way.modifier == MODIFIER);
+	assert_int_equal(c->out.counters.dmabufs, 0);
+	assert_false(display.scanout[0].is_copied);
+	/* Its window has moved to another GPU. */
+	put_imports(fd, "", 2, MODIFIER);
+	assert_false(c->out.way.is_unlike);
+	publish(2, 1);
+	want_picture(fd, VIEWER_DMABUF);
+	/* While it has a frame in one. */
+	publish(3, 1);
+	want(fd, VIEWER_FRAME);
+	put_imports(fd, "no\033 EGL", 0, 0);
+	assert_string_equal(c->imports_why, "no? EGL");
+	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = 3);
+	want(fd, VIEWER_FRAME);
+	assert_int_equal(c->out.way.kind, VIEWER_MEMFD);
+	/* The device cannot either, and says so when it is asked. */
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = p.frame.number);
+	gpu.can = false;
+	put_imports(fd, "", 1, MODIFIER);
+	flush(0, 0, 0, W, H);
+	want(fd, VIEWER_FRAME);
+	assert_int_equal(c->out.way.kind, VIEWER_MEMFD);
+	hang_up(fd);
+	assert_int_equal(display.budget.used, used);
 }
 
 /* It counts as what the guest causes. */
@@ -1136,6 +1341,30 @@ static void lie_flood(int fd)
 	put(fd, &r, sizeof(r));
 }
 
+static void lie_imports(int fd)
+{
+	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_DMABUF);
+	PUT(fd, viewer_imports, .hdr.type = VIEWER_IMPORTS, .nformats = 1);
+}
+
+static void lie_imports_many(int fd)
+{
+	static uint8_t packet[sizeof(struct viewer_imports) + (VIEWER_FORMATS_MAX + 1) * sizeof(struct viewer_format)];
+	const struct viewer_imports m = {.hdr.type = VIEWER_IMPORTS, .nformats = VIEWER_FORMATS_MAX + 1};
+
+	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_DMABUF);
+	memcpy(packet, &m, sizeof(m));
+	put(fd, packet, sizeof(packet));
+}
+
+static void lie_imports_short(int fd)
+{
+	const struct viewer_imports m = {.hdr.type = VIEWER_IMPORTS};
+
+	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_DMABUF);
+	put(fd, &m, sizeof(m) - 1);
+}
+
 static void test_viewers_that_lie_lose_their_connection_only(void **state)
 {
 	static const struct {
@@ -1152,7 +1381,8 @@ static void test_viewers_that_lie_lose_their_connection_only(void **state)
 		{"presented what was not sent", lie_presented, VIEWER_BYE_PROTOCOL}, {"a size", lie_output, VIEWER_BYE_PROTOCOL},
 		{"a device", lie_device, VIEWER_BYE_PROTOCOL}, {"an event", lie_event, VIEWER_BYE_PROTOCOL}, {"an end of a frame", lie_syn, VIEWER_BYE_PROTOCOL},
 		{"a place", lie_place, VIEWER_BYE_PROTOCOL}, {"more events than there are", lie_nevents, VIEWER_BYE_PROTOCOL},
-		{"an action", lie_action, VIEWER_BYE_PROTOCOL}, {"a flood", lie_flood, VIEWER_BYE_PROTOCOL},
+		{"an action", lie_action, VIEWER_BYE_PROTOCOL}, {"imports that are not there", lie_imports, VIEWER_BYE_PROTOCOL}, {"too many imports", lie_imports_many, VIEWER_BYE_PROTOCOL},
+		{"short imports", lie_imports_short, VIEWER_BYE_PROTOCOL}, {"a flood", lie_flood, VIEWER_BYE_PROTOCOL},
 	};
 	uint64_t number, used;
 	int honest, fds;
@@ -1296,6 +1526,7 @@ int main(void)
 		T(test_viewers_that_wait_can_lose_control), T(test_viewers_that_wait_can_go),
 		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
 		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_are_late_for_one_output_only), T(test_viewers_pace_no_longer_than_they_control),
+		T(test_viewers_that_import_get_dmabufs), T(test_viewers_that_cannot_import_get_memory),
 		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_never_read_are_dropped),
 		T(test_viewers_that_read_late_get_the_newest), T(test_viewers_are_so_many), T(test_viewers_are_these_users),
 	};

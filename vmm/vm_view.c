@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -243,6 +244,33 @@ static json_t *percentiles(const struct viewer_out_samples *s)
 	return viewer_out_percentiles(s, us) ? json_pack("[i, i, i]", (int)us[0], (int)us[1], (int)us[2]) : json_array();
 }
 
+/* How its pictures come to it, and what it takes. */
+static json_t *way_of(const struct viewer_conn *c)
+{
+	static const char *const kinds[] = {[VIEWER_MEMFD] = "memfd", [VIEWER_DMABUF] = "dma-buf", [VIEWER_GUEST] = "guest"};
+	const struct viewer_out_way *w = &c->out.way;
+	uint32_t kind = __atomic_load_n(&w->kind, __ATOMIC_RELAXED), fourcc = __atomic_load_n(&w->fourcc, __ATOMIC_RELAXED);
+	bool is_unlike = __atomic_load_n(&w->is_unlike, __ATOMIC_RELAXED);
+	char modifier[24], why[VIEWER_WHY_LEN + 64] = "";
+	json_t *o;
+
+	snprintf(modifier, sizeof(modifier), "0x%016llx", (unsigned long long)now(&w->modifier));
+	if (is_unlike) {
+		snprintf(why, sizeof(why), "it cannot import %.4s with modifier %s", (const char *)&fourcc, modifier);
+	} else if (!c->takes_dmabufs && c->owner->has_dmabufs) {
+		snprintf(why, sizeof(why), "it takes no dma-bufs");
+	} else {
+		snprintf(why, sizeof(why), "%s", c->imports_why);
+	}
+	o = json_pack("{s:s, s:b, s:o}", "way", kind <= VIEWER_GUEST && kinds[kind] ? kinds[kind] : "none", "takes_dmabufs", (int)c->takes_dmabufs, "why_no_dmabuf", json_text(why, sizeof(why)));
+	if (kind == VIEWER_DMABUF) {
+		json_object_set_new(o, "fourcc", json_stringn((const char *)&fourcc, sizeof(fourcc)));
+		json_object_set_new(o, "modifier", json_string(modifier));
+		json_object_set_new(o, "planes", json_integer(__atomic_load_n(&w->nplanes, __ATOMIC_RELAXED)));
+	}
+	return o;
+}
+
 static json_t *one_viewer(const struct vm *vm, const struct viewer_conn *c)
 {
 	const struct viewer_out_counters *n = &c->out.counters;
@@ -255,6 +283,8 @@ static json_t *one_viewer(const struct vm *vm, const struct viewer_conn *c)
 	json_object_set_new(o, "replaced", json_integer(now(&n->replaced)));
 	json_object_set_new(o, "buffers", json_integer(now(&n->buffers)));
 	json_object_set_new(o, "copied_bytes", json_integer(now(&n->copied_bytes)));
+	json_object_set_new(o, "dmabufs", json_integer(now(&n->dmabufs)));
+	json_object_update_new(o, way_of(c));
 	json_object_set_new(o, "demoted", json_integer(now(&c->out.sink.demoted)));
 	json_object_set_new(o, "release_us", percentiles(&n->release));
 	json_object_set_new(o, "input_us", percentiles(&n->input));

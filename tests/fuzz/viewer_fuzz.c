@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * libFuzzer target: the monitor's side of the viewer protocol. The input is what one viewer sends while a guest paints: a byte that says how long the next packet is, one that says what
- * happens after it, then its bytes. What must hold: nothing crashes, a second viewer keeps its connection and gets every frame it releases, nothing is left when both are gone.
+ * happens after it, then its bytes; pictures are memory or copies on a GPU, as it wants. What must hold: nothing crashes, a second viewer keeps its connection and gets every frame it releases, nothing is left when both are gone.
  */
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -103,6 +104,24 @@ static void show(void)
 	display_buffer_unref(buffer);
 }
 
+/* Somebody takes copies, or nobody does. */
+static void on_wanted(void *ctx, unsigned i)
+{
+	(void)ctx;
+	display_set_copied(&display, i, display_copy_sinks(&display) > 0);
+}
+
+static void publish(void)
+{
+	struct display_picture p = {.fd = -1, .fourcc = DISPLAY_ARGB8888, .width = W, .height = H, .planes = {.n = 2, .fd = {open("/dev/null", O_RDONLY | O_CLOEXEC), open("/dev/null", O_RDONLY | O_CLOEXEC)}}};
+	struct display_buffer *copy;
+
+	must(display_budget_take(&display.budget, 1));
+	copy = display_buffer_create(&p, &display.budget, 1);
+	display_publish(&display, 0, copy, display.scanout[0].frames, 1);
+	display_buffer_unref(copy);
+}
+
 /* Takes what there is. Return: how many frames came. */
 static unsigned drain(int fd, uint64_t *number)
 {
@@ -113,7 +132,7 @@ static unsigned drain(int fd, uint64_t *number)
 	} m;
 	union {
 		struct cmsghdr hdr;
-		char room[CMSG_SPACE(sizeof(int))];
+		char room[CMSG_SPACE(VIEWER_FDS_MAX * sizeof(int))];
 	} cmsg;
 	unsigned frames = 0;
 
@@ -127,10 +146,13 @@ static unsigned drain(int fd, uint64_t *number)
 		}
 		c = CMSG_FIRSTHDR(&msg);
 		if (c) {
-			int received;
+			int received[VIEWER_FDS_MAX];
+			size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
-			memcpy(&received, CMSG_DATA(c), sizeof(received));
-			close(received);
+			memcpy(received, CMSG_DATA(c), n * sizeof(int));
+			while (n > 0) {
+				close(received[--n]);
+			}
 		}
 		if (m.hdr.type == VIEWER_FRAME) {
 			*number = m.frame.number;
@@ -184,6 +206,9 @@ static void act(unsigned what, int fd)
 		}
 		break;
 	default:
+		if (display.scanout[0].is_copied) {
+			publish();
+		}
 		break;
 	}
 	serve();
@@ -209,6 +234,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	must(loop_init(&loop) == 0);
 	display_init(&display, &loop, outputs, 2, 1 << 20);
 	viewers_init(&viewers, &loop, &display, "vm", &ops, NULL);
+	viewers.has_dmabufs = true;
+	display_set_wanted(&display, on_wanted, NULL);
 	honest = join();
 	liar = join();
 	show();
