@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 
 #include "devices/gpu_3d.h"
+#include "devices/gpu_copy.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
@@ -230,9 +231,8 @@ static void return_fenced(struct gpu *g, const struct gpu_fenced *f)
 }
 
 /* All that came before @fence is done. */
-static void on_retired(void *ctx, uint64_t fence)
+static void answer_retired(struct gpu *g, uint64_t fence)
 {
-	struct gpu *g = ctx;
 	bool any = false;
 
 	while (g->nfenced > 0 && g->fenced[g->first_fenced].fence <= fence) {
@@ -244,6 +244,12 @@ static void on_retired(void *ctx, uint64_t fence)
 	if (any) {
 		virtq_notify(&g->base.vq[GPU_CONTROLQ]);
 	}
+}
+
+static void on_retired(void *ctx, uint64_t fence)
+{
+	gpu_copy_retired(ctx, fence);
+	answer_retired(ctx, fence);
 }
 
 static void forget_held(struct gpu *g)
@@ -284,7 +290,7 @@ static bool serve_one(struct gpu *g, unsigned q)
 	}
 	if (has_fence(&c.in.hdr) && q == GPU_CONTROLQ) {
 		/* No fence overtakes another: where the renderer gives none, those before it wait no longer either. */
-		on_retired(g, UINT64_MAX);
+		answer_retired(g, UINT64_MAX);
 		answer_fences(g, UINT64_MAX);
 	}
 	return true;
@@ -453,6 +459,7 @@ int gpu_init(struct gpu *g, const struct gpu_options *options, struct display *d
 	virtio_device_set_config(&g->base, 0, &config, sizeof(config));
 	display_set_guest(display, on_output_changed, g);
 	display_set_refresh(display, gpu_refresh, g);
+	display_set_wanted(display, gpu_copy_wanted, g);
 	if (!backend->ncapsets) {
 		return 0;
 	}
@@ -480,6 +487,7 @@ void gpu_finish(struct gpu *g)
 	g->held = NULL;
 	display_set_guest(g->display, NULL, NULL);
 	display_set_refresh(g->display, NULL, NULL);
+	display_set_wanted(g->display, NULL, NULL);
 	g->backend->ops->destroy(g->backend);
 	g->backend = NULL;
 }

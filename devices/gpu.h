@@ -47,6 +47,15 @@ struct gpu_counters {
 	uint64_t turns; /* on the loop, with at least one command */
 };
 
+/* Of a scanout that shows a texture, on the GPU (gpu_copy.h). */
+struct gpu_copies {
+	struct display_buffer *copy[GPU_COPIES_MAX]; /* NULL: the place is free */
+	bool is_pending, is_due; /* one is on its way; another one is to follow it */
+	unsigned pending; /* of them */
+	uint64_t fence, number, flushed_ns; /* of it: the renderer's; the frame in it */
+	uint32_t failed_width, failed_height; /* one of this size could not be made */
+};
+
 /* What is on a scanout, as the guest said it. */
 struct gpu_scanout {
 	struct gpu_resource *res; /* NULL: nothing */
@@ -60,6 +69,7 @@ struct gpu_scanout {
 		struct display_buffer *buffer;
 	} cache[2];
 	unsigned oldest; /* of them: the one that was not shown last */
+	struct gpu_copies copies;
 };
 
 struct gpu_held;
@@ -90,6 +100,7 @@ struct gpu {
 	/* A ring, oldest first: no more than the queue has. */
 	struct gpu_fenced fenced[GPU_CONTROLQ_SIZE];
 	unsigned first_fenced, nfenced;
+	const char *no_copies; /* why pictures are not copied on the GPU, for people; NULL: they are, or nobody wants them. May be read by any thread (atomic) */
 	struct virtq_chain returned; /* of one of them, on its way */
 };
 

@@ -115,6 +115,11 @@ uint32_t gpu_format_fourcc(uint32_t format)
 	}
 }
 
+bool gpu_format_is_opaque(uint32_t format)
+{
+	return format == GPU_FORMAT_B8G8R8X8 || format == GPU_FORMAT_X8R8G8B8 || format == GPU_FORMAT_X8B8G8R8 || format == GPU_FORMAT_R8G8B8X8;
+}
+
 static int image_init(struct gpu_2d *g, struct image *im, enum gpu_format format, uint32_t width, uint32_t height)
 {
 	uint64_t len = (uint64_t)width * height * GPU_BYTES_PER_PIXEL;

@@ -15,6 +15,7 @@
 #ifndef DEVICES_GPU_BACKEND_H
 #define DEVICES_GPU_BACKEND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "devices/gpu_proto.h"
@@ -55,6 +56,7 @@ struct gpu_capset {
 };
 
 #define GPU_CAPSETS_MAX 2
+#define GPU_COPIES_MAX 10 /* of a scanout: one for each viewer, one on its way, and one that is the newest */
 
 struct gpu_backend;
 
@@ -81,6 +83,11 @@ struct gpu_backend_ops {
 	int (*flush)(struct gpu_backend *b, unsigned scanout, const struct display_rect *r);
 	/* Somebody is about to read the memory of what the scanout shows (display.h, display_set_refresh): brings all of it there that is not. NULL: a flush has done that. */
 	void (*refresh)(struct gpu_backend *b, unsigned scanout);
+
+	/* Has the GPU copy what the scanout shows, a 3D resource, into its picture @copy (below GPU_COPIES_MAX), which others can import and nobody looks at now. Where there is none it is made, as large as what is
+	 * shown, and *@p is it, with descriptors that become the caller's. It is there when backend->retired is called with *@fence, or a later one. NULL: none can be made. */
+	int (*copy)(struct gpu_backend *b, unsigned scanout, unsigned copy, struct display_picture *p, uint64_t *fence);
+	void (*drop_copy)(struct gpu_backend *b, unsigned scanout, unsigned copy); /* there may be none */
 
 	/* A 2D resource of DISPLAY_CURSOR_SIZE both ways, or a blob that begins with so many pixels, as struct display_cursor wants it. */
 	int (*read_cursor)(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE]);
@@ -136,6 +143,8 @@ struct gpu_backend {
 uint32_t gpu_format_fourcc(uint32_t format);
 /* A renderer's format as what scanouts show: one that samplers take for sRGB has the same bytes as the one without. All others are themselves. */
 uint32_t gpu_format_shown(uint32_t format);
+/* Alpha says nothing in it. */
+bool gpu_format_is_opaque(uint32_t format);
 
 struct gpu_share;
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "devices/gpu_3d.h"
+#include "devices/gpu_copy.h"
 #include "devices/gpu_share.h"
 
 static struct display_rect rect_of(const struct gpu_wire_rect *r)
@@ -214,6 +215,7 @@ void gpu_show_nothing(struct gpu *g, unsigned i)
 
 	if (so->res) {
 		display_show(g->display, i, NULL, NULL);
+		gpu_copy_forget(g, i);
 		drop_cache(so);
 		/* A descriptor, which the backend counts no longer. */
 		if (so->res->is_blob && so->picture == so->res->picture) {
@@ -303,6 +305,7 @@ static enum gpu_wire_type show(struct gpu *g, unsigned i, struct gpu_resource *r
 	if (layout) {
 		so->layout = *layout;
 	}
+	gpu_copy_shown(g, i);
 	buffer = layout ? blob_buffer(g, so, res, picture) : gpu_resource_buffer(g, res, picture);
 	if (!buffer) {
 		gpu_show_nothing(g, i);
@@ -410,6 +413,7 @@ static enum gpu_wire_type flush(struct gpu *g, struct gpu_command *c)
 		}
 		if (display_flush(g->display, i, &part) > 0) {
 			c->flushed |= 1u << i;
+			gpu_copy_flushed(g, i);
 		}
 	}
 	return GPU_RESP_OK_NODATA;

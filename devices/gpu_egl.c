@@ -28,7 +28,7 @@ struct gpu_egl_api {
 	typeof(eglDestroyContext) *destroy_context;
 	typeof(eglMakeCurrent) *make_current;
 	typeof(eglReleaseThread) *release_thread;
-	typeof(eglQueryString) *query_string;
+	void *gbm; /* the library */
 	typeof(gbm_create_device) *gbm_create;
 	typeof(gbm_device_destroy) *gbm_destroy;
 };
@@ -61,10 +61,10 @@ static int load_api(bool with_gbm, char *why, size_t why_len)
 	if (!load(egl, "eglGetProcAddress", &api.get_proc_address) || !load(egl, "eglGetPlatformDisplay", &api.get_platform_display) ||
 		!load(egl, "eglInitialize", &api.initialize) || !load(egl, "eglTerminate", &api.terminate) || !load(egl, "eglBindAPI", &api.bind_api) ||
 		!load(egl, "eglCreateContext", &api.create_context) || !load(egl, "eglDestroyContext", &api.destroy_context) ||
-		!load(egl, "eglMakeCurrent", &api.make_current) || !load(egl, "eglReleaseThread", &api.release_thread) ||
-		!load(egl, "eglQueryString", &api.query_string)) {
+		!load(egl, "eglMakeCurrent", &api.make_current) || !load(egl, "eglReleaseThread", &api.release_thread)) {
 		return fail(-ENOSYS, why, why_len, "libEGL.so.1 is older than EGL 1.5");
 	}
+	api.gbm = gbm;
 	if (gbm && (!load(gbm, "gbm_create_device", &api.gbm_create) || !load(gbm, "gbm_device_destroy", &api.gbm_destroy))) {
 		return fail(-ENOSYS, why, why_len, "libgbm.so.1 lacks gbm_create_device");
 	}
@@ -138,21 +138,29 @@ int gpu_egl_find_node(const char *want, char *node, size_t node_len, char *drive
  * The display.
  */
 
-static void gl_string(unsigned name, char *to, size_t len)
+bool gpu_egl_load(struct gpu_egl *e, const char *name, void *to)
+{
+	void (*symbol)(void);
+
+	if (strncmp(name, "gbm_", 4) == 0) {
+		return e->gbm && load(api.gbm, name, to);
+	}
+	symbol = api.get_proc_address(name);
+	memcpy(to, &symbol, sizeof(symbol));
+	return symbol != NULL;
+}
+
+static void gl_string(struct gpu_egl *e, unsigned name, char *to, size_t len)
 {
 	const unsigned char *(*get_string)(unsigned) = NULL;
-	void (*symbol)(void) = api.get_proc_address("glGetString");
-	const unsigned char *text;
+	const unsigned char *text = gpu_egl_load(e, "glGetString", &get_string) ? get_string(name) : NULL;
 
-	memcpy(&get_string, &symbol, sizeof(symbol));
-	text = get_string ? get_string(name) : NULL;
 	snprintf(to, len, "%s", text ? (const char *)text : "unknown");
 }
 
 /* Return: 0, or -errno with @why. What has been made is for gpu_egl_close. */
 static int open_display(struct gpu_egl *e, char *why, size_t why_len)
 {
-	const char *extensions;
 	int major, minor;
 
 	if (e->fd >= 0) {
@@ -170,10 +178,8 @@ static int open_display(struct gpu_egl *e, char *why, size_t why_len)
 	if (!e->base || !gpu_egl_make_current(e, e->base)) {
 		return fail(-ENODEV, why, why_len, "it has no OpenGL 3.1 without a surface");
 	}
-	extensions = api.query_string(e->display, EGL_EXTENSIONS);
-	e->can_export = extensions && strstr(extensions, "EGL_MESA_image_dma_buf_export");
-	gl_string(GL_RENDERER, e->renderer, sizeof(e->renderer));
-	gl_string(GL_VERSION, e->version, sizeof(e->version));
+	gl_string(e, GL_RENDERER, e->renderer, sizeof(e->renderer));
+	gl_string(e, GL_VERSION, e->version, sizeof(e->version));
 	return 0;
 }
 

@@ -20,7 +20,6 @@ struct gpu_egl {
 	char node[64]; /* "/dev/dri/renderD128", or "surfaceless" */
 	char driver[32]; /* the kernel's, of the node */
 	char renderer[128], version[64]; /* as OpenGL says them */
-	bool can_export; /* EGL_MESA_image_dma_buf_export */
 };
 
 /**
@@ -41,5 +40,8 @@ void *gpu_egl_create_context(struct gpu_egl *e, int major, int minor);
 void gpu_egl_destroy_context(struct gpu_egl *e, void *context);
 /* On the calling thread; NULL: none. Thread: any. */
 bool gpu_egl_make_current(struct gpu_egl *e, void *context);
+
+/* A function of OpenGL's or EGL's, or, where there is a render node, of GBM's ("gbm_..."). @to: the pointer to it. Return: whether there is one. */
+bool gpu_egl_load(struct gpu_egl *e, const char *name, void *to);
 
 #endif

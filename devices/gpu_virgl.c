@@ -15,13 +15,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <virgl/virglrenderer.h>
 
 #include "devices/gpu_2d.h"
 #include "devices/gpu_egl.h"
+#include "devices/gpu_export.h"
 #include "devices/gpu_table.h"
 #include "vmm/log.h"
+
+/* Of a resource's flags, Gallium's: its first row is the last of the texture. */
+#define FLAG_Y_0_TOP 1u
 
 /* The library's headers only name it. */
 struct virgl_box {
@@ -31,7 +36,7 @@ struct virgl_box {
 #define FUNCTIONS(F)                                                                                                                                          \
 	F(init) F(cleanup) F(poll) F(get_poll_fd) F(force_ctx_0) F(get_cap_set) F(fill_caps) F(context_create_with_flags) F(context_destroy) F(ctx_attach_resource)              \
 	F(ctx_detach_resource) F(submit_cmd) F(resource_create) F(resource_unref) F(resource_attach_iov) F(resource_detach_iov) F(transfer_read_iov)                  \
-	F(transfer_write_iov) F(create_fence)
+	F(transfer_write_iov) F(create_fence) F(resource_get_info)
 
 static struct {
 #define FUNCTION(name) typeof(virgl_renderer_##name) *name;
@@ -45,8 +50,15 @@ static struct {
 struct resource {
 	struct gpu_entry entry;
 	uint32_t format, width, height;
+	bool is_upside_down; /* as a texture */
 	struct iovec *iov; /* backing; NULL: none */
 	unsigned niov;
+};
+
+struct scanout {
+	uint32_t id; /* of what it shows; 0: nothing */
+	struct display_rect crop;
+	struct gpu_export_image copy[GPU_COPIES_MAX];
 };
 
 struct gpu_virgl {
@@ -54,8 +66,11 @@ struct gpu_virgl {
 	struct gpu_backend *plain; /* 2D */
 	const struct gmem *mem;
 	struct gpu_egl egl;
+	struct gpu_export export;
+	struct scanout scanout[DISPLAY_SCANOUTS_MAX];
 	struct gpu_table resources; /* of 3D */
 	uint64_t last_fence;
+	char no_export[160]; /* why pictures cannot leave as dma-bufs, for people */
 	bool is_open;
 };
 
@@ -218,7 +233,7 @@ static int gpu_virgl_create_3d(struct gpu_backend *b, uint32_t id, const struct 
 		free(res);
 		return r;
 	}
-	*res = (struct resource){.entry.id = id, .format = gpu_format_shown(t->format), .width = t->width, .height = t->height};
+	*res = (struct resource){.entry.id = id, .format = gpu_format_shown(t->format), .width = t->width, .height = t->height, .is_upside_down = t->flags & FLAG_Y_0_TOP};
 	gpu_table_add(&g->resources, &res->entry);
 	return 0;
 }
@@ -379,6 +394,72 @@ static int read_texture(void *ctx, uint32_t id, const struct display_rect *r, ui
 	return error_of(virgl.transfer_read_iov(id, 0, 0, stride, 0, &box, (uint64_t)r->y * stride + (uint64_t)r->x * GPU_BYTES_PER_PIXEL, &iov, 1));
 }
 
+/* Return: OpenGL's name for it; 0: none. */
+static unsigned texture_of(uint32_t id)
+{
+	/* Later versions of the library write more than this header's struct has. */
+	union {
+		struct virgl_renderer_resource_info info;
+		uint8_t room[128];
+	} u;
+
+	memset(&u, 0, sizeof(u));
+	return virgl.resource_get_info((int)id, &u.info) == 0 ? u.info.tex_id : 0;
+}
+
+/* The base context is current: the library finds its own again when it is asked for by force_ctx_0. */
+static int copy(struct gpu_virgl *g, const struct scanout *so, struct gpu_export_image *im, struct display_picture *p, uint64_t *fence)
+{
+	const struct resource *res = find(g, so->id);
+	const struct gpu_export_part part = {.texture = texture_of(so->id), .x = so->crop.x, .y = so->crop.y, .texture_height = res->height, .is_upside_down = res->is_upside_down};
+	bool is_new = im->texture == 0;
+	int r = 0;
+
+	if (part.texture == 0) {
+		return -EINVAL;
+	}
+	if (is_new) {
+		r = gpu_export_image_init(&g->export, im, so->crop.w, so->crop.h, gpu_format_is_opaque(res->format), p);
+	}
+	if (r < 0) {
+		return r;
+	}
+	r = gpu_export_copy(&g->export, &part, im);
+	if (r == 0) {
+		r = gpu_virgl_fence(&g->base, fence);
+	}
+	if (r < 0 && is_new) {
+		display_picture_close(p);
+		gpu_export_image_finish(&g->export, im);
+	}
+	return r;
+}
+
+static int gpu_virgl_copy(struct gpu_backend *b, unsigned scanout, unsigned number, struct display_picture *p, uint64_t *fence)
+{
+	struct gpu_virgl *g = from(b);
+	struct scanout *so = &g->scanout[scanout];
+	int r;
+
+	if (!g->export.egl) {
+		return -ENOTSUP;
+	}
+	r = gpu_egl_make_current(&g->egl, g->egl.base) ? copy(g, so, &so->copy[number], p, fence) : -EIO;
+	virgl.force_ctx_0();
+	return r;
+}
+
+static void gpu_virgl_drop_copy(struct gpu_backend *b, unsigned scanout, unsigned number)
+{
+	struct gpu_virgl *g = from(b);
+
+	if (g->is_open && g->scanout[scanout].copy[number].texture) {
+		gpu_egl_make_current(&g->egl, g->egl.base);
+		gpu_export_image_finish(&g->export, &g->scanout[scanout].copy[number]);
+		virgl.force_ctx_0();
+	}
+}
+
 static int gpu_virgl_read_cursor(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE])
 {
 	uint8_t pixels[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE * GPU_BYTES_PER_PIXEL];
@@ -428,7 +509,14 @@ static int gpu_virgl_transfer_2d(struct gpu_backend *b, uint32_t id, const struc
 static int gpu_virgl_show(
 	struct gpu_backend *b, unsigned scanout, uint32_t id, const struct gpu_layout *layout, const struct display_rect *crop, uint64_t *picture)
 {
-	return from(b)->plain->ops->show(from(b)->plain, scanout, id, layout, crop, picture);
+	struct scanout *so = &from(b)->scanout[scanout];
+	int r = from(b)->plain->ops->show(from(b)->plain, scanout, id, layout, crop, picture);
+
+	if (r == 0) {
+		so->id = id;
+		so->crop = id ? *crop : (struct display_rect){.w = 0};
+	}
+	return r;
 }
 
 static int gpu_virgl_export(struct gpu_backend *b, uint64_t picture, struct display_picture *p)
@@ -453,6 +541,12 @@ static void gpu_virgl_reset(struct gpu_backend *b)
 	while (g->is_open && (e = gpu_table_any(&g->resources))) {
 		gpu_virgl_unref(b, e->id);
 	}
+	for (unsigned i = 0; i < DISPLAY_SCANOUTS_MAX; i++) {
+		for (unsigned n = 0; n < GPU_COPIES_MAX; n++) {
+			gpu_virgl_drop_copy(b, i, n);
+		}
+		g->scanout[i].id = 0;
+	}
 	g->plain->ops->reset(g->plain);
 }
 
@@ -464,6 +558,8 @@ static void gpu_virgl_close(struct gpu_backend *b)
 		return;
 	}
 	gpu_virgl_reset(b);
+	gpu_egl_make_current(&g->egl, g->egl.base);
+	gpu_export_close(&g->export);
 	g->is_open = false;
 	g->base.poll_fd = -1;
 	virgl.force_ctx_0();
@@ -490,6 +586,8 @@ static const struct gpu_backend_ops gpu_virgl_ops = {
 	.transfer_2d = gpu_virgl_transfer_2d,
 	.show = gpu_virgl_show,
 	.export = gpu_virgl_export,
+	.copy = gpu_virgl_copy,
+	.drop_copy = gpu_virgl_drop_copy,
 	.flush = gpu_virgl_flush,
 	.read_cursor = gpu_virgl_read_cursor,
 	.create_3d = gpu_virgl_create_3d,
@@ -535,6 +633,7 @@ static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *wh
 	if (!load_library(why, why_len) || gpu_egl_open(&g->egl, render_node, why, why_len) < 0) {
 		return false;
 	}
+	gpu_export_open(&g->export, &g->egl, g->no_export, sizeof(g->no_export));
 	if (virgl.init(g, VIRGL_RENDERER_THREAD_SYNC, &callbacks) != 0) {
 		snprintf(why, why_len, "virglrenderer does not work with %s", g->egl.renderer);
 		gpu_egl_close(&g->egl);
@@ -551,6 +650,14 @@ static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *wh
 	}
 	virgl.has_guest = true;
 	return true;
+}
+
+/* Of the render node; 0: none. */
+static dev_t device_of(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 ? st.st_rdev : 0;
 }
 
 static void name_library(char *name, size_t len)
@@ -592,7 +699,9 @@ struct gpu_backend *gpu_virgl_create(
 		memcpy(info->driver, g->egl.driver, sizeof(info->driver));
 		memcpy(info->renderer, g->egl.renderer, sizeof(info->renderer));
 		memcpy(info->version, g->egl.version, sizeof(info->version));
-		info->can_export = g->egl.can_export;
+		info->can_export = g->export.egl != NULL;
+		memcpy(info->no_export, g->no_export, sizeof(info->no_export));
+		info->device = device_of(g->egl.fd);
 		name_library(info->library, sizeof(info->library));
 	}
 	return &g->base;

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "devices/gpu_backend.h"
 #include "vmm/gmem.h"
@@ -18,7 +19,9 @@ struct gpu_virgl_info {
 	char node[64], driver[32]; /* as gpu_egl.h says them */
 	char renderer[128], version[64];
 	char library[64]; /* virglrenderer's file: it does not say its version */
-	bool can_export; /* pictures could leave as dma-bufs */
+	bool can_export; /* pictures can leave as dma-bufs */
+	char no_export[160]; /* or why not */
+	dev_t device; /* of the render node; 0: none */
 };
 
 /**

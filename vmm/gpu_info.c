@@ -97,7 +97,11 @@ static void print_text(const struct gpu_facts *f)
 	for (unsigned i = 0; i < f->ncapsets; i++) {
 		printf("capset         %s, version %u, %u bytes\n", capset_name(f->capset[i].id), f->capset[i].version, f->capset[i].size);
 	}
-	printf("pictures       read back into memory; EGL %s\n", f->info.can_export ? "could export them as dma-bufs" : "cannot export dma-bufs here");
+	if (f->info.can_export) {
+		printf("pictures       dma-bufs that the GPU copies, for viewers that can import them; read back into memory for others\n");
+	} else {
+		printf("pictures       read back into memory, no dma-bufs: %s\n", f->info.no_export);
+	}
 }
 
 static void print_json(const struct gpu_facts *f)
@@ -139,10 +143,29 @@ static int of_host(const struct options *o)
 	return f.works ? EXIT_OK : EXIT_HOST;
 }
 
+/* How the pictures of one viewer come to it, and why not in a better way. */
+static void print_viewer(const json_t *v)
+{
+	const char *name = "", *way = "", *fourcc = "", *modifier = "", *why = "";
+	int number = 0, planes = 0;
+
+	json_unpack((json_t *)(uintptr_t)v, "{s:i, s:s, s:s, s?s, s?s, s?i, s:s}", "viewer", &number, "name", &name, "way", &way, "fourcc", &fourcc, "modifier", &modifier, "planes", &planes,
+		"why_no_dmabuf", &why);
+	printf("viewer %-7d %s: ", number, name);
+	if (strcmp(way, "dma-buf") == 0) {
+		printf("dma-buf %s, modifier %s, %d plane%s, copied by the GPU\n", fourcc, modifier, planes, planes == 1 ? "" : "s");
+	} else if (strcmp(way, "none") == 0) {
+		printf("no picture yet\n");
+	} else {
+		printf("%s%s%s\n", strcmp(way, "guest") == 0 ? "the guest's memory" : "memory", why[0] ? "; no dma-buf: " : "", why);
+	}
+}
+
 static int of_vm(const struct options *o)
 {
 	const char *name = o->files[0], *mode = "off", *renderer = "", *version = "", *node = "";
-	const json_t *gpu;
+	const char *no_export = "";
+	const json_t *gpu, *viewers;
 	struct client_link l;
 	struct rundir rd;
 	json_t *answer;
@@ -154,17 +177,25 @@ static int of_vm(const struct options *o)
 	answer = client_ask(&l, json_pack("{s:s}", "do", "stats"), CLIENT_PATIENCE_MS);
 	code = client_judge(answer, name);
 	gpu = json_object_get(answer, "gpu");
+	viewers = json_object_get(answer, "viewers");
 	if (code == EXIT_OK && o->json) {
 		json_dumpf(gpu ? gpu : answer, stdout, JSON_COMPACT);
 		putchar('\n');
 	} else if (code == EXIT_OK) {
-		json_unpack((json_t *)(uintptr_t)gpu, "{s:s, s?s, s?s, s?s}", "mode", &mode, "renderer", &renderer, "version", &version, "render_node", &node);
+		json_unpack((json_t *)(uintptr_t)gpu, "{s:s, s?s, s?s, s?s, s?s}", "mode", &mode, "renderer", &renderer, "version", &version, "render_node", &node, "why_no_export",
+			&no_export);
 		printf("mode           %s\n", mode);
 		if (node[0]) {
 			printf("render node    %s\nOpenGL         %s, %s\n", node, renderer, version);
 		}
 		if (gpu) {
-			printf("pictures       %s\n", node[0] ? "read back into memory" : "in memory, one copy from the guest's, or none of its blobs with udmabuf");
+			printf("pictures       %s%s\n",
+				node[0]         ? no_export[0] ? "read back into memory, no dma-bufs: " : "dma-bufs that the GPU copies, for viewers that can import them; read back into memory for others"
+						: "in memory, one copy from the guest's, or none of its blobs with udmabuf",
+				no_export);
+		}
+		for (size_t i = 0; i < json_array_size(viewers); i++) {
+			print_viewer(json_array_get(viewers, i));
 		}
 	}
 	json_decref(answer);

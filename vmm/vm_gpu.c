@@ -172,6 +172,11 @@ static int make_backend(struct vm *vm)
 
 	if (gpu->backend) {
 		log_msg(LOG_INFO, "gpu: OpenGL by %s on %s", gpu->info.renderer, gpu->info.node);
+		if (gpu->info.can_export) {
+			log_msg(LOG_INFO, "gpu: viewers that can import them get pictures as dma-bufs");
+		} else {
+			log_msg(LOG_INFO, "gpu: pictures are read back for viewers: %s", gpu->info.no_export);
+		}
 		return 0;
 	}
 	if (cfg->gpu.mode == GPU_VIRGL && !cfg->gpu.fallback) {
@@ -465,6 +470,14 @@ static json_int_t now(const uint64_t *counter)
 	return (json_int_t)__atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
+/* Return: why pictures do not leave as dma-bufs; empty: they do, or would. */
+static const char *no_export(const struct vm_gpu *gpu)
+{
+	const char *no_copies = __atomic_load_n(&gpu->dev.no_copies, __ATOMIC_RELAXED);
+
+	return gpu->info.no_export[0] ? gpu->info.no_export : no_copies ? no_copies : "";
+}
+
 json_t *vm_gpu_stats(const struct vm *vm)
 {
 	const struct vm_gpu *gpu = vm->gpu;
@@ -484,6 +497,9 @@ json_t *vm_gpu_stats(const struct vm *vm)
 		json_object_set_new(o, "contexts", json_integer((json_int_t)__atomic_load_n(&gpu->dev.contexts.n, __ATOMIC_RELAXED)));
 		json_object_set_new(o, "submissions", json_integer(now(&gpu->dev.counters.submissions)));
 		json_object_set_new(o, "read_bytes", json_integer(now(&gpu->dev.backend->read_bytes)));
+		json_object_set_new(o, "copies", json_integer(now(&gpu->display.counters.copies)));
+		json_object_set_new(o, "can_export", json_boolean(gpu->info.can_export));
+		json_object_set_new(o, "why_no_export", json_string(no_export(gpu)));
 	}
 	json_object_set_new(o, "copied_bytes", json_integer(now(&gpu->dev.backend->copied_bytes)));
 	json_object_set_new(o, "blobs_shared", json_integer(now(&gpu->dev.backend->blobs_shared)));

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -206,6 +207,11 @@ int vm_view_init(struct vm *vm)
 	int r = 0;
 
 	viewers_init(vs, &vm->loop, vm->gpu ? &vm->gpu->display : NULL, vm->cfg->machine.name, &ops, vm);
+	if (vm->gpu && vm->gpu->info.can_export) {
+		vs->has_dmabufs = true;
+		vs->render_major = major(vm->gpu->info.device);
+		vs->render_minor = minor(vm->gpu->info.device);
+	}
 	for (unsigned i = 0; i < vm->cfg->display.allow.n && vs->nallow < VIEWERS_ALLOW_MAX; i++) {
 		/* config.c has seen to it that it is uid:NUMBER. */
 		vs->allow[vs->nallow++] = (uid_t)strtoul(vm->cfg->display.allow.item[i] + 4, NULL, 10);
