@@ -8,6 +8,9 @@
 #include <new>
 #include <string_view>
 
+/* By from_chars, which GCC's library has had since its version 11: toml++ would take a string stream, and with it comes all of iostream and locale, 300 KiB of text and a set-up before main. */
+#define TOML_FLOAT_CHARCONV 1
+#define TOML_ENABLE_FORMATTERS 0
 /*
  * toml++ 3.3 calls two things impossible that a file can contain, and handles them all the same: a table header that starts with no key
  * ("[,boot]": an assert, and after it the message), and letters from U+00A1 to U+0499 where a value should be (unreachable, but the answer
