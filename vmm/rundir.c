@@ -46,14 +46,22 @@ static bool is_private(const struct stat *st)
 	return st->st_uid == getauxval(AT_EUID) && !(st->st_mode & 077);
 }
 
+/* Return: a descriptor or -errno. */
+static int open_folder(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
 /* A folder that is ours alone: not a link, our own, closed to others. Return: its descriptor or -errno. */
 static int open_private(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
+	int fd = open_folder(path), r;
 	struct stat st;
 
 	if (fd < 0) {
-		return -errno;
+		return fd;
 	}
 	r = fstat(fd, &st) < 0 ? -errno : is_private(&st) ? 0 : -EPERM;
 	if (r < 0) {
@@ -273,18 +281,21 @@ static int rotate(const char *dir)
 static int open_run(struct rundir *rd)
 {
 	char base[RUNDIR_PATH_MAX];
+	bool is_made = false;
 	int r;
 
 	base_path(base, sizeof(base));
 	/* Everybody may write to /tmp: what lies there under our name need not be ours. */
 	r = have_private(base);
 	if (r == 0) {
-		r = mkdir(rd->path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+		is_made = mkdir(rd->path, 0700) == 0;
+		r = is_made || errno == EEXIST ? 0 : -errno;
 	} else if (r == -EPERM || r == -ENOTDIR || r == -ELOOP) {
 		log_msg(LOG_ERR, "%s: want a folder, not a link, that is yours alone (mode 0700); or set XDG_RUNTIME_DIR", base);
 		rd->path[0] = '\0';
 	}
-	rd->dir_fd = r < 0 ? r : open_private(rd->path);
+	/* What was made just now in a folder that is ours alone is as it was made. */
+	rd->dir_fd = r < 0 ? r : is_made ? open_folder(rd->path) : open_private(rd->path);
 	return rd->dir_fd < 0 ? rd->dir_fd : 0;
 }
 
