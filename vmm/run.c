@@ -181,6 +181,7 @@ struct session {
 	int log_fd; /* tinyvmm.log; 0: none */
 	int started_fd; /* --detach: written when the VM runs; 0: nobody waits */
 	char viewer_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	bool has_inherited_viewers; /* the socket there is not ours to remove */
 	char console_log[4200], serial_log[4200], screen_png[4200], screen_diff_png[4200];
 };
 
@@ -219,8 +220,29 @@ static int take_name(struct session *s)
 	return r < 0 || rename_vm(s->cfg, name) < 0 ? EXIT_HOST : EXIT_OK;
 }
 
-/* systemd's socket activation, sd_listen_fds(3): a listening socket that was made for us. Return: 0 when there is none called @name. */
-static int inherited_socket(const char *name)
+static int option_of(int fd, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) < 0 ? -1 : value;
+}
+
+/* One that is ours from now on. Return: @fd, or -EINVAL (logged). */
+static int take_inherited(int fd, const char *name, int type)
+{
+	if (option_of(fd, SO_DOMAIN) != AF_UNIX || option_of(fd, SO_TYPE) != type || option_of(fd, SO_ACCEPTCONN) != 1) {
+		log_msg(LOG_ERR, "LISTEN_FDS: descriptor %d, \"%s\", is no listening UNIX socket of type %s", fd, name, type == SOCK_STREAM ? "SOCK_STREAM" : "SOCK_SEQPACKET");
+		return -EINVAL;
+	}
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	/* Whoever accepts as well may be faster. */
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	return fd;
+}
+
+/* systemd's socket activation, sd_listen_fds(3): a listening socket that was made for us. Return: 0 when there is none called @name, -errno (logged) when it is another kind of thing. */
+static int inherited_socket(const char *name, int type)
 {
 	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
 
@@ -231,8 +253,7 @@ static int inherited_socket(const char *name)
 		size_t len = strcspn(names, ":");
 
 		if (strlen(name) == len && memcmp(names, name, len) == 0) {
-			fcntl(fd, F_SETFD, FD_CLOEXEC);
-			return fd;
+			return take_inherited(fd, name, type);
 		}
 		names += len + (names[len] == ':');
 	}
@@ -243,20 +264,20 @@ static int inherited_socket(const char *name)
 static int open_socket(const struct session *s, const char *file, const char *activation_name)
 {
 	char path[RUNDIR_PATH_MAX + 16];
-	int fd = inherited_socket(activation_name);
+	int fd = inherited_socket(activation_name, SOCK_STREAM);
 
 	rundir_file(&s->dir, file, path, sizeof(path));
-	return fd > 0 ? fd : listener_open(path, SOCK_STREAM, CONTROL_CONNS_MAX);
+	return fd != 0 ? fd : listener_open(path, SOCK_STREAM, CONTROL_CONNS_MAX);
 }
 
 /* Where viewers connect: in the run folder, or where display.socket says. There, what a killed process left is removed; a socket that somebody serves is not. */
 static int open_viewer_socket(struct session *s)
 {
-	int fd = inherited_socket("viewer"), probe;
+	int fd = inherited_socket("viewer", SOCK_SEQPACKET), probe;
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct stat st;
 
-	if (fd > 0) {
+	if (fd != 0) {
 		return fd;
 	}
 	if (s->cfg->display.socket && lstat(s->viewer_path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_uid == geteuid()) {
@@ -268,6 +289,20 @@ static int open_viewer_socket(struct session *s)
 		close(probe);
 	}
 	return listener_open(s->viewer_path, SOCK_SEQPACKET, VIEWERS_MAX);
+}
+
+/* Somebody else's is where he has put it, and stays there. */
+static void find_inherited_viewers(struct session *s)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNSPEC};
+	socklen_t len = sizeof(addr);
+
+	if (s->restart->viewer_fd > 0 && inherited_socket("viewer", SOCK_SEQPACKET) == s->restart->viewer_fd) {
+		getsockname(s->restart->viewer_fd, (struct sockaddr *)&addr, &len);
+		len = len > offsetof(struct sockaddr_un, sun_path) ? len - (socklen_t)offsetof(struct sockaddr_un, sun_path) : 0;
+		snprintf(s->viewer_path, sizeof(s->viewer_path), "%.*s", (int)len, addr.sun_path);
+		s->has_inherited_viewers = true;
+	}
 }
 
 static int open_sockets(struct session *s)
@@ -282,7 +317,7 @@ static int open_sockets(struct session *s)
 	r->control_fd = open_socket(s, "control.sock", "control");
 	r->console_fd = r->control_fd < 0 ? -1 : open_socket(s, "console.sock", "console");
 	/* Without a display there is nothing to look at, unless somebody asks for the socket. */
-	r->viewer_fd = r->console_fd < 0 ? -1 : s->cfg->gpu.mode != GPU_OFF || s->cfg->display.socket || s->cfg->ninputs ? open_viewer_socket(s) : inherited_socket("viewer");
+	r->viewer_fd = r->console_fd < 0 ? -1 : s->cfg->gpu.mode != GPU_OFF || s->cfg->display.socket || s->cfg->ninputs ? open_viewer_socket(s) : inherited_socket("viewer", SOCK_SEQPACKET);
 	return r->viewer_fd < 0 ? EXIT_HOST : EXIT_OK;
 }
 
@@ -363,7 +398,7 @@ static void write_result(const struct session *s, const struct vm_result *result
 
 static void close_session(struct session *s)
 {
-	if (s->cfg->display.socket && s->restart->viewer_fd > 0) {
+	if (s->cfg->display.socket && s->restart->viewer_fd > 0 && !s->has_inherited_viewers) {
 		unlink(s->viewer_path);
 	}
 	log_set_file(-1);
@@ -469,6 +504,7 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 			rundir_file(&s->dir, "viewer.sock", s->viewer_path, sizeof(s->viewer_path));
 		}
 		code = code == EXIT_OK ? open_sockets(s) : code;
+		find_inherited_viewers(s);
 	}
 	if (code == EXIT_OK) {
 		code = open_window(s);

@@ -11,8 +11,8 @@ from screen import WORK, check, until
 
 
 class Viewer:
-    def __init__(self, g, *args):
-        self.process = subprocess.Popen(["build/viewer/client", os.path.join(WORK, "tinyvmm", g.name, "viewer.sock"), *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, g, *args, path=None):
+        self.process = subprocess.Popen(["build/viewer/client", path or os.path.join(WORK, "tinyvmm", g.name, "viewer.sock"), *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lines = []
         threading.Thread(target=self.read, daemon=True).start()
 
