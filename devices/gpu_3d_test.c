@@ -713,6 +713,35 @@ static void test_3d_submissions_are_copies(void **state)
 	assert_int_equal(submissions, 2);
 }
 
+/* What the renderer cannot do ends the context that wanted it, at most, and is answered; its number can be used again. */
+static void test_3d_context_that_failed_ends_alone(void **state)
+{
+	(void)state;
+	make_target(1, 5);
+	make_target(2, 6);
+	OK(clear(6, 1, 0, 0, 1));
+	v.ctx = 1;
+	OK(clear(5, 1, 1, 0, 0));
+	/* A command that is none, and a surface of no resource; with a fence too. */
+	IS(gpudrv_submit(&v, (const uint32_t[]){CMD(200, 0, 0)}, 1), UNSPEC);
+	v.flags = GPU_FLAG_FENCE;
+	v.fence = 3;
+	IS(clear(4711, 2, 1, 0, 0), UNSPEC);
+	assert_int_equal(le64_get(v.out.hdr.fence_id), 3);
+	v.flags = 0;
+	v.ctx = 2;
+	OK(clear(6, 2, 0, 1, 0));
+	OK(gpudrv_set_scanout(&v, 0, 6, all));
+	assert_int_equal(pixel(0, 0, 0), 0x00ff00);
+	v.ctx = 1;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "again"));
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 5));
+	OK(clear(5, 1, 1, 0, 0));
+	OK(gpudrv_set_scanout(&v, 0, 5, all));
+	assert_int_equal(pixel(0, 0, 0), 0xff0000);
+}
+
 /* What takes host memory by way of a submission. */
 static void test_3d_submissions_take_no_memory_unseen(void **state)
 {
@@ -989,6 +1018,7 @@ int main(void)
 		T(test_3d_transfers_stay_inside),
 		T(test_3d_submissions_of_any_kind),
 		T(test_3d_submissions_are_copies),
+		T(test_3d_context_that_failed_ends_alone),
 		T(test_3d_submissions_take_no_memory_unseen),
 		T(test_3d_attachments_are_counted),
 		T(test_3d_what_is_in_use_can_go),
