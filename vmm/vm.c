@@ -671,6 +671,7 @@ static void vm_stop(struct vm *vm)
 	line_watch_detach(&vm->ctl.console_watch);
 	line_watch_detach(&vm->ctl.serial_watch);
 	vm_control_judge(vm);
+	vm_screen_judged(vm);
 	print_tail(vm);
 	print_stats(vm, stats);
 	print_trace(vm);

@@ -13,6 +13,7 @@
 
 #include "vmm/clock.h"
 #include "vmm/png_file.h"
+#include "vmm/screen.h"
 #include "vmm/vm_priv.h"
 
 #define START_NS CLOCK_NS_PER_S
@@ -52,6 +53,11 @@ static void show(void *arg)
 	buffer = display_buffer_create(&p, &d->budget, p.len);
 	display_show(d, 0, buffer, &(struct display_rect){0, 0, 30, 20});
 	display_buffer_unref(buffer);
+}
+
+static void flush_all(void *arg)
+{
+	display_flush(arg, 0, &(struct display_rect){0, 0, 30, 20});
 }
 
 /* What a kernel draws as its last words. */
@@ -243,6 +249,72 @@ static void test_vm_end_reset_that_was_a_panic(void **state)
 	assert_int_equal(saved(), 0xffffff);
 }
 
+/* [expect] screen, and a guest that powers off without having shown it: its picture, and what differs. */
+static void test_vm_end_poweroff_before_the_screen_was_seen(void **state)
+{
+	static uint8_t wanted[20][30][4];
+	char reference[80], diff[80], err[200];
+	struct config_screen want = {.image = reference};
+	uint32_t width, height;
+	uint8_t *image;
+
+	(void)state;
+	teardown(NULL);
+	snprintf(reference, sizeof(reference), "%s/reference.png", dir);
+	snprintf(diff, sizeof(diff), "%s/diff.png", dir);
+	wanted[3][4][1] = 1;
+	assert_true(screen_write_png(&(struct display_pixels){&wanted[0][0][0], 30, 20, 120}, reference));
+	/* The last time it is shown when somebody has just looked, and looks no more. */
+	for (unsigned sees = 0; sees < 3; sees++) {
+		make(GPU_OFF);
+		options.expect = true;
+		options.screen_diff_png = diff;
+		config.gpu.mode = GPU_2D;
+		config.expect.screen = &want;
+		assert_int_equal(vm_gpu_init(vm), 0);
+		assert_int_equal(vm_gpu_start(vm), 0);
+		loop_call(&vm->gpu->loop, show, &vm->gpu->display);
+		if (sees == 2) {
+			clock_set_test_ns(START_NS);
+			loop_call(&vm->gpu->loop, flush_all, &vm->gpu->display);
+			for (int i = 0; i < 2000 && !vm->screen.screen.last; i++) {
+				loop_run_once(&vm->loop, 1);
+			}
+			assert_non_null(vm->screen.screen.last);
+		}
+		pixels[3 * 120 + 4 * 4 + 1] = sees > 0;
+		loop_call(&vm->gpu->loop, flush_all, &vm->gpu->display);
+		vm_end(vm, VM_END_POWEROFF, 0, "%s", "");
+		vm_screen_save(vm);
+		assert_int_equal(result.screen[0] == '\0', sees == 1);
+		if (!sees) {
+			assert_int_equal(png_file_read(diff, &image, &width, &height, err, sizeof(err)), 0);
+			for (unsigned i = 0; i < 30 * 20; i++) {
+				assert_int_equal(image[4 * i + 2] == 255 && image[4 * i + 1] == 0, i == 3 * 30 + 4);
+			}
+			free(image);
+		}
+		vm_gpu_stop(vm);
+		vm_control_judge(vm);
+		vm_screen_judged(vm);
+		assert_int_equal(result.end, sees ? VM_END_PASSED : VM_END_EXPECT);
+		assert_int_equal(access(png, F_OK), sees ? -1 : 0);
+		clock_set_test_ns(0);
+		if (!sees) {
+			/* As if what was missing had come at the very end. */
+			result.end = VM_END_POWEROFF;
+			vm_screen_judged(vm);
+			assert_int_equal(result.screen[0], 0);
+			assert_int_equal(access(png, F_OK), -1);
+		}
+		assert_int_equal(access(diff, F_OK), -1);
+		if (sees < 2) {
+			teardown(NULL);
+		}
+	}
+	unlink(reference);
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -265,6 +337,7 @@ int main(void)
 		T(test_vm_end_at_once),
 		T(test_vm_end_without_a_display_nothing_waits),
 		T(test_vm_end_reset_that_was_a_panic),
+		T(test_vm_end_poweroff_before_the_screen_was_seen),
 	};
 
 	return cmocka_run_group_tests_name("vm_end", tests, make_dir, remove_dir);

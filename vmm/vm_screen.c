@@ -249,12 +249,21 @@ static void save_last_shot(void *arg)
 	unmap_shot(&p);
 	/* The pointer does not count. */
 	if (s->is_expected && o->screen_diff_png && !s->is_seen && map_shot(vm, scanout, false, &p)) {
-		screen_look(&s->screen, &p);
-		if (screen_has_difference(&s->screen)) {
+		/* What came so late that nobody has looked at it counts. */
+		s->is_seen = screen_look(&s->screen, &p) && !s->screen.want.stable_ns;
+		if (!s->is_seen && screen_has_difference(&s->screen)) {
 			screen_save_difference(&s->screen, o->screen_diff_png);
 		}
 		unmap_shot(&p);
 	}
+}
+
+/* A good end so far, but not all that was expected has been seen: vm_control_judge will say so, when the last half line of the console has been looked at too. */
+static bool is_missing(const struct vm *vm)
+{
+	char what[200];
+
+	return vm->options->expect && (expect_missing(&vm->ctl.expect) || vm_screen_missing(vm, what, sizeof(what)));
 }
 
 static bool is_bad(const struct vm *vm)
@@ -268,6 +277,9 @@ static bool is_bad(const struct vm *vm)
 	case VM_END_REBOOT:
 		/* A guest that restarts by itself is no failure. */
 		return !result_wants_restart(vm->result, vm->cfg);
+	case VM_END_POWEROFF:
+	case VM_END_EXIT_PORT:
+		return vm->result->code == 0 && is_missing(vm);
 	default:
 		return false;
 	}
@@ -275,7 +287,27 @@ static bool is_bad(const struct vm *vm)
 
 void vm_screen_save(struct vm *vm)
 {
-	if (vm->gpu && vm->gpu->is_running && vm->options->screen_png && is_bad(vm)) {
+	if (!vm->gpu || !vm->gpu->is_running || !vm->options->screen_png) {
+		return;
+	}
+	/* A look that is under way may be the one that sees it. */
+	while (vm_screen_is_busy(vm)) {
+		loop_run_once(&vm->loop, -1);
+	}
+	if (is_bad(vm)) {
 		loop_call(&vm->gpu->loop, save_last_shot, vm);
+	}
+}
+
+void vm_screen_judged(struct vm *vm)
+{
+	const struct vm_result *r = vm->result;
+
+	if (r->screen[0] && (r->end == VM_END_POWEROFF || r->end == VM_END_PASSED || (r->end == VM_END_EXIT_PORT && r->code == 0))) {
+		vm->result->screen[0] = '\0';
+		unlink(vm->options->screen_png);
+		if (vm->options->screen_diff_png) {
+			unlink(vm->options->screen_diff_png);
+		}
 	}
 }

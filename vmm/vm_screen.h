@@ -52,5 +52,7 @@ bool vm_screen_missing(const struct vm *vm, char *buf, size_t len);
 
 /* A last picture of a VM that did not do what it should have, into the files the options name, and into the result. The display's thread still runs. */
 void vm_screen_save(struct vm *vm);
+/* What the end means is known now: if all is well after all, there is no last picture. */
+void vm_screen_judged(struct vm *vm);
 
 #endif
