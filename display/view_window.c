@@ -2,6 +2,7 @@
 #include "display/view_sdl_priv.h"
 
 #include <SDL.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -81,6 +82,33 @@ void view_window_close(struct app *a, unsigned i)
 	view_resized(&a->view, i, 0, 0, 0);
 }
 
+/* SDL does not say it, and its GLX has an address for any name. */
+static bool is_egl(void)
+{
+	void *lib = dlopen("libEGL.so.1", RTLD_LAZY | RTLD_NOLOAD), *(*current)(void) = NULL;
+	bool is;
+
+	if (lib) {
+		*(void **)&current = dlsym(lib, "eglGetCurrentContext");
+	}
+	is = current && current();
+	if (lib) {
+		dlclose(lib);
+	}
+	return is;
+}
+
+/* For OpenGL also whose context it is, and how many refreshes of the display a swap waits for. */
+static void say_renderer(const char *name)
+{
+	char how[48] = "";
+
+	if (strncmp(name, "opengl", strlen("opengl")) == 0) {
+		snprintf(how, sizeof(how), " (%s, swap interval %d)", is_egl() ? "EGL" : "GLX", SDL_GL_GetSwapInterval());
+	}
+	fprintf(stderr, "tinyvmm-view: drawn with %s%s on %s\n", name, how, SDL_GetCurrentVideoDriver());
+}
+
 static SDL_Renderer *make_renderer(struct app *a, SDL_Window *window)
 {
 	SDL_Renderer *r = SDL_CreateRenderer(window, -1, SDL_RENDERER_ACCELERATED);
@@ -94,7 +122,7 @@ static SDL_Renderer *make_renderer(struct app *a, SDL_Window *window)
 		r = SDL_CreateRenderer(window, -1, SDL_RENDERER_SOFTWARE);
 	}
 	if (r && a->o->verbose && SDL_GetRendererInfo(r, &info) == 0) {
-		fprintf(stderr, "tinyvmm-view: drawn with %s on %s\n", info.name, SDL_GetCurrentVideoDriver());
+		say_renderer(info.name);
 	}
 	return r;
 }

@@ -8,7 +8,7 @@ set -euo pipefail
 
 build="gcc g++ make libc6-dev libtomlplusplus-dev libjansson-dev liburing-dev libevdev-dev libpng-dev libxkbcommon-dev libmd-dev liblzma-dev libzstd-dev zlib1g-dev pkg-config libsdl2-dev libvirglrenderer-dev libegl-dev libgbm-dev libdrm-dev"
 guest="busybox-static cpio xz-utils zstd gcc libc6-dev ca-certificates"
-test="clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev acpica-tools expect procps git binutils python3 e2fsprogs libxml2-utils scdoc edid-decode python3-yaml python3-jsonschema evemu-tools xkb-data libx11-data dmsetup strace xz-utils zstd xvfb xdotool weston openbox imagemagick libvirglrenderer1 libegl1 libgbm1 libgl1-mesa-dri"
+test="clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev acpica-tools expect procps git binutils python3 e2fsprogs libxml2-utils scdoc edid-decode python3-yaml python3-jsonschema evemu-tools xkb-data libx11-data dmsetup strace xz-utils zstd xvfb xdotool weston openbox imagemagick libvirglrenderer1 libegl1 libgbm1 libgl1 libgl1-mesa-dri"
 
 images="mmdebstrap erofs-utils e2fsprogs fakechroot fakeroot uidmap apt cpio busybox-static"
 kernel="gcc make libc6-dev binutils flex bison bc libelf-dev xz-utils zstd apt"
