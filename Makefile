@@ -37,7 +37,7 @@ LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -l:libmd.a -static-libstd
 
 FOLDERS := vmm virtio devices display boot
 # The window is a program of its own: the monitor links no SDL.
-VIEW_SRC := $(addprefix display/view_,main.c sdl.c window.c draw.c input.c)
+VIEW_SRC := $(addprefix display/view_,main.c sdl.c window.c draw.c input.c import.c)
 SRC     := $(filter-out %_test.c %_fuzz.c $(VIEW_SRC),$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))
 TESTS   := $(sort $(wildcard $(FOLDERS:=/*_test.c)))
 FUZZ    := $(sort $(wildcard tests/fuzz/*_fuzz.c))

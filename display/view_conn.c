@@ -76,7 +76,12 @@ static void picture_check(struct view_conn *c, struct view_picture *picture)
 	}
 	*at = picture->next;
 	c->npictures--;
-	munmap((void *)(uintptr_t)picture->map, picture->len);
+	if (picture->map) {
+		munmap((void *)(uintptr_t)picture->map, picture->len);
+	}
+	for (unsigned i = 0; i < picture->nplanes; i++) {
+		close(picture->plane_fd[i]);
+	}
 	free(picture);
 }
 
@@ -116,13 +121,19 @@ static bool is_safe_memfd(int fd, uint64_t len)
 	return seals >= 0 && (seals & F_SEAL_SHRINK) && fstat(fd, &st) == 0 && st.st_size > 0 && (uint64_t)st.st_size >= len;
 }
 
+static bool is_dmabuf(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == DMA_BUF_MAGIC;
+}
+
 /* The same of a dma-buf: none ever changes its size. Some drivers' say too little of it, and are not taken. */
 static bool is_safe_dmabuf(int fd, uint64_t len)
 {
-	struct statfs fs;
 	off_t size;
 
-	if (fstatfs(fd, &fs) < 0 || fs.f_type != DMA_BUF_MAGIC) {
+	if (!is_dmabuf(fd)) {
 		return false;
 	}
 	size = lseek(fd, 0, SEEK_END);
@@ -134,15 +145,36 @@ static bool is_size(uint32_t w, uint32_t h)
 	return w > 0 && h > 0 && w <= VIEW_SIZE_MAX && h <= VIEW_SIZE_MAX;
 }
 
+/* What is to be imported. How large it has to be, whoever imports it knows. */
+static const char *planes_mistake(const struct viewer_buffer *m, const int *fds, unsigned nfds)
+{
+	if (m->nplanes < 1 || m->nplanes > VIEWER_FDS_MAX || nfds != m->nplanes) {
+		return "the number of a picture's planes";
+	}
+	for (unsigned i = 0; i < nfds; i++) {
+		if (!is_dmabuf(fds[i]) || m->stride[i] == 0 || m->stride[i] > INT32_MAX || m->offset[i] > INT32_MAX) {
+			return "a plane that is no dma-buf, or lies in none";
+		}
+	}
+	return NULL;
+}
+
 static const char *buffer_mistake(struct view_conn *c, const struct viewer_buffer *m, const int *fds, unsigned nfds)
 {
+	bool is_planes = m->kind == VIEWER_DMABUF && c->sends_dmabufs;
 	uint64_t row = (uint64_t)m->width * BYTES_PER_PIXEL;
 
-	if ((m->kind != VIEWER_MEMFD && (m->kind != VIEWER_GUEST || !c->sends_guest)) || m->nplanes != 1 || nfds != 1) {
+	if (!is_planes && ((m->kind != VIEWER_MEMFD && (m->kind != VIEWER_GUEST || !c->sends_guest)) || m->nplanes != 1 || nfds != 1)) {
 		return "a buffer of a kind that was not asked for";
 	}
 	if (!is_size(m->width, m->height) || !is_known_format(m->fourcc)) {
 		return "the size or format of a buffer";
+	}
+	if (picture_find(c, m->id) || c->npictures >= VIEW_PICTURES_MAX) {
+		return "a buffer twice, or too many";
+	}
+	if (is_planes) {
+		return planes_mistake(m, fds, nfds);
 	}
 	if (m->stride[0] < row || (uint64_t)m->offset[0] + (uint64_t)m->stride[0] * (m->height - 1) + row > m->len || m->len > SIZE_MAX / 2) {
 		return "a picture that is larger than its buffer";
@@ -150,33 +182,55 @@ static const char *buffer_mistake(struct view_conn *c, const struct viewer_buffe
 	if (m->kind == VIEWER_GUEST ? !is_safe_dmabuf(fds[0], m->len) : !is_safe_memfd(fds[0], m->len)) {
 		return "a buffer that is no sealed memfd or dma-buf of its size";
 	}
-	if (picture_find(c, m->id) || c->npictures >= VIEW_PICTURES_MAX) {
-		return "a buffer twice, or too many";
-	}
 	return NULL;
+}
+
+/* Its own copies of the descriptors. Return: false when there are none left. */
+static bool take_planes(struct view_picture *p, const struct viewer_buffer *m, const int *fds)
+{
+	for (unsigned i = 0; i < m->nplanes; i++) {
+		p->plane_fd[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
+		if (p->plane_fd[i] < 0) {
+			return false;
+		}
+		p->plane_offset[i] = m->offset[i];
+		p->plane_stride[i] = m->stride[i];
+		p->nplanes++;
+	}
+	p->modifier = m->modifier;
+	return true;
 }
 
 static void take_buffer(struct view_conn *c, const struct viewer_buffer *m, const int *fds, unsigned nfds)
 {
 	const char *mistake = buffer_mistake(c, m, fds, nfds);
 	struct view_picture *p;
-	void *map;
+	void *map = NULL;
 
 	if (mistake) {
 		lie(c, mistake);
 		return;
 	}
 	p = calloc(1, sizeof(*p));
-	map = p ? mmap(NULL, m->len, PROT_READ, MAP_SHARED, fds[0], 0) : MAP_FAILED;
-	if (map == MAP_FAILED) {
-		free(p);
-		finished(c, VIEW_END_REFUSED, "no memory to map a picture");
+	if (!p) {
+		finished(c, VIEW_END_REFUSED, "no memory for a picture");
 		return;
 	}
-	*p = (struct view_picture){.next = c->pictures, .id = m->id, .map = map, .len = m->len, .fourcc = m->fourcc, .width = m->width, .height = m->height,
-		.offset = m->offset[0], .stride = m->stride[0], .y_inverted = m->flags & VIEWER_BUFFER_Y_INVERTED};
+	*p = (struct view_picture){.next = c->pictures, .is_gone = true, .id = m->id, .len = m->len, .fourcc = m->fourcc, .width = m->width, .height = m->height, .offset = m->offset[0],
+		.stride = m->stride[0], .y_inverted = m->flags & VIEWER_BUFFER_Y_INVERTED};
 	c->pictures = p;
 	c->npictures++;
+	if (m->kind == VIEWER_DMABUF) {
+		p->is_gone = !take_planes(p, m, fds);
+	} else {
+		map = mmap(NULL, m->len, PROT_READ, MAP_SHARED, fds[0], 0);
+		p->is_gone = map == MAP_FAILED;
+		p->map = p->is_gone ? NULL : map;
+	}
+	if (p->is_gone) {
+		picture_check(c, p);
+		finished(c, VIEW_END_REFUSED, "no memory to map a picture, or no descriptor");
+	}
 }
 
 static void take_buffer_gone(struct view_conn *c, const struct viewer_buffer_gone *m)
@@ -305,6 +359,9 @@ static void take_hello(struct view_conn *c, const struct viewer_hello *m)
 	}
 	c->said_hello = true;
 	c->sends_guest = m->features & VIEWER_CAN_GUEST;
+	c->sends_dmabufs = m->features & VIEWER_CAN_DMABUF;
+	c->render_major = m->render_major;
+	c->render_minor = m->render_minor;
 	c->number = m->viewer;
 	c->nscanouts = m->nscanouts;
 	copy_text(c->vm, m->vm, sizeof(c->vm));
@@ -579,6 +636,24 @@ void view_conn_release(struct view_conn *c, unsigned i)
 	view_conn_send(c, &m, sizeof(m));
 }
 
+void view_conn_imports(struct view_conn *c, const struct viewer_format *format, unsigned n, const char *why)
+{
+	struct {
+		struct viewer_imports m;
+		struct viewer_format format[VIEWER_FORMATS_MAX];
+	} all = {.m = {.hdr.type = VIEWER_IMPORTS, .nformats = n}};
+
+	assert(n <= VIEWER_FORMATS_MAX);
+	if (!c->sends_dmabufs) {
+		return;
+	}
+	snprintf((char *)all.m.text, sizeof(all.m.text), "%s", why);
+	if (n > 0) {
+		memcpy(all.format, format, n * sizeof(*format));
+	}
+	view_conn_send(c, &all, sizeof(all.m) + n * sizeof(*format));
+}
+
 int view_conn_connect(const char *path)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -601,7 +676,7 @@ int view_conn_connect(const char *path)
 
 static void say_hello(struct view_conn *c, const char *name, bool observes)
 {
-	struct viewer_client_hello m = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_GUEST,
+	struct viewer_client_hello m = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_GUEST | VIEWER_CAN_DMABUF,
 		.flags = observes ? VIEWER_OBSERVES : 0};
 
 	memcpy(m.name, name, strnlen(name, sizeof(m.name) - 1));

@@ -24,14 +24,18 @@
 #define VIEW_SIZE_MAX 16384 /* pixels */
 #define VIEW_OUT_MAX (256u << 10) /* bytes that wait for a monitor that does not read */
 
-/* A buffer of the monitor's, mapped. */
+/* A buffer of the monitor's, mapped; or, in planes, with the descriptors to import it by. */
 struct view_picture {
 	struct view_picture *next;
 	unsigned refs; /* scanouts that show it or have a frame in it */
 	bool is_gone; /* no frame will be in it any more */
 	uint64_t id;
-	const uint8_t *map;
+	const uint8_t *map; /* NULL: it is in planes */
 	uint64_t len;
+	unsigned nplanes; /* 0: it is mapped */
+	int plane_fd[VIEWER_FDS_MAX];
+	uint32_t plane_offset[VIEWER_FDS_MAX], plane_stride[VIEWER_FDS_MAX];
+	uint64_t modifier;
 	uint32_t fourcc, width, height, offset, stride;
 	bool y_inverted;
 };
@@ -76,6 +80,8 @@ struct view_conn {
 
 	bool said_hello;
 	bool sends_guest; /* pictures that are guest memory */
+	bool sends_dmabufs; /* pictures on a GPU, of what view_conn_imports says */
+	uint32_t render_major, render_minor; /* the device of the render node those come from */
 	uint32_t number; /* of this viewer */
 	char vm[VIEWER_NAME_LEN];
 	unsigned nscanouts;
@@ -117,6 +123,9 @@ void view_conn_send(struct view_conn *c, const void *message, size_t len);
 /* Whether messages wait: then poll for POLLOUT too, and view_conn_flush. */
 bool view_conn_waits(const struct view_conn *c);
 void view_conn_flush(struct view_conn *c);
+
+/* What can be imported from now on, where the monitor sends that: @n formats, at most VIEWER_FORMATS_MAX; none: @why, for people. */
+void view_conn_imports(struct view_conn *c, const struct viewer_format *format, unsigned n, const char *why);
 
 /* Everything wanted of the frame of scanout @i has been read. It has one. */
 void view_conn_release(struct view_conn *c, unsigned i);

@@ -111,7 +111,7 @@ static void test_view_conn_says_hello(void **state)
 	assert_int_equal(hello->hdr.type, VIEWER_CLIENT_HELLO);
 	assert_int_equal(hello->version, VIEWER_VERSION);
 	assert_int_equal(hello->flags | hello->nformats, 0);
-	assert_int_equal(hello->features, VIEWER_CAN_GUEST);
+	assert_int_equal(hello->features, VIEWER_CAN_GUEST | VIEWER_CAN_DMABUF);
 	assert_string_equal((const char *)hello->name, "tests");
 	view_conn_again(&c, "tests", true);
 	hello = viewmon_read(&m, 0);
@@ -415,6 +415,41 @@ static void lie_buffer_kind(void)
 	send_buffer(&b);
 }
 
+/* From one that has not said that it would. */
+static void lie_buffer_kind_unsaid(void)
+{
+	struct viewer_hello hello = {.hdr.type = VIEWER_HELLO, .version = VIEWER_VERSION, .nscanouts = 1};
+	struct viewer_buffer b = viewmon_make_buffer(7, W, H);
+	int fd = guest_memory(3);
+
+	viewmon_send(&m, &hello, sizeof(hello));
+	b.kind = VIEWER_DMABUF;
+	if (fd < 0) {
+		send_buffer(&b);
+	} else {
+		viewmon_send_fd(&m, &b, sizeof(b), fd);
+		close(fd);
+	}
+}
+
+static void lie_planes_of_one_descriptor(void)
+{
+	struct viewer_buffer b = a_buffer();
+
+	b.kind = VIEWER_DMABUF;
+	b.nplanes = 2;
+	send_buffer(&b);
+}
+
+static void lie_no_planes(void)
+{
+	struct viewer_buffer b = a_buffer();
+
+	b.kind = VIEWER_DMABUF;
+	b.nplanes = 0;
+	viewmon_send(&m, &b, sizeof(b));
+}
+
 /* Sealed as it may be: guest memory is a dma-buf. */
 static void lie_buffer_guest_in_a_file(void)
 {
@@ -639,12 +674,75 @@ static void test_view_conn_maps_guest_memory(void **state)
 	assert_int_equal(open_fds(), before);
 }
 
+/* They are kept for whoever imports them, and closed with the picture. */
+static void test_view_conn_keeps_planes(void **state)
+{
+	struct viewer_buffer b = viewmon_make_buffer(7, W, H);
+	unsigned before = open_fds();
+	int fd = guest_memory(0x5c);
+
+	(void)state;
+	if (fd < 0) {
+		skip();
+	}
+	greeted(1);
+	b.kind = VIEWER_DMABUF;
+	b.len = 0;
+	b.modifier = 0x1234567800000000;
+	b.offset[0] = 99;
+	viewmon_send_fd(&m, &b, sizeof(b), fd);
+	viewmon_frame(&m, 0, 7, 1, W, H, ALL_OF_IT);
+	view_conn_read(&c);
+	assert_int_equal(c.end, VIEW_GOES_ON);
+	assert_null(c.pictures->map);
+	assert_int_equal(c.pictures->nplanes, 1);
+	assert_true(c.pictures->modifier == b.modifier);
+	assert_int_equal(c.pictures->plane_offset[0], 99);
+	assert_int_equal(c.pictures->plane_stride[0], W * 4);
+	assert_int_equal(open_fds(), before + 2);
+	viewmon_gone(&m, 7);
+	view_conn_read(&c);
+	/* It is still shown. */
+	assert_int_equal(open_fds(), before + 2);
+	viewmon_buffer(&m, 8, W, H);
+	view_conn_release(&c, 0);
+	viewmon_frame(&m, 0, 8, 2, W, H, ALL_OF_IT);
+	view_conn_read(&c);
+	assert_int_equal(open_fds(), before + 1);
+	close(fd);
+}
+
+static void test_view_conn_says_what_it_imports(void **state)
+{
+	const struct viewer_format format[2] = {{.fourcc = 1, .modifier = 2}, {.fourcc = 3, .modifier = 4}};
+	struct viewer_hello hello = {.hdr.type = VIEWER_HELLO, .version = VIEWER_VERSION, .nscanouts = 1};
+	const struct viewer_imports *said;
+
+	(void)state;
+	greeted(1);
+	view_conn_imports(&c, format, 2, "");
+	said = viewmon_read(&m, VIEWER_IMPORTS);
+	assert_non_null(said);
+	assert_int_equal(said->nformats, 2);
+	assert_memory_equal(said->format, format, sizeof(format));
+	view_conn_imports(&c, NULL, 0, "because");
+	said = viewmon_read(&m, VIEWER_IMPORTS);
+	assert_int_equal(said->nformats, 0);
+	assert_string_equal((const char *)said->text, "because");
+	/* To a monitor that sends none it says nothing. */
+	view_conn_again(&c, "tests", false);
+	viewmon_send(&m, &hello, sizeof(hello));
+	view_conn_read(&c);
+	view_conn_imports(&c, NULL, 0, "because");
+	assert_null(viewmon_read(&m, VIEWER_IMPORTS));
+}
+
 static void test_view_conn_lies_end_it(void **state)
 {
 	static void (*const lies[])(void) = {
 		lie_before_hello, lie_hello_twice, lie_version, lie_scanouts, lie_no_header, lie_short, lie_long, lie_scanout, lie_mode, lie_mode_large, lie_buffer_without,
 		lie_buffer_with_two, lie_fds, lie_many_fds, lie_buffer_that_can_shrink, lie_buffer_that_is_short, lie_buffer_no_file, lie_buffer_kind, lie_buffer_guest_in_a_file,
-		lie_buffer_guest_unsaid, lie_buffer_planes,
+		lie_buffer_guest_unsaid, lie_buffer_planes, lie_buffer_kind_unsaid, lie_planes_of_one_descriptor, lie_no_planes,
 		lie_buffer_format, lie_buffer_stride, lie_buffer_offset, lie_buffer_overflow, lie_buffer_large, lie_buffer_twice, lie_gone, lie_gone_twice, lie_frame_unknown,
 		lie_frame_gone, lie_frame_early, lie_frame_crop, lie_frame_rect, lie_frame_rect_overflow, lie_frame_scanout, lie_frame_no_rects, lie_frame_short, lie_frame_rects,
 		lie_cursor_short, lie_cursor_empty,
@@ -824,6 +922,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_view_conn_newer_monitors_say_more, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_lies_end_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_maps_guest_memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_conn_keeps_planes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_conn_says_what_it_imports, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_buffers_are_bounded, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_how_it_ends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_a_monitor_that_does_not_read, set_up, tear_down),

@@ -2,6 +2,7 @@
 #include "display/view_sdl_priv.h"
 
 #include <SDL.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "display/buffer.h"
@@ -42,18 +43,20 @@ void view_draw_drop(struct window *w)
 /* Return: whether the texture is new, and nothing is in it. */
 static bool want_texture(struct app *a, struct window *w, const struct view_scanout *s)
 {
-	uint32_t format = sdl_format(s->picture->fourcc);
+	bool is_target = s->picture->nplanes > 0;
+	uint32_t format = is_target ? SDL_PIXELFORMAT_ARGB8888 : sdl_format(s->picture->fourcc);
 
-	if (w->texture && w->format == format && w->width == s->crop.w && w->height == s->crop.h && w->y_inverted == s->picture->y_inverted) {
+	if (w->texture && w->is_target == is_target && w->format == format && w->width == s->crop.w && w->height == s->crop.h && w->y_inverted == s->picture->y_inverted) {
 		return false;
 	}
 	view_draw_drop(w);
-	w->texture = SDL_CreateTexture(w->renderer, format, SDL_TEXTUREACCESS_STREAMING, (int)s->crop.w, (int)s->crop.h);
+	w->texture = SDL_CreateTexture(w->renderer, format, is_target ? SDL_TEXTUREACCESS_TARGET : SDL_TEXTUREACCESS_STREAMING, (int)s->crop.w, (int)s->crop.h);
 	if (!w->texture) {
 		view_stop(a, VIEW_EXIT_HOST, "a picture of %ux%u pixels: %s", s->crop.w, s->crop.h, SDL_GetError());
 		return false;
 	}
 	SDL_SetTextureBlendMode(w->texture, SDL_BLENDMODE_NONE);
+	w->is_target = is_target;
 	w->format = format;
 	w->width = s->crop.w;
 	w->height = s->crop.h;
@@ -78,14 +81,78 @@ static void upload_all(const struct window *w, const struct view_scanout *s)
 	upload(w, s, &all);
 }
 
+/*
+ * Pictures on a GPU.
+ */
+
+static void say_import(struct app *a, const char *how, const char *why)
+{
+	if (a->o->verbose && !a->said_import) {
+		fprintf(stderr, "tinyvmm-view: pictures %s%s%s\n", how, why[0] ? ": " : "", why);
+	}
+	a->said_import = true;
+}
+
+void view_draw_say_imports(struct app *a)
+{
+	char why[VIEWER_WHY_LEN] = "its processor draws";
+
+	for (unsigned i = 0; a->conn.sends_dmabufs && !a->said_imports && i < VIEW_SCANOUTS_MAX; i++) {
+		if (!a->at[i].window) {
+			continue;
+		}
+		a->said_imports = true;
+		/* So that its context is current. */
+		SDL_RenderFlush(a->at[i].renderer);
+		SDL_SetRenderTarget(a->at[i].renderer, NULL);
+		if (SDL_GL_GetCurrentContext() && view_import_open(&a->import, SDL_GL_GetProcAddress, a->conn.render_major, a->conn.render_minor, why, sizeof(why))) {
+			why[0] = 0;
+		} else {
+			a->import.works = false;
+			say_import(a, "in memory", why);
+		}
+		view_conn_imports(&a->conn, a->import.format, a->import.works ? a->import.nformats : 0, why);
+	}
+}
+
+/* From where the guest's picture lies on the GPU into the texture, by the GPU. One that cannot be imported is the last: what comes then is in memory. */
+static void import(struct app *a, struct window *w, const struct view_scanout *s)
+{
+	char why[VIEWER_WHY_LEN] = "none was asked for";
+	bool is_drawn = false;
+
+	SDL_RenderFlush(w->renderer);
+	if (a->import.works && SDL_SetRenderTarget(w->renderer, w->texture) == 0) {
+		is_drawn = view_import_draw(&a->import, s->picture, &s->crop, why, sizeof(why));
+		SDL_SetRenderTarget(w->renderer, NULL);
+	}
+	if (is_drawn) {
+		say_import(a, "are imported as dma-bufs", "");
+	} else {
+		fprintf(stderr, "tinyvmm-view: %s: pictures in memory instead\n", why);
+		a->import.works = false;
+		view_conn_imports(&a->conn, NULL, 0, why);
+	}
+}
+
+/* All of a picture, wherever it lies. */
+static void show_all(struct app *a, struct window *w, const struct view_scanout *s)
+{
+	if (s->picture->nplanes > 0) {
+		import(a, w, s);
+	} else {
+		upload_all(w, s);
+	}
+}
+
 void view_draw_take(struct app *a, unsigned i)
 {
 	struct window *w = &a->at[i];
 	const struct view_scanout *s = &a->conn.at[i];
 
 	if (w->window) {
-		if (want_texture(a, w, s)) {
-			upload_all(w, s);
+		if (want_texture(a, w, s) || (w->texture && w->is_target)) {
+			show_all(a, w, s);
 		} else if (w->texture) {
 			for (unsigned k = 0; k < s->damage.n; k++) {
 				upload(w, s, &s->damage.rect[k]);
@@ -105,7 +172,7 @@ void view_draw_again(struct app *a)
 		if (w->texture && a->conn.at[i].picture) {
 			view_draw_drop(w);
 			if (want_texture(a, w, &a->conn.at[i])) {
-				upload_all(w, &a->conn.at[i]);
+				show_all(a, w, &a->conn.at[i]);
 			}
 		}
 	}

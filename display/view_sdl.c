@@ -105,6 +105,7 @@ static void watch_stop(struct watch *w)
 static void connected(struct app *a)
 {
 	a->retry_ns = a->gives_up_ns = 0;
+	a->said_imports = false;
 	for (unsigned i = 0; i < VIEW_SCANOUTS_MAX; i++) {
 		a->at[i].is_dirty = a->at[i].window;
 		a->at[i].is_new = false;
@@ -191,6 +192,7 @@ static void take_news(struct app *a)
 		view_window_take_mode(a, i, now);
 	}
 	view_window_for_outputs(a);
+	view_draw_say_imports(a);
 }
 
 /* The watch has pushed its event: it rests until the end of this. */

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "display/view_conn.h"
+#include "display/view_import.h"
 #include "display/view_sdl.h"
 #include "display/view_state.h"
 
@@ -31,6 +32,7 @@ struct window {
 	struct SDL_Texture *texture; /* NULL: the guest shows nothing */
 	uint32_t format, width, height; /* of it */
 	bool y_inverted;
+	bool is_target; /* drawn into; else uploaded to */
 	struct SDL_Texture *cursor; /* the guest's, where it is drawn into the picture */
 	uint64_t frame; /* in the texture */
 	bool is_new; /* and it has not been presented */
@@ -63,6 +65,9 @@ struct app {
 	unsigned cursor_of;
 	bool is_captured; /* as SDL was told */
 	bool said_software;
+	struct view_import import;
+	bool said_imports; /* to this monitor */
+	bool said_import; /* for people: how pictures come */
 	uint64_t retry_ns; /* 0: connected */
 	uint64_t gives_up_ns; /* 0: never */
 	bool done;
@@ -101,6 +106,8 @@ void view_draw_take(struct app *a, unsigned i);
 void view_draw_drop(struct window *w);
 /* The driver has lost what was in the textures. */
 void view_draw_again(struct app *a);
+/* Tells a monitor that sends pictures on a GPU what can be imported, once there is a window to know it by. */
+void view_draw_say_imports(struct app *a);
 void view_draw(struct app *a, unsigned i);
 /* The host's pointer as it is to be; windows in which the guest's is drawn become dirty when it has changed. */
 void view_draw_follow_cursors(struct app *a);

@@ -47,7 +47,9 @@ static void look_at(const struct view_scanout *s)
 		const struct display_rect *r = &s->damage.rect[i];
 
 		must(display_rect_is_inside(r, s->crop.w, s->crop.h));
-		for (uint32_t y = 0; y < r->h; y++) {
+		/* What is in planes is not mapped. */
+		must((s->picture->map != NULL) != (s->picture->nplanes > 0));
+		for (uint32_t y = 0; s->picture->map && y < r->h; y++) {
 			const uint8_t *row = s->picture->map + s->picture->offset + (uint64_t)(s->crop.y + r->y + y) * s->picture->stride + (uint64_t)(s->crop.x + r->x) * 4;
 
 			sum += row[0] + row[r->w * 4 - 1];

@@ -88,7 +88,8 @@ void viewmon_send_fd(struct viewmon *m, const void *message, size_t len, int fd)
 
 void viewmon_hello(struct viewmon *m, unsigned nscanouts)
 {
-	struct viewer_hello hello = {.hdr.type = VIEWER_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_GUEST, .nscanouts = nscanouts, .viewer = 1, .vm = "web"};
+	struct viewer_hello hello = {.hdr.type = VIEWER_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_GUEST | VIEWER_CAN_DMABUF, .nscanouts = nscanouts,
+		.viewer = 1, .vm = "web"};
 
 	viewmon_send(m, &hello, sizeof(hello));
 }
