@@ -238,6 +238,7 @@ check-long:
 	$(Q)mkdir -p build/hostvm; failed=0; \
 	tools/with-kvm --timeout 9000 tests/run --junit build/hostvm/long.xml $(LONG_TESTS) || failed=1; \
 	tools/hostvm --kernel backports --timeout 1800 -- tests/run --junit build/hostvm/udmabuf.xml $(UDMABUF_TESTS) || failed=1; \
+	tests/run --junit build/debian13.xml tests/debian13 || failed=1; \
 	[ $$failed = 0 ]
 
 # In the host VM everywhere, so that counts can be compared.
