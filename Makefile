@@ -32,8 +32,8 @@ CFLAGS  := -std=gnu11 $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(COMMON)
 CXXFLAGS := -std=c++17 -DTOML_HEADER_ONLY=1 -DTOML_EXCEPTIONS=0 -fno-exceptions -fno-rtti -Wall -Wextra $(COMMON)
 # The C++ library is mostly what nobody calls.
 LDFLAGS := $(FLAGS_$(MODE)) -pthread -Wl,--gc-sections
-# As archives: what only some verbs or VMs use costs the others no library to load.
-LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -l:libmd.a -static-libstdc++ -static-libgcc
+# As archives: what only some verbs or VMs use costs the others no library to load. The last two because of the last one: the C++ library names functions of it that nobody calls.
+LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -l:libmd.a -static-libstdc++ -static-libgcc -l:libstdc++.a -l:libm.a
 
 FOLDERS := vmm virtio devices display boot
 # The window is a program of its own: the monitor links no SDL.
