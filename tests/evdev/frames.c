@@ -30,8 +30,18 @@ static bool is_mt(const struct frames *f, unsigned code)
 	return caps_slots(f->caps) && code >= ABS_MT_SLOT && code <= ABS_MT_TOOL_Y;
 }
 
+static bool is_viewed(const struct frames *f, unsigned type, unsigned code)
+{
+	bool is_button = type == EV_KEY && code >= BTN_MOUSE && code < BTN_JOYSTICK, is_place = type == EV_ABS && (code == ABS_X || code == ABS_Y);
+
+	return is_mt(f, code) || (!caps_slots(f->caps) && (is_button || is_place || (type == EV_REL && (code == REL_X || code == REL_Y))));
+}
+
 static bool is_left_out(const struct frames *f, unsigned type, unsigned code)
 {
+	if (f->mode == FRAMES_VIEWED && !is_viewed(f, type, code)) {
+		return true;
+	}
 	switch (type) {
 	case EV_KEY:
 		return code == KEY_LEFTCTRL || code == KEY_RIGHTCTRL || code == KEY_LEFTALT || code == KEY_RIGHTALT || code == KEY_SYSRQ;
@@ -116,11 +126,14 @@ void frames_init(struct frames *f, const struct caps *caps, enum frames_mode mod
 	for (unsigned code = 0; code < KEY_CNT; code++) {
 		f->held += caps_bit(f->state.key, code);
 	}
+	if (mode == FRAMES_VIEWED) {
+		f->mode = FRAMES_MIXED;
+	}
 }
 
 bool frames_parse_mode(enum frames_mode *mode, const char *word)
 {
-	static const char *const names[] = {[FRAMES_MIXED] = "mixed", [FRAMES_PAIRED] = "paired", [FRAMES_CROWD] = "crowd"};
+	static const char *const names[] = {[FRAMES_MIXED] = "mixed", [FRAMES_PAIRED] = "paired", [FRAMES_CROWD] = "crowd", [FRAMES_VIEWED] = "viewed"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(word, names[i]) == 0) {

@@ -31,6 +31,8 @@ enum frames_mode {
 	FRAMES_PAIRED,
 	/* All touches of a multitouch device begin, or move along every axis, or end, in one frame: the largest frames there are. */
 	FRAMES_CROWD,
+	/* Mixed, of what a viewer can say of a mouse, tablet or touch screen: buttons, motion or a place, touches. No wheels: of those the monitor makes notches. */
+	FRAMES_VIEWED,
 };
 
 struct frames_event {

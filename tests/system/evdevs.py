@@ -262,9 +262,12 @@ class Control:
 
 
 class Viewer:
-    """One that only sends keys, as docs/display-protocol.md has it, and waits where the monitor does not read."""
+    """One that only sends what happens on one device, as docs/display-protocol.md has it, and waits where the monitor does not read."""
 
-    def __init__(self, name):
+    DEVICES = ("keyboard", "mouse", "tablet", "multitouch")
+
+    def __init__(self, name, device="keyboard"):
+        self.device = 1 + self.DEVICES.index(device)
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.connect(os.path.join(console.WORK, "tinyvmm", name, "viewer.sock"))
         self.say(65, struct.pack("<IIII64s", 1, 0, 0, 0, b"input test"))
@@ -279,15 +282,17 @@ class Viewer:
                 raise RuntimeError("the monitor has ended the connection")
 
     def send(self, events):
-        """Whole frames for the keyboard, each of which ends in [0, 0, 0]."""
+        """Whole frames, each of which ends in [0, 0, 0], as the guest is to have them."""
         frame = []
         for kind, code, value in events:
             if kind != 0:
+                # A place is from 0 to 65535 here, and to 32767 there, cut.
+                value = -(-value * 65535 // 32767) if kind == 3 and code in (0, 1, 53, 54) else value
                 frame.append(struct.pack("<HHi", kind, code, value))
                 continue
             self.hear()
             self.waited |= not select.select([], [self.sock], [], 0)[1]
-            self.say(69, struct.pack("<QIIII", 0, 1, 0, len(frame), 0) + b"".join(frame))
+            self.say(69, struct.pack("<QIIII", 0, self.device, 0, len(frame), 0) + b"".join(frame))
             frame = []
 
     def close(self):
