@@ -263,7 +263,8 @@ static void cursor_set(struct app *a, enum cursor_kind kind)
 			unmultiply(pixels, s->cursor, n);
 		}
 		surface = SDL_CreateRGBSurfaceWithFormatFrom(pixels, (int)s->cursor_width, (int)s->cursor_height, 32, (int)s->cursor_width * 4, SDL_PIXELFORMAT_ARGB8888);
-		new = surface ? SDL_CreateColorCursor(surface, (int)s->hot_x, (int)s->hot_y) : NULL;
+		view_find_hot_spot(&a->view, a->pointed, &a->cursor_hot_x, &a->cursor_hot_y);
+		new = surface ? SDL_CreateColorCursor(surface, (int)a->cursor_hot_x, (int)a->cursor_hot_y) : NULL;
 		SDL_FreeSurface(surface);
 	}
 	SDL_SetCursor(new ? new : a->arrow);
@@ -294,6 +295,7 @@ void view_draw_follow_cursors(struct app *a)
 {
 	enum cursor_kind kind = cursor_wanted(a);
 	bool is_other = false;
+	uint32_t hot_x, hot_y;
 
 	for (unsigned i = 0; i < a->conn.nscanouts; i++) {
 		struct view_scanout *s = &a->conn.at[i];
@@ -307,6 +309,8 @@ void view_draw_follow_cursors(struct app *a)
 		w->is_dirty = w->is_dirty || ((s->news & (VIEW_NEWS_IMAGE | VIEW_NEWS_CURSOR)) && w->window && !view_pointer_is_host(&a->view));
 		s->news &= ~(VIEW_NEWS_IMAGE | VIEW_NEWS_CURSOR);
 	}
+	view_find_hot_spot(&a->view, a->pointed, &hot_x, &hot_y);
+	is_other = is_other || hot_x != a->cursor_hot_x || hot_y != a->cursor_hot_y;
 	if (kind != a->cursor_kind || (kind == CURSOR_GUEST && (is_other || a->cursor_of != a->pointed))) {
 		cursor_set(a, kind);
 	}

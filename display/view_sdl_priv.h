@@ -63,6 +63,7 @@ struct app {
 	struct SDL_Cursor *cursor, *arrow;
 	enum cursor_kind cursor_kind;
 	unsigned cursor_of;
+	uint32_t cursor_hot_x, cursor_hot_y;
 	bool is_captured; /* as SDL was told */
 	bool said_software;
 	struct view_import import;

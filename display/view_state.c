@@ -5,6 +5,7 @@
 #include <linux/input-event-codes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vmm/clock.h"
@@ -325,6 +326,11 @@ static void add_motion(struct view *v, struct frame *f)
 	if (v->has_place) {
 		frame_add(f, EV_ABS, ABS_X, (int32_t)v->place_x);
 		frame_add(f, EV_ABS, ABS_Y, (int32_t)v->place_y);
+		v->has_sent = true;
+		v->sent_x = v->place_x;
+		v->sent_y = v->place_y;
+		v->sent_scanout = v->place_scanout;
+		v->rests_ns = clock_now_ns() + VIEW_REST_NS;
 	}
 	if (v->move_x) {
 		frame_add(f, EV_REL, REL_X, v->move_x);
@@ -402,6 +408,80 @@ void view_wheel(struct view *v, unsigned scanout, float x, float y)
 		frame_add(&f, EV_REL, REL_HWHEEL_HI_RES, across);
 	}
 	frame_send(v, &f, device_of(pointer), scanout);
+}
+
+/*
+ * What the pointer points with.
+ */
+
+static bool says_hot_spot(const struct view_scanout *s)
+{
+	return s->hot_x || s->hot_y;
+}
+
+/* Return: which of those that were found is this image's; -1: none. */
+static int find_hot_spot(const struct view *v, uint32_t image)
+{
+	for (int i = 0; i < VIEW_HOT_SPOTS && (unsigned)i < v->hot_spots; i++) {
+		if (v->hot_spot[i].image == image) {
+			return i;
+		}
+	}
+	return -1;
+}
+
+void view_find_hot_spot(const struct view *v, unsigned i, uint32_t *x, uint32_t *y)
+{
+	const struct view_scanout *s = &v->conn->at[i];
+	int found = says_hot_spot(s) ? -1 : find_hot_spot(v, v->at[i].image);
+
+	*x = found >= 0 && v->hot_spot[found].x < s->cursor_width ? v->hot_spot[found].x : s->hot_x;
+	*y = found >= 0 && v->hot_spot[found].y < s->cursor_height ? v->hot_spot[found].y : s->hot_y;
+}
+
+/* FNV-1a, by pixels */
+static uint32_t sum_of(const struct view_scanout *s)
+{
+	uint32_t sum = 2166136261u;
+
+	for (uint32_t i = 0; i < s->cursor_width * s->cursor_height; i++) {
+		sum = (sum ^ s->cursor[i]) * 16777619u;
+	}
+	return sum;
+}
+
+static void note_pointers(struct view *v, uint64_t now)
+{
+	for (unsigned i = 0; i < v->conn->nscanouts; i++) {
+		const struct view_scanout *s = &v->conn->at[i];
+
+		if (s->news & VIEW_NEWS_IMAGE) {
+			v->at[i].image = sum_of(s);
+		}
+		if (s->news & (VIEW_NEWS_IMAGE | VIEW_NEWS_CURSOR) && v->has_sent) {
+			v->rests_ns = now + VIEW_REST_NS;
+		}
+	}
+}
+
+/* It rests: where the guest has it says which of its pixels is where it was sent. */
+static void learn_hot_spot(struct view *v)
+{
+	const struct view_scanout *s = &v->conn->at[v->sent_scanout];
+	uint32_t width = s->picture ? s->crop.w : s->width, height = s->picture ? s->crop.h : s->height, image = v->at[v->sent_scanout].image;
+	int64_t x = (int64_t)v->sent_x * width / (VIEWER_ABS_MAX + 1) - s->cursor_x, y = (int64_t)v->sent_y * height / (VIEWER_ABS_MAX + 1) - s->cursor_y;
+	int found = find_hot_spot(v, image);
+	struct view_hot_spot *known = found >= 0 ? &v->hot_spot[found] : NULL;
+
+	if (!s->cursor_visible || says_hot_spot(s) || !view_pointer_is_host(v) || x < 0 || y < 0 || x >= s->cursor_width || y >= s->cursor_height) {
+		return;
+	}
+	/* A pixel more or less is how the guest has rounded. */
+	if (known ? llabs(x - (int64_t)known->x) <= 1 && llabs(y - (int64_t)known->y) <= 1 : x <= 1 && y <= 1) {
+		return;
+	}
+	known = known ? known : &v->hot_spot[v->hot_spots++ % VIEW_HOT_SPOTS];
+	*known = (struct view_hot_spot){image, (uint32_t)x, (uint32_t)y};
 }
 
 /*
@@ -643,6 +723,10 @@ void view_tick(struct view *v, uint64_t now)
 	if (!view_conn_waits(v->conn)) {
 		send_touches(v);
 	}
+	if (v->rests_ns && now >= v->rests_ns) {
+		v->rests_ns = 0;
+		learn_hot_spot(v);
+	}
 	for (unsigned i = 0; i < VIEW_SCANOUTS_MAX; i++) {
 		if (v->at[i].settles_ns && now >= v->at[i].settles_ns) {
 			v->at[i].settles_ns = 0;
@@ -653,7 +737,7 @@ void view_tick(struct view *v, uint64_t now)
 
 uint64_t view_deadline(const struct view *v)
 {
-	uint64_t deadline = UINT64_MAX;
+	uint64_t deadline = v->rests_ns ? v->rests_ns : UINT64_MAX;
 
 	for (unsigned i = 0; i < VIEW_SCANOUTS_MAX; i++) {
 		const struct view_window *w = &v->at[i];
@@ -701,11 +785,14 @@ void view_news(struct view *v, uint64_t now)
 	v->lock_deaf &= ~changed;
 	v->lock_tried &= ~changed;
 	lock_sync(v);
+	note_pointers(v, now);
 }
 
 void view_reconnected(struct view *v)
 {
 	forget_what_is_down(v);
+	v->has_sent = false;
+	v->rests_ns = 0;
 	v->controlled = v->captured = false;
 	v->lock_tried = v->lock_deaf = v->lights = 0;
 	for (unsigned i = 0; i < VIEW_SCANOUTS_MAX; i++) {

@@ -24,6 +24,8 @@
 #define VIEW_REFRESH_MHZ 60000u /* of a display that does not say */
 #define VIEW_ZOOM_MIN 0.25
 #define VIEW_ZOOM_MAX 4.0
+#define VIEW_REST_NS 100000000ull /* a pointer that nobody has moved for that long is where the guest has it */
+#define VIEW_HOT_SPOTS 16 /* of images that have been seen */
 #define VIEW_FINGERS 10 /* as many as the guest's touch screen tells apart */
 
 enum view_scale {
@@ -57,6 +59,11 @@ struct view_finger {
 	uint32_t scanout, x, y; /* x, y: as they are sent */
 };
 
+struct view_hot_spot {
+	uint32_t image; /* its sum */
+	uint32_t x, y;
+};
+
 struct view_window {
 	uint32_t width, height; /* of the window; 0: there is none */
 	uint32_t mode_width, mode_height; /* of the guest, as it was last looked at */
@@ -66,6 +73,7 @@ struct view_window {
 	uint32_t refresh_mhz; /* of the display it is on */
 	uint32_t dpi; /* of that; 0: not known */
 	uint64_t take_ns; /* the next frame is not taken before */
+	uint32_t image; /* the sum of the guest's pointer */
 };
 
 struct view {
@@ -92,6 +100,11 @@ struct view {
 
 	bool has_place; /* a place of the pointer that was not sent yet */
 	uint32_t place_x, place_y, place_scanout;
+	bool has_sent; /* a place was sent: the last one */
+	uint32_t sent_x, sent_y, sent_scanout;
+	uint64_t rests_ns; /* the guest's pointer is compared with that then; 0: nothing has moved */
+	struct view_hot_spot hot_spot[VIEW_HOT_SPOTS]; /* x, y 0: none */
+	unsigned hot_spots; /* found so far */
 	int32_t move_x, move_y; /* a movement that was not */
 	float wheel_x, wheel_y; /* 1/120 of a notch, less than one */
 	struct view_finger finger[VIEW_FINGERS]; /* by the guest's slot */
@@ -164,6 +177,11 @@ enum view_pointer view_pointer(const struct view *v);
 bool view_has_touch(const struct view *v);
 /* Whether the guest's pointer is the host's, with its shape; otherwise it is drawn into the picture. */
 bool view_pointer_is_host(const struct view *v);
+/*
+ * The pixel of the guest's pointer that points. A guest that says none (a compositor on Linux' atomic mode setting, which had no word for it before 6.8) has the image's corner as far from where the
+ * pointer was sent to, once that rests; it is remembered for each image.
+ */
+void view_find_hot_spot(const struct view *v, unsigned scanout, uint32_t *x, uint32_t *y);
 /* ASCII, apart from the VM's name: old window managers take no more. */
 void view_title(const struct view *v, unsigned scanout, char *out, size_t len);
 

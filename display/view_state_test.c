@@ -20,6 +20,8 @@
 #define MS CLOCK_NS_PER_MS
 #define START (1000 * CLOCK_NS_PER_S)
 #define ALL_DEVICES (VIEWER_HAS_KEYBOARD | VIEWER_HAS_MOUSE | VIEWER_HAS_TABLET)
+#define RED 0xffff0000u
+#define GREEN 0xff00ff00u
 #define FRAME_60HZ_NS 16666666ull
 
 enum { SC_A = 4, SC_C = 6, SC_F = 9, SC_G = 10, SC_M = 16, SC_P = 19, SC_END = 77, SC_CTRL = 224, SC_SHIFT = 225, SC_ALT = 226, SC_RCTRL = 228, SC_ALTGR = 230 };
@@ -429,6 +431,127 @@ static void test_view_state_pointer_by_what_there_is(void **state)
 		assert_int_equal(view_pointer(&v), rows[i].swapped);
 		chord(SC_M);
 	}
+}
+
+/* The guest's pointer: all pixels of a colour, 0: the same as before, and where its corner is. */
+static void pointer(uint32_t color, uint32_t hot_x, uint32_t hot_y, int32_t x, int32_t y)
+{
+	static struct {
+		struct viewer_cursor_image m;
+		uint32_t pixels[32 * 32];
+	} image;
+	struct viewer_cursor at = {.hdr.type = VIEWER_CURSOR, .visible = 1, .x = x, .y = y};
+
+	image.m = (struct viewer_cursor_image){.hdr.type = VIEWER_CURSOR_IMAGE, .width = 32, .height = 32, .hot_x = hot_x, .hot_y = hot_y};
+	for (unsigned i = 0; i < 32 * 32; i++) {
+		image.pixels[i] = color;
+	}
+	if (color) {
+		viewmon_send(&m, &image, sizeof(image));
+	}
+	viewmon_send(&m, &at, sizeof(at));
+	heard();
+	c.at[0].news = 0;
+}
+
+static void point(int32_t x, int32_t y)
+{
+	view_motion(&v, 0, x, y, 0, 0);
+	view_tick(&v, now);
+}
+
+static void rest(uint64_t ns)
+{
+	now += ns;
+	clock_set_test_ns(now);
+	view_tick(&v, now);
+}
+
+static void expect_hot_spot(uint32_t want_x, uint32_t want_y)
+{
+	uint32_t x, y;
+
+	view_find_hot_spot(&v, 0, &x, &y);
+	assert_int_equal(x, want_x);
+	assert_int_equal(y, want_y);
+}
+
+static void test_view_state_hot_spot_is_found_where_the_guest_says_none(void **state)
+{
+	(void)state;
+	pointer(RED, 0, 0, 0, 0);
+	point(100, 80);
+	pointer(0, 0, 0, 100 - 9, 80 - 12);
+	rest(VIEW_REST_NS - 1);
+	expect_hot_spot(0, 0);
+	assert_int_equal(view_deadline(&v), now + 1);
+	rest(1);
+	expect_hot_spot(9, 12);
+	assert_int_equal(view_deadline(&v), UINT64_MAX);
+	/* Another image has its own; the first one's is known. */
+	pointer(GREEN, 0, 0, 100 - 20, 80 - 2);
+	expect_hot_spot(0, 0);
+	rest(VIEW_REST_NS);
+	expect_hot_spot(20, 2);
+	pointer(RED, 0, 0, 100 - 9, 80 - 12);
+	expect_hot_spot(9, 12);
+	/* As the guest has rounded. */
+	point(300, 200);
+	pointer(0, 0, 0, 300 - 8, 200 - 13);
+	rest(VIEW_REST_NS);
+	expect_hot_spot(9, 12);
+}
+
+static void test_view_state_hot_spot_that_is_said_is_right(void **state)
+{
+	(void)state;
+	pointer(RED, 3, 5, 0, 0);
+	point(100, 80);
+	pointer(0, 0, 0, 100 - 9, 80 - 12);
+	rest(VIEW_REST_NS);
+	expect_hot_spot(3, 5);
+}
+
+/* The guest has moved it by itself, or points with the corner; does not show it; is late. */
+static void test_view_state_hot_spot_is_no_guess(void **state)
+{
+	static const int32_t off[][2] = {{-1, 5}, {5, -1}, {32, 5}, {5, 32}, {0, 0}, {1, 1}, {-300, 400}};
+	struct viewer_cursor hidden = {.hdr.type = VIEWER_CURSOR, .x = 90, .y = 70};
+
+	(void)state;
+	pointer(RED, 0, 0, 0, 0);
+	for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++) {
+		point(200, 180);
+		pointer(0, 0, 0, 200 - off[i][0], 180 - off[i][1]);
+		rest(VIEW_REST_NS);
+		expect_hot_spot(0, 0);
+	}
+	point(100, 80);
+	viewmon_send(&m, &hidden, sizeof(hidden));
+	heard();
+	rest(VIEW_REST_NS);
+	expect_hot_spot(0, 0);
+	point(400, 80);
+	rest(VIEW_REST_NS);
+	pointer(0, 0, 0, 400 - 7, 80 - 7);
+	expect_hot_spot(0, 0);
+	rest(VIEW_REST_NS);
+	expect_hot_spot(7, 7);
+}
+
+static void test_view_state_hot_spots_are_many(void **state)
+{
+	(void)state;
+	for (uint32_t i = 1; i <= VIEW_HOT_SPOTS + 3; i++) {
+		pointer(i, 0, 0, 100 - 9, 80 - (int32_t)i);
+		point(100, 80);
+		rest(VIEW_REST_NS);
+		expect_hot_spot(9, i);
+	}
+	pointer(3, 0, 0, 0, 0);
+	expect_hot_spot(0, 0);
+	pointer(4, 0, 0, 0, 0);
+	expect_hot_spot(9, 4);
 }
 
 static void test_view_state_another_pointer_lets_go(void **state)
@@ -1014,6 +1137,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_view_state_absolute_hits_every_pixel, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_relative_is_captured_by_a_click, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_pointer_by_what_there_is, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_state_hot_spot_is_found_where_the_guest_says_none, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_state_hot_spot_that_is_said_is_right, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_state_hot_spot_is_no_guess, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_state_hot_spots_are_many, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_another_pointer_lets_go, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_wheel, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_state_buttons, set_up, tear_down),
