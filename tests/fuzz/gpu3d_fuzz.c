@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libFuzzer target: 3D commands by a driver that says anything in any order, carried out by the real virglrenderer on the processor, with screenshots, a sink, fences and resets in
- * between. What must hold: every command is answered by a known answer, memory is never above the budget and all given back by a reset, no context or resource is left, fences come back.
+ * libFuzzer target: 3D commands by a driver that says anything in any order, carried out by the real virglrenderer on the processor, with screenshots, a sink, which every second time takes copies that the
+ * GPU makes (gpu_copy.h), fences and resets in between. What must hold: every command is answered by a known answer, memory is never above the budget and all given back by a reset, no context or resource is left, fences come back.
  *
  * One renderer for all inputs: what one of them breaks shows in the next. OpenGL in software is slow, fuzz runs: 600.
  */
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "devices/gpu_3d.h"
+#include "devices/gpu_export.h"
 #include "tests/support/gpudrv.h"
 #include "vmm/log.h"
 
@@ -158,6 +161,7 @@ static void toggle_sink(void)
 	struct display_frame f;
 
 	if (!has_sink) {
+		sink.takes_copies = !sink.takes_copies;
 		display_sink_add(&v.display, &sink);
 	} else if (display_take(&v.display, &sink, 0, &f)) {
 		CHECK(display_rect_is_inside(&f.crop, f.buffer->picture.width, f.buffer->picture.height));
@@ -209,6 +213,36 @@ static void step(void)
 	}
 }
 
+static void (*tex_image)(unsigned target, int level, int internal, int width, int height, int border, unsigned format, unsigned type, const void *pixels);
+
+/* What stands in for a dma-buf; now and then there is none. */
+static int storage(uint32_t width, uint32_t height, bool opaque, unsigned texture, struct display_picture *p)
+{
+	static unsigned n;
+
+	(void)texture;
+	if (n++ % 16 == 15) {
+		return -ENOMEM;
+	}
+	tex_image(0x0de1, 0, 0x8058, (int)width, (int)height, 0, 0x1908, 0x1401, NULL); /* GL_TEXTURE_2D, GL_RGBA8, GL_RGBA, GL_UNSIGNED_BYTE */
+	p->fourcc = opaque ? DISPLAY_XRGB8888 : DISPLAY_ARGB8888;
+	p->planes = (struct display_planes){.n = 1, .fd = {open("/dev/null", O_RDONLY | O_CLOEXEC)}};
+	CHECK(p->planes.fd[0] >= 0);
+	return 0;
+}
+
+static void stand_in(void)
+{
+	void *egl = dlopen("libEGL.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE), *symbol = egl ? dlsym(egl, "eglGetProcAddress") : NULL;
+	void *(*get)(const char *name) = NULL;
+
+	CHECK(symbol);
+	memcpy(&get, &symbol, sizeof(get));
+	*(void **)&tex_image = get("glTexImage2D");
+	CHECK(tex_image);
+	gpu_export_set_test_storage(storage);
+}
+
 static int keep_driver(struct dl_phdr_info *info, size_t size, void *arg)
 {
 	(void)size;
@@ -224,6 +258,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc;
 	(void)argv;
 	log_set_level(LOG_ERR);
+	stand_in();
 	/* Drivers in memory for good: what they lose is known to be theirs. */
 	CHECK(gpudrv_init_3d(&v, 2, "surfaceless", 8u << 20));
 	dl_iterate_phdr(keep_driver, NULL);
