@@ -141,14 +141,19 @@ EVDEV_SRC := $(sort $(wildcard tests/evdev/*.c))
 EVDEV_BIN := build/evdev/uinput build/evdev/evread
 # Another viewer than ours, for tests.
 VIEWER_CLIENT := build/viewer/client
+# And one that imports pictures where they lie: it needs what draws.
+VIEWER_IMPORTER := build/viewer/importer
 # Counts instructions, for a benchmark.
 STEPS := build/bench/steps
-tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(EVDEV_BIN) $(VIEWER_CLIENT) $(STEPS))
+tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS))
 $(VIEWER_CLIENT): tests/viewer/client.c display/viewer_proto.h Makefile
 $(STEPS): tests/bench/steps.c Makefile
 $(VIEWER_CLIENT) $(STEPS):
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) -static -o $@ $<
+$(VIEWER_IMPORTER): tests/viewer/importer.c display/viewer_proto.h Makefile
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -o $@ $< -lEGL -lGL -lgbm
 $(EVDEV_BIN): build/evdev/%: tests/evdev/%.c tests/evdev/caps.c tests/evdev/frames.c $(wildcard tests/evdev/*.h) Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) \
@@ -228,9 +233,10 @@ check: check-unit-build
 	cat build/hostvm/system.counts build/hostvm/system-2.counts >> build/counts || failed=1; \
 	tests/run --sum build/counts && [ $$failed = 0 ]
 
-# The last ones in a host VM with udmabuf, which the kernel of the other one has not.
-LONG_TESTS := $(sort $(filter-out %/udmabuf,$(wildcard tests/system/long/*)))
+# The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
+LONG_TESTS := $(sort $(filter-out %/udmabuf %/dmabuf,$(wildcard tests/system/long/*)))
 UDMABUF_TESTS := tests/system/long/udmabuf tests/system/gpu build/release/display/view_conn_test
+GPU_TESTS := tests/system/long/dmabuf
 check-long:
 	$(Q)tools/deps.sh build test guest images
 	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
@@ -238,6 +244,7 @@ check-long:
 	$(Q)mkdir -p build/hostvm; failed=0; \
 	tools/with-kvm --timeout 9000 tests/run --junit build/hostvm/long.xml $(LONG_TESTS) || failed=1; \
 	tools/hostvm --kernel backports --timeout 1800 -- tests/run --junit build/hostvm/udmabuf.xml $(UDMABUF_TESTS) || failed=1; \
+	tools/hostvm --gpu --timeout 1800 -- tests/run --junit build/hostvm/gpu.xml $(GPU_TESTS) || failed=1; \
 	tests/run --junit build/debian13.xml tests/debian13 || failed=1; \
 	[ $$failed = 0 ]
 

@@ -429,6 +429,48 @@ static bool do_flips(void)
 	return took(start);
 }
 
+/* A frame's number as a colour: neighbours are far from each other. */
+static void number_rows(const struct buffer *b, uint32_t first, uint32_t n, uint32_t frame)
+{
+	struct paint p = {.kind = PAINT_SOLID, .w = b->w, .h = b->h, .colour = 0xff000000 | (frame * 40503 & 0xffff) << 8 | (frame & 0xff)};
+
+	paint_rect(&p, b->map, b->pitch, (const uint32_t[4]){0, first, b->w, n});
+}
+
+static bool do_count(void)
+{
+	const struct buffer *b[2] = {buffer(2, true), NULL};
+	uint64_t start = now_us();
+	int32_t n[2] = {0, 0};
+	unsigned s;
+
+	b[1] = b[0] ? buffer(3, true) : NULL;
+	if (!b[1] || !screen(1, &s) || !numbers(4, n, 2)) {
+		return false;
+	}
+	for (int32_t i = 0; i < n[0]; i++) {
+		const struct buffer *next = b[i & 1];
+
+		if (n[1] > 0) {
+			sleep_until_us(start + (uint64_t)i * 1000000 / (uint64_t)n[1]);
+		}
+		/* The first row long before the last: a picture that is looked at between the two is seen to be. */
+		for (unsigned part = 0; part < 2; part++) {
+			const uint32_t r[4] = {0, part == 0 ? 0 : next->h - 8, next->w, 8};
+
+			number_rows(next, r[1], 8, (uint32_t)i + 1);
+			if (!buffer_send(&card, next, r)) {
+				return fail("send");
+			}
+			card_sync(&card);
+		}
+		if (!card_flip(&card, s, next)) {
+			return fail("flip");
+		}
+	}
+	return took(start);
+}
+
 static bool do_damage(void)
 {
 	const struct buffer *b = buffer(1, true);
@@ -583,6 +625,7 @@ static const struct command {
 	{"nocursor", "SCREEN", "hides it", 1, do_nocursor},
 	{"churn", "N", "N buffers of 1 x 1 to 64 x 64, each made and removed", 1, do_churn},
 	{"flips", "SCREEN BUFFER BUFFER N [HZ]", "one and the other, N times in all, so many a second; says the microseconds", 4, do_flips},
+	{"count", "SCREEN BUFFER BUFFER N [HZ]", "one and the other (or the same), N times in all, so many a second, with the number in the first and last rows; says the microseconds", 4, do_count},
 	{"damage", "BUFFER N X Y W H", "the same rectangle N times; says the microseconds", 6, do_damage},
 	{"moves", "SCREEN N", "moves the cursor N times; says the microseconds", 2, do_moves},
 	{"watch", "", "from now on the kernel counts the pieces of each buffer that is made", 0, do_watch},

@@ -11,8 +11,10 @@ from screen import WORK, check, until
 
 
 class Viewer:
+    program = "build/viewer/client"
+
     def __init__(self, g, *args, path=None):
-        self.process = subprocess.Popen(["build/viewer/client", path or os.path.join(WORK, "tinyvmm", g.name, "viewer.sock"), *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([self.program, path or os.path.join(WORK, "tinyvmm", g.name, "viewer.sock"), *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lines = []
         threading.Thread(target=self.read, daemon=True).start()
 
