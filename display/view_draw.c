@@ -131,6 +131,7 @@ static void import(struct app *a, struct window *w, const struct view_scanout *s
 	} else {
 		fprintf(stderr, "tinyvmm-view: %s: pictures in memory instead\n", why);
 		a->import.works = false;
+		view_draw_drop(w);
 		view_conn_imports(&a->conn, NULL, 0, why);
 	}
 }
