@@ -149,6 +149,7 @@ struct config {
 		enum config_display type;
 		bool by_default; /* the window: nobody has asked for it, so that it is no mistake when there can be none */
 		bool fullscreen, resize;
+		bool dmabuf; /* offered to viewers */
 		char *title; /* "{name}" is the VM's */
 		double scale; /* pixels of the window for one of the guest; 0: without resize, as many as fit */
 		enum config_on_close on_close;

@@ -120,6 +120,8 @@ const struct config_key config_keys[] = {
 		"Pixels of that window for one of the guest, 0.25 to 4; or \"fit\", without resize: as many as there is room for."},
 	{"display", "on_close", CONFIG_ENUM, AT(display.on_close), "stop", on_close_values, 0, 0,
 		"When that window is closed: press the power button, or let the guest run on without it."},
+	{"display", "dmabuf", CONFIG_BOOL, AT(display.dmabuf), "true", NULL, 0, 0,
+		"Viewers that can import them get pictures that a GPU has drawn as dma-bufs; false: all of them in memory."},
 	{"display", "socket", CONFIG_PATH, AT(display.socket), NULL, NULL, 1, 107, "Socket for viewers; default: viewer.sock in the folder of the VM's other sockets."},
 	{"display", "allow", CONFIG_STRINGS, AT(display.allow), NULL, NULL, 1, 32,
 		"Users who may view it, such as \"uid:1000\", one or an array; default: the one who runs it."},

@@ -207,7 +207,7 @@ int vm_view_init(struct vm *vm)
 	int r = 0;
 
 	viewers_init(vs, &vm->loop, vm->gpu ? &vm->gpu->display : NULL, vm->cfg->machine.name, &ops, vm);
-	if (vm->gpu && vm->gpu->info.can_export) {
+	if (vm->gpu && vm->gpu->info.can_export && vm->cfg->display.dmabuf) {
 		vs->has_dmabufs = true;
 		vs->render_major = major(vm->gpu->info.device);
 		vs->render_minor = minor(vm->gpu->info.device);
