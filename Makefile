@@ -282,7 +282,7 @@ build/man/%: docs/%.scd
 
 PREFIX ?= /usr/local
 # Where each goes below PREFIX.
-DOCS     := ci.md scale.md passing-a-device.md performance.md
+DOCS     := ci.md scale.md headless.md passing-a-device.md performance.md
 EXAMPLES := $(notdir $(sort $(wildcard docs/examples/*)))
 INSTALLED := bin/tinyvmm bin/tinyvmm-view share/doc/tinyvmm/examples/vm.toml share/bash-completion/completions/tinyvmm \
 	     $(DOCS:%=share/doc/tinyvmm/%) $(EXAMPLES:%=share/doc/tinyvmm/examples/%) \
