@@ -19,6 +19,9 @@
 #define CR4_PAE 0x20ull
 #define EFER_LME 0x100ull
 #define EFER_LMA 0x400ull
+#define APIC_BASE 0xfee00000ull
+#define APIC_BASE_IS_BOOT 0x100ull
+#define APIC_BASE_ENABLE 0x800ull
 
 #define MSR_IA32_MISC_ENABLE 0x1a0
 #define MSR_IA32_MISC_ENABLE_FAST_STRING 0x1
@@ -54,7 +57,6 @@ int x86_cpu_model_init(struct x86_cpu_model *model, struct kvm *kvm, unsigned nc
 		x86_cpu_model_finish(model);
 		return r;
 	}
-	model->tsc_deadline = ioctl(kvm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 	return 0;
 }
 
@@ -134,7 +136,8 @@ static void adapt_entry(struct kvm_cpuid_entry2 *e, const struct x86_cpu_model *
 	switch (e->function) {
 	case 0x1:
 		e->ebx = (e->ebx & 0xffff) | (1u << id_bits(n)) << 16 | index << 24;
-		e->ecx |= CPUID_1_ECX_HYPERVISOR | (model->tsc_deadline ? CPUID_1_ECX_TSC_DEADLINE : 0);
+		/* KVM leaves the bit out because it does not know here whose local APIC it will be: ours is KVM's, which has that timer in every kernel that takes registers from the run page. */
+		e->ecx |= CPUID_1_ECX_HYPERVISOR | CPUID_1_ECX_TSC_DEADLINE;
 		e->edx = (e->edx & ~CPUID_1_EDX_HTT) | (n > 1 ? CPUID_1_EDX_HTT : 0);
 		break;
 	case 0x4:
@@ -268,49 +271,63 @@ static struct kvm_segment flat_segment(uint16_t selector, uint8_t type, bool lon
 		.db = !long_code, .l = long_code, .g = 1};
 }
 
-static int setup_entry(struct vcpu *vcpu, const struct boot_entry *entry)
+/* Whole, as after a reset but for the entry: nothing of it needs to be asked for. */
+static struct kvm_sregs entry_sregs(bool long_mode)
 {
-	bool long_mode = entry->mode == BOOT_LONG_MODE;
-	struct kvm_segment data = flat_segment(X86_SELECTOR_DATA, 0x3, false);
-	struct kvm_regs regs = {.rip = entry->rip, .rsp = entry->rsp, .rax = entry->rax, .rbx = entry->rbx,
-		.rsi = entry->rsi, .rflags = 0x2};
-	struct kvm_sregs sregs;
-	int r = vcpu_ioctl(vcpu, KVM_GET_SREGS, "KVM_GET_SREGS", &sregs);
+	const struct kvm_segment data = flat_segment(X86_SELECTOR_DATA, 0x3, false);
+	struct kvm_sregs s = {
+		.cs = flat_segment(X86_SELECTOR_CODE, 0xb, long_mode),
+		.ds = data,
+		.es = data,
+		.fs = data,
+		.gs = data,
+		.ss = data,
+		.tr = {.limit = 0x67, .type = 0xb, .present = 1},
+		.ldt = {.limit = 0xffff, .type = 0x2, .present = 1},
+		.gdt = {.base = X86_GDT_GPA, .limit = X86_GDT_LIMIT},
+		.cr0 = CR0_PE | CR0_ET,
+		.apic_base = APIC_BASE | APIC_BASE_IS_BOOT | APIC_BASE_ENABLE,
+	};
 
-	if (r < 0) {
-		return r;
-	}
-	sregs.cs = flat_segment(X86_SELECTOR_CODE, 0xb, long_mode);
-	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
-	sregs.tr = (struct kvm_segment){.limit = 0x67, .type = 0xb, .present = 1};
-	sregs.gdt = (struct kvm_dtable){.base = X86_GDT_GPA, .limit = X86_GDT_LIMIT};
-	sregs.idt = (struct kvm_dtable){.limit = 0};
-	sregs.cr0 = CR0_PE | CR0_ET;
 	if (long_mode) {
-		sregs.cr0 |= CR0_PG;
-		sregs.cr3 = X86_PAGE_TABLES_GPA;
-		sregs.cr4 |= CR4_PAE;
-		sregs.efer |= EFER_LME | EFER_LMA;
+		s.cr0 |= CR0_PG;
+		s.cr3 = X86_PAGE_TABLES_GPA;
+		s.cr4 = CR4_PAE;
+		s.efer = EFER_LME | EFER_LMA;
 	}
-	r = vcpu_ioctl(vcpu, KVM_SET_SREGS, "KVM_SET_SREGS", &sregs);
-	if (r < 0) {
-		return r;
-	}
-	return vcpu_ioctl(vcpu, KVM_SET_REGS, "KVM_SET_REGS", &regs);
+	return s;
+}
+
+void x86_vcpu_set_entry(struct kvm_run *run, const struct boot_entry *entry)
+{
+	run->s.regs.regs = (struct kvm_regs){
+		.rip = entry->rip, .rsp = entry->rsp, .rax = entry->rax, .rbx = entry->rbx, .rsi = entry->rsi, .rflags = 0x2};
+	run->s.regs.sregs = entry_sregs(entry->mode == BOOT_LONG_MODE);
+	run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 }
 
 int x86_vcpu_setup(struct vcpu *vcpu, const struct x86_cpu_model *model, const struct boot_entry *entry)
 {
 	int r = setup_cpuid(vcpu, model);
 
-	if (r < 0) {
-		return r;
+	if (r == 0) {
+		r = setup_msrs(vcpu);
 	}
-	r = setup_msrs(vcpu);
-	if (r < 0 || vcpu->index != 0) {
-		return r;
+	if (r == 0 && vcpu->index == 0) {
+		x86_vcpu_set_entry(vcpu->run, entry);
 	}
-	return setup_entry(vcpu, entry);
+	return r;
+}
+
+/* Those that KVM will have first of all when they have been set and it has not run since. */
+static int get_registers(const struct vcpu *vcpu, struct kvm_regs *regs, struct kvm_sregs *sregs)
+{
+	if (vcpu->run->kvm_dirty_regs) {
+		*regs = vcpu->run->s.regs.regs;
+		*sregs = vcpu->run->s.regs.sregs;
+		return 0;
+	}
+	return ioctl(vcpu->fd, KVM_GET_REGS, regs) < 0 || ioctl(vcpu->fd, KVM_GET_SREGS, sregs) < 0 ? -errno : 0;
 }
 
 void x86_vcpu_where(const struct vcpu *vcpu, char *buf, size_t len)
@@ -319,7 +336,7 @@ void x86_vcpu_where(const struct vcpu *vcpu, char *buf, size_t len)
 	struct kvm_sregs sregs;
 
 	buf[0] = '\0';
-	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) == 0 && ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) == 0) {
+	if (get_registers(vcpu, &regs, &sregs) == 0) {
 		snprintf(buf, len, " (vCPU %u, rip 0x%llx, cr3 0x%llx)", vcpu->index, regs.rip, sregs.cr3);
 	}
 }
@@ -329,7 +346,7 @@ void x86_vcpu_dump(const struct vcpu *vcpu)
 	struct kvm_regs r;
 	struct kvm_sregs s;
 
-	if (ioctl(vcpu->fd, KVM_GET_REGS, &r) < 0 || ioctl(vcpu->fd, KVM_GET_SREGS, &s) < 0) {
+	if (get_registers(vcpu, &r, &s) < 0) {
 		log_msg(LOG_WARN, "vCPU %u: no registers", vcpu->index);
 		return;
 	}

@@ -12,12 +12,12 @@
 #include "vmm/vcpu.h"
 
 struct kvm_cpuid2;
+struct kvm_run;
 
 /* What all vCPUs of a VM share: the host's CPUID as KVM can give it, and how many there are. */
 struct x86_cpu_model {
 	struct kvm_cpuid2 *cpuid; /* as KVM supports it; each vCPU gets a copy with its own numbers */
 	unsigned ncpus;
-	bool tsc_deadline; /* the local APIC has the TSC deadline timer */
 };
 
 /* Asks KVM. Return: 0 or -errno (logged). Thread: main. */
@@ -30,6 +30,9 @@ void x86_cpu_model_finish(struct x86_cpu_model *model); /* accepts zeroed memory
  * Return: 0 or -errno (logged). Thread: main, before vcpu_start.
  */
 int x86_vcpu_setup(struct vcpu *vcpu, const struct x86_cpu_model *model, const struct boot_entry *entry);
+
+/* The start state, in the page that KVM takes it from when it first runs the vCPU: no call is needed for it. Pure: for tests, and for x86_vcpu_setup. */
+void x86_vcpu_set_entry(struct kvm_run *run, const struct boot_entry *entry);
 
 /*
  * x86_cpuid_for - a vCPU's CPUID from what KVM supports, @tsc_khz 0 when it is not known

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* CPUID as guests see it, from invented hosts: no KVM needed. */
+/* CPUID as guests see it, from invented hosts, and the state they start in: no KVM needed. */
 #include "vmm/x86_vcpu.h"
 
 #include <linux/kvm.h>
@@ -43,7 +43,7 @@ struct fixture {
 
 static struct fixture make(const struct kvm_cpuid_entry2 *entries, unsigned n, unsigned ncpus)
 {
-	struct fixture f = {.model = {.cpuid = calloc(1, cpuid_bytes()), .ncpus = ncpus, .tsc_deadline = true}};
+	struct fixture f = {.model = {.cpuid = calloc(1, cpuid_bytes()), .ncpus = ncpus}};
 
 	f.out = calloc(1, cpuid_bytes());
 	f.model.cpuid->nent = n;
@@ -116,7 +116,7 @@ static void test_x86_cpuid_for_one_cpu_has_no_htt(void **state)
 	drop(&f);
 }
 
-static void test_x86_cpuid_for_offers_the_deadline_timer_only_where_kvm_has_it(void **state)
+static void test_x86_cpuid_for_offers_the_deadline_timer(void **state)
 {
 	struct fixture f = make(intel_host, COUNT(intel_host), 1);
 
@@ -124,9 +124,6 @@ static void test_x86_cpuid_for_offers_the_deadline_timer_only_where_kvm_has_it(v
 	x86_cpuid_for(f.out, &f.model, 0, 0);
 	assert_true(leaf(&f, 1, 0)->ecx & 1u << 24);
 	assert_true(leaf(&f, 1, 0)->ecx & 1u << 31);
-	f.model.tsc_deadline = false;
-	x86_cpuid_for(f.out, &f.model, 0, 0);
-	assert_false(leaf(&f, 1, 0)->ecx & 1u << 24);
 	drop(&f);
 }
 
@@ -187,14 +184,62 @@ static void test_x86_cpuid_for_hides_performance_counters(void **state)
 	drop(&f);
 }
 
+static struct kvm_run *entered(bool long_mode)
+{
+	const struct boot_entry entry = {.mode = long_mode ? BOOT_LONG_MODE : BOOT_PROTECTED_MODE, .rip = 0x1000200, .rsp = 0x8ff0, .rax = 1, .rbx = 2, .rsi = 0x7000};
+	struct kvm_run *run = calloc(1, sizeof(*run));
+
+	x86_vcpu_set_entry(run, &entry);
+	return run;
+}
+
+static void test_x86_vcpu_set_entry_has_all_that_kvm_takes(void **state)
+{
+	struct kvm_run *run = entered(false);
+	const struct kvm_sregs *s = &run->s.regs.sregs;
+
+	(void)state;
+	assert_int_equal(run->kvm_dirty_regs, KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS);
+	assert_int_equal(run->s.regs.regs.rip, 0x1000200);
+	assert_int_equal(run->s.regs.regs.rsp, 0x8ff0);
+	assert_int_equal(run->s.regs.regs.rax, 1);
+	assert_int_equal(run->s.regs.regs.rbx, 2);
+	assert_int_equal(run->s.regs.regs.rsi, 0x7000);
+	assert_int_equal(run->s.regs.regs.rflags, 0x2);
+	/* The local APIC is on, and this is the processor that boots: nobody else says so. */
+	assert_int_equal(s->apic_base, 0xfee00900);
+	assert_int_equal(s->cr0, 0x11);
+	assert_int_equal(s->cr3, 0);
+	assert_int_equal(s->efer, 0);
+	assert_true(s->cs.db && !s->cs.l && s->cs.present && s->tr.present && s->ldt.present);
+	assert_int_equal(s->idt.limit, 0);
+	free(run);
+}
+
+static void test_x86_vcpu_set_entry_of_a_64_bit_kernel_has_page_tables(void **state)
+{
+	struct kvm_run *run = entered(true);
+	const struct kvm_sregs *s = &run->s.regs.sregs;
+
+	(void)state;
+	assert_true(s->cs.l && !s->cs.db && s->ds.db);
+	assert_int_equal(s->cr0, 0x80000011);
+	assert_int_not_equal(s->cr3, 0);
+	assert_int_equal(s->cr4, 0x20);
+	assert_int_equal(s->efer, 0x500);
+	free(run);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_x86_cpuid_for_gives_each_vcpu_its_apic_id),
 		cmocka_unit_test(test_x86_cpuid_for_describes_one_package_of_single_threads),
 		cmocka_unit_test(test_x86_cpuid_for_one_cpu_has_no_htt),
-		cmocka_unit_test(test_x86_cpuid_for_offers_the_deadline_timer_only_where_kvm_has_it),
+		cmocka_unit_test(test_x86_cpuid_for_offers_the_deadline_timer),
 		cmocka_unit_test(test_x86_cpuid_for_tells_frequencies),
+		cmocka_unit_test(test_x86_vcpu_set_entry_has_all_that_kvm_takes),
+		cmocka_unit_test(test_x86_vcpu_set_entry_of_a_64_bit_kernel_has_page_tables),
 		cmocka_unit_test(test_x86_cpuid_for_unknown_frequency_invents_none),
 		cmocka_unit_test(test_x86_cpuid_for_amd_has_its_own_leaves),
 		cmocka_unit_test(test_x86_cpuid_for_hides_performance_counters),
