@@ -375,6 +375,17 @@ static void blk_kick(struct virtio_device *d, unsigned q)
 
 static int blk_activate(struct virtio_device *d)
 {
+	struct blk *b = blk_from(d);
+	int r = disk_run(b->disk, d->loop);
+
+	if (r == 0 && !b->slots) {
+		b->slots = calloc(BLK_SLOTS, sizeof(*b->slots));
+		r = b->slots ? 0 : -ENOMEM;
+	}
+	if (r < 0) {
+		log_guest(&b->host_log_limit, b->ops.name, "no asynchronous I/O: %s", strerror(-r));
+		return r;
+	}
 	/* Requests may lie there already; a driver is free not to kick for them again. */
 	loop_timer_set(&blk_from(d)->again, clock_now_ns() + 1);
 	return 0;
@@ -439,34 +450,27 @@ static struct blk_config config_of(const struct disk_info *info)
 	return c;
 }
 
-int blk_init(struct blk *b, const char *name, struct disk *disk, struct loop *loop,
+void blk_init(struct blk *b, const char *name, struct disk *disk, struct loop *loop,
 	const struct gmem *mem)
 {
 	const struct disk_info *info = disk_info(disk);
 	struct blk_config config = config_of(info);
-	struct blk_slot *slots = calloc(BLK_SLOTS, sizeof(*slots));
 
 	memset(b, 0, sizeof(*b));
-	if (!slots) {
-		log_errno(LOG_ERR, -ENOMEM, "%s", name);
-		return -ENOMEM;
-	}
 	snprintf(b->id, sizeof(b->id), "%s", name);
 	b->disk = disk;
 	b->ops = blk_ops;
 	b->ops.name = b->id;
 	b->ops.features |= more_features(info);
-	b->slots = slots;
 	loop_timer_init(&b->again, loop, on_again);
 	virtio_device_init(&b->base, &b->ops, loop, mem);
 	virtio_device_set_config(&b->base, 0, &config, sizeof(config));
 	disk_set_batch(disk, on_batch, b);
-	return 0;
 }
 
 void blk_finish(struct blk *b)
 {
-	if (!b->slots) {
+	if (!b->disk) {
 		return;
 	}
 	loop_timer_stop(&b->again);

@@ -6,8 +6,8 @@
  * byte. What is wrong with one request is answered in its status (IOERR, UNSUPP) and hurts no
  * other; only a broken ring stops the device. Host errors are IOERR too, and logged.
  *
- * At most BLK_SLOTS requests are in flight, in memory taken at blk_init; the rest stays in the
- * ring. One turn on the loop takes BLK_TURN_REQUESTS at most. While requests are in flight the host
+ * At most BLK_SLOTS requests are in flight, in memory taken when a driver first comes, with which
+ * the disk's engine is started too; the rest stays in the ring. One turn on the loop takes BLK_TURN_REQUESTS at most. While requests are in flight the host
  * works on guest memory, so a reset is held up until they are done (virtio/device.h, is_busy).
  *
  * Thread: the device's loop. Spec: virtio v1.3, 5.2 "Block Device".
@@ -74,11 +74,9 @@ struct blk {
 /**
  * blk_init - make a block device of a disk
  * @name: log prefix, and the serial number a guest reads (its first BLK_ID_LEN bytes)
- * @disk: opened with the same @loop; taken over on success, blk_finish closes it
- *
- * Return: 0 or -ENOMEM (logged).
+ * @disk: opened without a loop, or with the same @loop; taken over, blk_finish closes it
  */
-int blk_init(struct blk *b, const char *name, struct disk *disk, struct loop *loop,
+void blk_init(struct blk *b, const char *name, struct disk *disk, struct loop *loop,
 	const struct gmem *mem);
 /* Accepts zeroed memory; the device has been reset. Waits for requests in flight as disk_close
  * does. */

@@ -23,14 +23,14 @@ static struct blk b;
 static struct virtio_device *create_with(struct tdrv *d, enum disk_engine engine)
 {
 	char path[] = "/tmp/blk_hostile_test.XXXXXX", err[256];
-	struct disk_options o = {.path = path, .discard = true, .engine = engine, .loop = &d->loop};
+	struct disk_options o = {.path = path, .discard = true, .engine = engine};
 	struct disk *disk;
 	int fd = mkstemp(path);
 
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, 1 << 20), 0);
 	assert_int_equal(disk_open(&disk, &o, err, sizeof(err)), 0);
-	assert_int_equal(blk_init(&b, "disk0", disk, &d->loop, &d->mem), 0);
+	blk_init(&b, "disk0", disk, &d->loop, &d->mem);
 	close(fd);
 	unlink(path);
 	return &b.base;

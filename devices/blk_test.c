@@ -106,6 +106,41 @@ static void test_blk_configuration_says_what_the_disk_is(void **state)
 	assert_int_equal(config(56), 0);
 }
 
+static int lowest_free_descriptor(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
+}
+
+/* Each takes host memory, descriptors and a ring of the kernel's: a guest that has no driver costs none of it, nor does a start wait for it. */
+static void test_blk_engine_begins_with_the_driver(void **state)
+{
+	uint64_t data;
+	int fd;
+
+	(void)state;
+	start();
+	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
+	virtio_mmio_finish(&v.d.mmio);
+	blk_finish(&v.b);
+	blkdrv_attach(&v, &(struct disk_options){.discard = true});
+	assert_string_equal(disk_info(v.b.disk)->engine, "none");
+	assert_null(v.b.slots);
+	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
+	tdrv_start(&v.d);
+	assert_string_not_equal(disk_info(v.b.disk)->engine, "none");
+	data = blkdrv_data(&v, 512);
+	assert_int_equal(blkdrv_do(&v, BLK_T_IN, 1, data, 512), BLK_S_OK);
+	/* Another driver finds the one that is there. */
+	fd = lowest_free_descriptor();
+	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
+	tdrv_start(&v.d);
+	assert_int_equal(blkdrv_do(&v, BLK_T_IN, 1, data, 512), BLK_S_OK);
+	assert_int_equal(lowest_free_descriptor(), fd);
+}
+
 static void test_blk_reads_what_was_written(void **state)
 {
 	uint64_t data;
@@ -436,6 +471,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_blk_configuration_says_what_the_disk_is),
+		T(test_blk_engine_begins_with_the_driver),
 		T(test_blk_reads_what_was_written),
 		T(test_blk_pieces_may_lie_anywhere),
 		T(test_blk_id_is_the_name),

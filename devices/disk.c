@@ -171,11 +171,11 @@ struct disk_counts disk_get_counts(const struct disk *d)
  * The way in and out.
  */
 
-static int start_engine(struct disk *d, const struct disk_options *o)
+static int start_engine(struct disk *d)
 {
 	int r = -ENOSYS;
 
-	if (o->engine != DISK_ENGINE_POOL) {
+	if (d->wanted != DISK_ENGINE_POOL) {
 		d->ops = &disk_uring;
 		r = d->ops->create(d);
 		if (r < 0) {
@@ -183,7 +183,7 @@ static int start_engine(struct disk *d, const struct disk_options *o)
 				LOG_DEBUG, r, "%s: no io_uring here, threads do its work", d->path);
 		}
 	}
-	if (r < 0 && o->engine != DISK_ENGINE_URING) {
+	if (r < 0 && d->wanted != DISK_ENGINE_URING) {
 		d->ops = &disk_pool;
 		r = d->ops->create(d);
 	}
@@ -195,7 +195,7 @@ static int start_engine(struct disk *d, const struct disk_options *o)
 	return 0;
 }
 
-int disk_begin(struct disk *d, const struct disk_options *o)
+static int begin(struct disk *d, struct loop *loop)
 {
 	int r;
 
@@ -205,9 +205,28 @@ int disk_begin(struct disk *d, const struct disk_options *o)
 	if (d->source.fd < 0) {
 		return -errno;
 	}
-	loop_timer_init(&d->again, o->loop, on_again);
-	r = start_engine(d, o);
-	return r < 0 ? r : loop_add(o->loop, &d->source);
+	loop_timer_init(&d->again, loop, on_again);
+	r = start_engine(d);
+	if (r < 0) {
+		return r;
+	}
+	r = loop_add(loop, &d->source);
+	if (r < 0) {
+		d->ops->destroy(d);
+		d->ops = NULL;
+	}
+	return r;
+}
+
+int disk_run(struct disk *d, struct loop *loop)
+{
+	int r = d->ops ? 0 : begin(d, loop);
+
+	if (r < 0 && d->source.fd >= 0) {
+		close(d->source.fd);
+		d->source.fd = -1;
+	}
+	return r;
 }
 
 int disk_close(struct disk *d)

@@ -50,7 +50,7 @@ struct disk_options {
 	bool discard; /* discarded and zeroed sectors may be given back to the host */
 	enum disk_engine engine;
 	bool quiet; /* no warnings: whoever opened it for a check has told them */
-	struct loop *loop; /* NULL: open, check and lock only; no request may be submitted */
+	struct loop *loop; /* NULL: open, check and lock only, until disk_run */
 };
 
 struct disk_info {
@@ -121,11 +121,11 @@ struct disk;
 int disk_open(struct disk **out, const struct disk_options *o, char *err, size_t errlen);
 
 /**
- * disk_run - start the engine of a disk that was opened without a loop
+ * disk_run - start the engine of a disk that was opened without a loop; does nothing when it runs
  *
- * Return and @err as disk_open; after a failure only disk_close may follow.
+ * Return: 0 or -errno: no request may be submitted, and it can be tried again.
  */
-int disk_run(struct disk *d, const struct disk_options *o, char *err, size_t errlen);
+int disk_run(struct disk *d, struct loop *loop);
 
 /**
  * disk_close - cancel, wait, close. Accepts NULL

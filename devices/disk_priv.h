@@ -54,6 +54,7 @@ struct disk {
 	uint8_t *written;
 	size_t written_len;
 
+	enum disk_engine wanted;
 	const struct disk_engine_ops *ops; /* NULL: not started */
 	void *engine;
 	struct loop_source source; /* edge-triggered: never read in normal work */
@@ -76,8 +77,6 @@ void disk_plan(struct disk *d, struct disk_request *r);
 /* A step is done with r->step.result: bytes or -errno. Plans the next one or finishes. Thread:
  * loop. */
 void disk_step_done(struct disk *d, struct disk_request *r);
-/* Connects a disk to its loop and engine; disk_open.c calls it last. */
-int disk_begin(struct disk *d, const struct disk_options *o);
 /* Closes what disk_open.c has opened, frees @d. */
 void disk_free(struct disk *d);
 

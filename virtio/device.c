@@ -194,6 +194,10 @@ static void accept_features(struct virtio_device *d)
 
 static void start(struct virtio_device *d)
 {
+	if (d->irq.connect && d->irq.connect(d->irq.ctx) < 0) {
+		virtio_device_fail(d, "no way for its interrupts and kicks");
+		return;
+	}
 	for (unsigned q = 0; q < d->ops->nqueues; q++) {
 		if (d->queue_ready[q] && virtq_start(&d->vq[q], d, q, &d->queue_config[q]) < 0) {
 			virtio_device_fail(d, "broken queue configuration");

@@ -89,6 +89,8 @@ struct virtio_device_ops {
 
 /* Where interrupts go: irqfds in the monitor, counters in a test. Thread: the device's loop. */
 struct virtio_irq {
+	/* Optional: a driver is there, so that interrupts and kicks may come from now on. Called each time, before activate. 0 or -errno: the device fails. */
+	int (*connect)(void *ctx);
 	void (*used)(void *ctx, unsigned q); /* buffers were used on queue @q */
 	void (*config)(void *ctx); /* configuration changed, or NEEDS_RESET */
 	void *ctx;

@@ -151,6 +151,23 @@ static void test_device_that_cannot_be_activated_needs_a_reset(void **state)
 	assert_true(virtio_device_is_running(&bare.base));
 }
 
+static void test_device_without_a_way_for_interrupts_is_not_activated(void **state)
+{
+	(void)state;
+	bring_to(FEATURES_OK);
+	assert_int_equal(d.connects, 0);
+	d.connect_result = -EMFILE;
+	write_status(DRIVER_OK);
+	assert_int_equal(bare.activations, 0);
+	assert_int_equal(status(), FEATURES_OK | VIRTIO_STATUS_NEEDS_RESET);
+	assert_false(virtio_device_is_running(&bare.base));
+	assert_int_equal(d.config_irqs, 0);
+	d.connect_result = 0;
+	bring_to(DRIVER_OK);
+	assert_int_equal(d.connects, 2);
+	assert_true(virtio_device_is_running(&bare.base));
+}
+
 static void test_device_broken_queue_configuration_is_not_activated(void **state)
 {
 	(void)state;
@@ -256,6 +273,7 @@ int main(void)
 		WITH(test_device_features_are_refused),
 		WITH(test_device_that_cannot_be_activated_needs_a_reset),
 		WITH(test_device_broken_queue_configuration_is_not_activated),
+		WITH(test_device_without_a_way_for_interrupts_is_not_activated),
 		WITH(test_device_fails_once_until_the_reset),
 		WITH(test_device_given_up_by_its_driver_is_quiet),
 		WITH(test_device_kick_serves_queues_that_run),

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "vmm/log.h"
@@ -17,33 +16,14 @@
 
 static_assert(REGISTER_PAGES * VIRTIO_MMIO_PAGE == X86_VIRTIO_MMIO_LEN, "what the memory map says");
 
-/* Reading without exits, and an end for acknowledges. One slot has all devices: its pages hold nothing but registers. */
-static int make_fast(struct virtio_bus *bus)
-{
-	int r;
-
-	bus->ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (bus->ack_fd < 0) {
-		r = -errno;
-		log_errno(LOG_ERR, r, "virtio: eventfd");
-		return r;
-	}
-	return kvm_add_readonly_memory(bus->kvm, X86_VIRTIO_MMIO_GPA, bus->register_pages, X86_VIRTIO_MMIO_LEN);
-}
-
 int virtio_bus_init(struct virtio_bus *bus, struct kvm *kvm, struct ged *ged, bool fast)
 {
-	void *pages = mmap(NULL, X86_VIRTIO_MMIO_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int r;
+	/* Whole pages: the guest sees nothing of what lies beside them. */
+	static _Alignas(VIRTIO_MMIO_PAGE) uint8_t pages[X86_VIRTIO_MMIO_LEN];
 
-	*bus = (struct virtio_bus){.kvm = kvm, .ged = ged, .ack_fd = -1};
-	if (pages == MAP_FAILED) {
-		r = -errno;
-		log_errno(LOG_ERR, r, "register pages");
-		return r;
-	}
-	bus->register_pages = pages;
-	return fast ? make_fast(bus) : 0;
+	*bus = (struct virtio_bus){.kvm = kvm, .ged = ged, .is_fast = fast, .ack_fd = -1, .register_pages = pages};
+	/* One slot has all devices: its pages hold nothing but registers. */
+	return fast ? kvm_add_readonly_memory(kvm, X86_VIRTIO_MMIO_GPA, pages, X86_VIRTIO_MMIO_LEN) : 0;
 }
 
 static void count(uint64_t *counter)
@@ -80,33 +60,63 @@ static void on_kick(struct loop_source *src, uint32_t events)
 	virtio_device_kick(slot->dev);
 }
 
-static int connect_slot(struct virtio_bus *bus, struct virtio_slot *slot)
+/* An end for the acknowledges of all devices, whose loops may come here at the same time. Return: a descriptor or -1 with errno. */
+static int get_ack_fd(struct virtio_bus *bus)
 {
-	int r;
+	int there = __atomic_load_n(&bus->ack_fd, __ATOMIC_ACQUIRE), fd;
 
-	if (slot->irq_fd < 0 || slot->kick.fd < 0) {
+	if (there >= 0) {
+		return there;
+	}
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd >= 0 && !__atomic_compare_exchange_n(&bus->ack_fd, &there, fd, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		close(fd);
+		return there;
+	}
+	return fd;
+}
+
+static int connect_slot(struct virtio_slot *slot)
+{
+	struct kvm *kvm = slot->bus->kvm;
+	int ack_fd = slot->bus->is_fast ? get_ack_fd(slot->bus) : -1, r;
+
+	slot->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	slot->kick.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (slot->irq_fd < 0 || slot->kick.fd < 0 || (slot->bus->is_fast && ack_fd < 0)) {
 		r = -errno;
 		log_errno(LOG_ERR, r, "virtio: eventfd");
 		return r;
 	}
-	r = kvm_add_irqfd(bus->kvm, slot->irq_fd, slot->gsi);
+	r = kvm_add_irqfd(kvm, slot->irq_fd, slot->gsi);
 	if (r == 0) {
-		r = kvm_add_ioeventfd(bus->kvm, slot->kick.fd, slot->gpa + VIRTIO_MMIO_QUEUE_NOTIFY);
+		r = kvm_add_ioeventfd(kvm, slot->kick.fd, slot->gpa + VIRTIO_MMIO_QUEUE_NOTIFY);
 	}
-	if (r < 0 || bus->ack_fd < 0) {
-		return r;
+	if (r == 0 && ack_fd >= 0) {
+		/* Nothing is to be done for it: no acknowledge clears this bit. One with the configuration bit is another value, and exits. */
+		r = kvm_add_ioeventfd_value(kvm, ack_fd, slot->gpa + VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
 	}
-	/* Nothing is to be done for it: no acknowledge clears this bit. One with the configuration bit is another value, and exits. */
-	return kvm_add_ioeventfd_value(bus->kvm, bus->ack_fd, slot->gpa + VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
+	return r == 0 ? loop_add(slot->dev->loop, &slot->kick) : r;
 }
 
-/* The next place, connected but empty. Return: its number, or -errno (logged). */
+/* The first driver brings it about: it is no part of the start, and a device without one costs nothing. Tried once, so that a guest cannot fill the log with what fails. */
+static int on_connect(void *ctx)
+{
+	struct virtio_slot *slot = ctx;
+
+	if (!slot->is_tried) {
+		slot->is_tried = true;
+		__atomic_store_n(&slot->is_connected, connect_slot(slot) == 0, __ATOMIC_RELEASE);
+	}
+	return slot->is_connected ? 0 : -EIO;
+}
+
+/* The next place, empty. Return: its number, or -errno (logged). */
 static int take_slot(struct virtio_bus *bus)
 {
 	static const uint8_t gsi[X86_VIRTIO_MAX] = X86_GSI_VIRTIO;
 	unsigned index = bus->nslots;
 	struct virtio_slot *slot = &bus->slot[index];
-	int r;
 
 	if (index == X86_VIRTIO_MAX) {
 		log_msg(LOG_ERR, "more than %d virtio devices: no interrupt line left", X86_VIRTIO_MAX);
@@ -115,35 +125,32 @@ static int take_slot(struct virtio_bus *bus)
 	*slot = (struct virtio_slot){
 		.gpa = X86_VIRTIO_MMIO_GPA + (uint64_t)index * VIRTIO_MMIO_WINDOW,
 		.gsi = gsi[index],
-		.irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-		.kick = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = EPOLLIN | EPOLLET, .fn = on_kick},
+		.bus = bus,
+		.irq_fd = -1,
+		.kick = {.fd = -1, .events = EPOLLIN | EPOLLET, .fn = on_kick},
 	};
 	bus->nslots++;
 	virtio_mmio_init(&slot->transport, (struct virtio_regs *)(bus->register_pages + index * VIRTIO_MMIO_WINDOW));
-	r = connect_slot(bus, slot);
-	return r < 0 ? r : (int)index;
+	return (int)index;
 }
 
-static int fill_slot(struct virtio_slot *slot, struct virtio_device *dev)
+static void fill_slot(struct virtio_slot *slot, struct virtio_device *dev)
 {
-	struct virtio_irq irq = {.used = on_used, .config = on_config, .ctx = slot};
-	int r;
+	struct virtio_irq irq = {.connect = on_connect, .used = on_used, .config = on_config, .ctx = slot};
 
 	slot->dev = dev;
-	r = loop_add(dev->loop, &slot->kick);
-	if (r < 0) {
-		slot->dev = NULL;
-		return r;
-	}
 	virtio_mmio_plug(&slot->transport, dev, &irq);
-	return 0;
 }
 
 int virtio_bus_add(struct virtio_bus *bus, struct virtio_device *dev)
 {
 	int r = take_slot(bus);
 
-	return r < 0 ? r : fill_slot(&bus->slot[r], dev);
+	if (r < 0) {
+		return r;
+	}
+	fill_slot(&bus->slot[r], dev);
+	return 0;
 }
 
 int virtio_bus_reserve(struct virtio_bus *bus)
@@ -157,17 +164,13 @@ int virtio_bus_reserve(struct virtio_bus *bus)
 	return r;
 }
 
-int virtio_bus_plug(struct virtio_bus *bus, unsigned place, struct virtio_device *dev)
+void virtio_bus_plug(struct virtio_bus *bus, unsigned place, struct virtio_device *dev)
 {
 	struct virtio_slot *slot = &bus->slot[place];
-	int r;
 
 	assert(place < bus->nslots && slot->is_reserved && !slot->dev && loop_is_current(dev->loop));
-	r = fill_slot(slot, dev);
-	if (r == 0) {
-		ged_add_device(bus->ged, 1u << place);
-	}
-	return r;
+	fill_slot(slot, dev);
+	ged_add_device(bus->ged, 1u << place);
 }
 
 void virtio_bus_describe(const struct virtio_bus *bus, struct x86_acpi_config *acpi)
@@ -191,7 +194,7 @@ json_t *virtio_bus_stats(struct virtio_bus *bus)
 			continue;
 		}
 		/* Nobody else reads it, so it has counted them all. It is put back: an edge that its loop has not seen yet would be lost with it. */
-		if (eventfd_read(slot->kick.fd, &n) == 0) {
+		if (__atomic_load_n(&slot->is_connected, __ATOMIC_ACQUIRE) && eventfd_read(slot->kick.fd, &n) == 0) {
 			eventfd_write(slot->kick.fd, n);
 		}
 		json_array_append_new(array, json_pack("{s:i, s:s, s:I, s:I, s:I, s:I}", "place", (int)i, "name", slot->dev->ops->name, "kicks", (json_int_t)n, "turns",
@@ -239,11 +242,8 @@ void virtio_bus_finish(struct virtio_bus *bus)
 			close(slot->irq_fd);
 		}
 	}
-	if (bus->register_pages) {
-		if (bus->ack_fd >= 0) {
-			close(bus->ack_fd);
-		}
-		munmap(bus->register_pages, X86_VIRTIO_MMIO_LEN);
+	if (bus->register_pages && bus->ack_fd >= 0) {
+		close(bus->ack_fd);
 	}
 	*bus = (struct virtio_bus){.nslots = 0};
 }

@@ -3,13 +3,13 @@
  * The virtio devices of a VM on their places: register window, interrupt line, doorbell.
  *
  * Device number n has the n-th window of the register pages and the n-th interrupt of X86_GSI_VIRTIO. A kick reaches the device's loop
- * through an ioeventfd and an interrupt leaves through an irqfd, so neither enters the monitor on a vCPU thread.
+ * through an ioeventfd and an interrupt leaves through an irqfd, so neither enters the monitor on a vCPU thread. Both are made when the first driver says that it is there.
  *
  * A fast bus gives the guest the register pages as read-only memory: a driver's loads, of InterruptStatus in each interrupt above all, do not leave the guest. Its stores
  * still exit, as virtio_bus_write, but for two that KVM swallows: QueueNotify, and the acknowledge of an interrupt that says "used buffers" only. A strict bus answers
  * loads and acknowledges by exits, from the same bytes. virtio/mmio.h says what makes both right.
  *
- * A place can be reserved for a device that comes while the guest runs. Everything it needs from the host is made at once; until the device is there the window
+ * A place can be reserved for a device that comes while the guest runs. Until the device is there the window
  * says that there is none, and ACPI says that it is absent. A place is filled once: a device that is lost later falls silent.
  *
  * Thread: the main thread sets up, plugs and tears down; read and write run on vCPU threads.
@@ -28,6 +28,8 @@
 #include "vmm/kvm.h"
 #include "vmm/loop.h"
 
+struct virtio_bus;
+
 struct virtio_slot {
 	struct virtio_mmio transport;
 	struct virtio_device *dev; /* NULL: reserved */
@@ -35,7 +37,10 @@ struct virtio_slot {
 	/* Written by the device's loop (atomic). */
 	uint64_t turns; /* that kicks have begun; several kicks may be one */
 	uint64_t interrupts, config_interrupts;
-	int irq_fd;
+	struct virtio_bus *bus;
+	int irq_fd; /* -1: no driver has come yet, or it could not be had */
+	bool is_tried; /* to connect it */
+	bool is_connected; /* atomic */
 	uint64_t gpa;
 	uint32_t gsi;
 	bool is_reserved; /* for a device that comes later, or has come later */
@@ -45,12 +50,13 @@ struct virtio_bus {
 	struct kvm *kvm;
 	struct ged *ged;
 	uint8_t *register_pages;
-	int ack_fd; /* fast: swallows acknowledges, nobody reads it; -1: strict */
+	bool is_fast;
+	int ack_fd; /* fast: swallows acknowledges, nobody reads it; -1: no driver has come yet (atomic) */
 	struct virtio_slot slot[X86_VIRTIO_MAX];
 	unsigned nslots;
 };
 
-/* @ged: tells the guest that a device has come. Return: 0 or -errno (logged). */
+/* One for each process. @ged: tells the guest that a device has come. Return: 0 or -errno (logged). */
 int virtio_bus_init(struct virtio_bus *bus, struct kvm *kvm, struct ged *ged, bool fast);
 
 /* Puts an initialised device on the next place; it stays the caller's. Return: 0, -ENOSPC when all are taken, or another -errno (logged). */
@@ -63,10 +69,9 @@ int virtio_bus_reserve(struct virtio_bus *bus);
  * virtio_bus_plug - put an initialised device on a reserved place, and tell the guest; it stays the caller's
  *
  * The guest may be running. One that is paused, or has not loaded its drivers, is told when it goes on.
- * Return: 0 or -errno (logged), the place is still free then.
  * Thread: the main thread, and the device's loop is its.
  */
-int virtio_bus_plug(struct virtio_bus *bus, unsigned place, struct virtio_device *dev);
+void virtio_bus_plug(struct virtio_bus *bus, unsigned place, struct virtio_device *dev);
 
 /* What the guest is told about the devices. */
 void virtio_bus_describe(const struct virtio_bus *bus, struct x86_acpi_config *acpi);

@@ -392,26 +392,10 @@ static int setup_ports(struct vm *vm)
 
 static int setup_disk(struct vm *vm, unsigned i)
 {
-	const struct config_disk *config = &vm->cfg->disk[i];
-	struct disk_options o = config_disk_options(config);
-	struct disk *disk = vm->plan->disk[i];
 	struct blk *blk = &vm->blk[i];
-	char err[512];
-	int r;
 
-	o.loop = &vm->loop;
+	blk_init(blk, vm->cfg->disk[i].name, vm->plan->disk[i], &vm->loop, &vm->mem);
 	vm->plan->disk[i] = NULL;
-	r = disk_run(disk, &o, err, sizeof(err));
-	if (r < 0) {
-		log_msg(LOG_ERR, "%s", err);
-		disk_close(disk);
-		return r;
-	}
-	r = blk_init(blk, config->name, disk, &vm->loop, &vm->mem);
-	if (r < 0) {
-		disk_close(disk);
-		return r;
-	}
 	vm->nblks++;
 	return virtio_bus_add(&vm->virtio, &blk->base);
 }

@@ -106,7 +106,7 @@ static int plug(struct vm_input *in, int fd)
 
 	if (r == 0) {
 		evdev_want(&in->evdev, wanted);
-		r = virtio_bus_plug(&in->vm->virtio, in->place, &in->dev.base);
+		virtio_bus_plug(&in->vm->virtio, in->place, &in->dev.base);
 	}
 	/* Whatever went wrong would go wrong again. */
 	in->is_expected = false;

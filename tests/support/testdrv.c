@@ -12,17 +12,29 @@
 
 #define SERVE_MAX 10000 /* turns of the loop after which a device is said never to rest */
 
+static int on_connect(void *ctx)
+{
+	struct tdrv *d = ctx;
+
+	d->connects++;
+	return d->connect_result;
+}
+
 static void on_used(void *ctx, unsigned q)
 {
 	struct tdrv *d = ctx;
 
-	assert(q < d->dev->ops->nqueues);
+	/* In the monitor there is no way for it before. */
+	assert(d->connects && q < d->dev->ops->nqueues);
 	d->used_irqs++;
 }
 
 static void on_config(void *ctx)
 {
-	((struct tdrv *)ctx)->config_irqs++;
+	struct tdrv *d = ctx;
+
+	assert(d->connects);
+	d->config_irqs++;
 }
 
 /* Whole pages are given back, so that only those that are used again cost something: fuzz targets come here thousands of times. */
@@ -54,7 +66,7 @@ void tdrv_init(struct tdrv *d)
 
 void tdrv_plug(struct tdrv *d, struct virtio_device *dev)
 {
-	const struct virtio_irq irq = {.used = on_used, .config = on_config, .ctx = d};
+	const struct virtio_irq irq = {.connect = on_connect, .used = on_used, .config = on_config, .ctx = d};
 
 	d->dev = dev;
 	virtio_mmio_plug(&d->mmio, dev, &irq);

@@ -54,6 +54,8 @@ struct tdrv {
 	_Alignas(4096) struct virtio_regs regs;
 	struct tdrv_queue q[VIRTIO_QUEUES_MAX];
 	unsigned used_irqs, config_irqs;
+	int connect_result; /* what the device is told when it wants to be connected, 0 or -errno */
+	unsigned connects;
 };
 
 void tdrv_init(struct tdrv *d);
