@@ -302,7 +302,7 @@ void console_init(struct console *c, struct loop *loop, const struct gmem *mem)
 	const struct console_config config = {
 		.cols = le16_of(80), .rows = le16_of(24), .max_nr_ports = le32_of(1)};
 
-	memset(c, 0, sizeof(*c));
+	memset(c, 0, offsetof(struct console, stream));
 	c->cols = 80;
 	c->rows = 24;
 	stream_init(&c->stream, "console", &console_stream_ops);

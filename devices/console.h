@@ -37,7 +37,6 @@
 
 struct console {
 	struct virtio_device base;
-	struct stream stream;    /* attach sinks here */
 	struct loop_timer again; /* the rest of a turn that used up its budget */
 	struct loop_timer listen; /* runs while input is held */
 	uint64_t listen_by_ns;
@@ -49,6 +48,7 @@ struct console {
 	uint16_t cols, rows;
 	uint32_t emerg_len;
 	uint8_t emerg[CONSOLE_EMERG_MAX];
+	struct stream stream; /* attach sinks here */
 };
 
 void console_init(struct console *c, struct loop *loop, const struct gmem *mem);

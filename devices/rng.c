@@ -3,6 +3,7 @@
 #include "devices/rng.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -120,7 +121,8 @@ static const struct virtio_device_ops rng_ops = {
 
 void rng_init(struct rng *r, struct loop *loop, const struct gmem *mem)
 {
-	memset(r, 0, sizeof(*r));
+	/* Not the chain: virtq_pop fills it. */
+	memset(r, 0, offsetof(struct rng, chain));
 	r->source = getrandom;
 	loop_timer_init(&r->again, loop, rng_again);
 	virtio_device_init(&r->base, &rng_ops, loop, mem);

@@ -3,12 +3,16 @@
 #include "devices/stream.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <string.h>
 
 void stream_init(struct stream *s, const char *name, const struct stream_ops *ops)
 {
 	assert(name && ops->output_ready && ops->input);
-	*s = (struct stream){.name = name, .ops = ops};
+	/* Not the tail: that is memory nobody may ever need. */
+	memset(s, 0, offsetof(struct stream, tail));
+	s->name = name;
+	s->ops = ops;
 }
 
 void stream_attach(struct stream *s, struct stream_sink *k, const struct stream_sink_ops *ops)

@@ -182,7 +182,7 @@ struct session {
 	int started_fd; /* --detach: written when the VM runs; 0: nobody waits */
 	char viewer_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	bool has_inherited_viewers; /* the socket there is not ours to remove */
-	char console_log[4200], serial_log[4200], screen_png[4200], screen_diff_png[4200];
+	char *console_log, *serial_log, *screen_png, *screen_diff_png; /* paths; NULL: no place for it */
 };
 
 static int rename_vm(struct config *cfg, const char *name)
@@ -361,6 +361,14 @@ static int open_log(const struct session *s, const char *file, char *path, size_
 	return fd;
 }
 
+/* Return: malloc'ed, or NULL: it is not kept. */
+static char *state_file(const struct session *s, const char *file)
+{
+	char path[4200];
+
+	return rundir_state_file(&s->dir, file, path, sizeof(path)) ? strdup(path) : NULL;
+}
+
 static void open_logs(struct session *s)
 {
 	char path[4200];
@@ -371,16 +379,16 @@ static void open_logs(struct session *s)
 		log_set_file(fd);
 	}
 	/* Made only when there is something wrong to be seen. */
-	rundir_state_file(&s->dir, "screen.png", s->screen_png, sizeof(s->screen_png));
-	rundir_state_file(&s->dir, "screen-diff.png", s->screen_diff_png, sizeof(s->screen_diff_png));
-	if (!s->restart->restarted && s->o->artifacts) {
+	s->screen_png = state_file(s, "screen.png");
+	s->screen_diff_png = state_file(s, "screen-diff.png");
+	if (!s->restart->restarted && s->o->artifacts && s->screen_png && s->screen_diff_png) {
 		/* Those of a run before. */
 		unlink(s->screen_png);
 		unlink(s->screen_diff_png);
 	}
 	/* Opened by whoever writes them. */
-	rundir_state_file(&s->dir, "console.log", s->console_log, sizeof(s->console_log));
-	rundir_state_file(&s->dir, "serial.log", s->serial_log, sizeof(s->serial_log));
+	s->console_log = state_file(s, "console.log");
+	s->serial_log = state_file(s, "serial.log");
 }
 
 static void write_result(const struct session *s, const struct vm_result *result)
@@ -406,6 +414,10 @@ static void close_session(struct session *s)
 		close(s->log_fd);
 	}
 	rundir_release(&s->dir);
+	free(s->console_log);
+	free(s->serial_log);
+	free(s->screen_png);
+	free(s->screen_diff_png);
 }
 
 /*
@@ -521,12 +533,12 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	options.viewer_fd = r->viewer_fd;
 	options.viewer_path = r->viewer_fd > 0 ? s->viewer_path : NULL;
 	options.window = &r->window;
-	options.console_log = s->console_log[0] ? s->console_log : NULL;
+	options.console_log = s->console_log;
 	/* Standard error leads nowhere then. */
 	options.stats_fd = o->detach ? s->log_fd : 0;
-	options.screen_png = s->screen_png[0] ? s->screen_png : NULL;
-	options.screen_diff_png = s->screen_diff_png[0] ? s->screen_diff_png : NULL;
-	options.serial_log = s->serial_log[0] ? s->serial_log : NULL;
+	options.screen_png = s->screen_png;
+	options.screen_diff_png = s->screen_diff_png;
+	options.serial_log = s->serial_log;
 	vm_run(plan, &options, &result);
 	if (result_wants_restart(&result, s->cfg)) {
 		log_msg(LOG_INFO, "restarting the guest%s%s", result.text[0] ? ": " : "", result.text);
@@ -557,8 +569,9 @@ static void unpack_kernel(struct plan *plan)
 
 int run_vm(const struct options *o, char **argv)
 {
+	/* Its 12 KiB are mostly of what few VMs have. */
+	static struct plan plan;
 	struct restart r = restart_read();
-	struct plan plan = {.cfg = NULL};
 	struct config cfg;
 	struct session s = {.o = o, .restart = &r, .cfg = &cfg, .dir.dir_fd = -1};
 	bool is_done = false;

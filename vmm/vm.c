@@ -691,7 +691,7 @@ static void vm_stop(struct vm *vm)
 /* What only the start has needed of the stack, configuration files and paths above all, would stay ours for as long as the VM runs. */
 static void give_back_stack(void)
 {
-	const size_t most = 512u << 10, margin = 16u << 10; /* no start is deeper; what this call and the next may be in */
+	const size_t most = 512u << 10, margin = 4u << 10; /* no start is deeper; what this call and the next may be in */
 	const uintptr_t here = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)0xfff;
 
 	/* The part that the stack has never reached is not mapped, which is said, and does no harm. */
@@ -707,13 +707,14 @@ void vm_run(struct plan *plan, const struct vm_options *options, struct vm_resul
 		{setup_signals, NULL}, {setup_timers, NULL}, {setup_kvm, "VM made"}, {setup_memory, "guest memory mapped"}, {setup_ports, NULL}, {setup_virtio, "devices made"},
 		{setup_boot, "kernel and initrds loaded"}, {setup_vcpus, "processors made"}, {setup_streams, NULL}, {vm_control_init, NULL}, {vm_view_init, "consoles and sockets served"},
 	};
-	struct vm *vm = calloc(1, sizeof(*vm));
+	/* One for each process: a guest's reset is an exec. */
+	static struct vm this_vm;
+	struct vm *vm = &this_vm;
 	int r;
 
 	*result = (struct vm_result){.end = VM_END_NONE};
-	if (!vm || loop_init(&vm->loop) < 0) {
+	if (loop_init(&vm->loop) < 0) {
 		result->end = VM_END_HOST;
-		free(vm);
 		return;
 	}
 	vm->cfg = plan->cfg;
@@ -747,5 +748,4 @@ void vm_run(struct plan *plan, const struct vm_options *options, struct vm_resul
 	result->first_frame_ns = vm->screen.first_ns > vm->ctl.started_ns ? vm->screen.first_ns - vm->ctl.started_ns : 0;
 	vm_stop(vm);
 	pthread_mutex_destroy(&vm->end_lock);
-	free(vm);
 }
