@@ -76,12 +76,10 @@ static int lock_bytes(int fd, int cmd, short type, int base, unsigned rights)
 	return 0;
 }
 
-/* Nobody else has any byte of those. Usually nobody has one between them either. */
+/* Nobody else has any byte of those. */
 static int find_lock(int fd, int base, unsigned rights)
 {
-	int r = lock_range(fd, F_OFD_GETLK, F_WRLCK, base, RIGHT_BITS);
-
-	return r == -EBUSY ? lock_bytes(fd, F_OFD_GETLK, F_WRLCK, base, rights) : r;
+	return lock_bytes(fd, F_OFD_GETLK, F_WRLCK, base, rights);
 }
 
 /* Return: 0, -EBUSY: another program is in the way, or why there are no locks here. */
@@ -90,14 +88,20 @@ static int lock_once(int fd, bool writer)
 	unsigned used = writer ? RIGHT_READ | RIGHT_WRITE | RIGHT_RESIZE : RIGHT_READ;
 	unsigned refused = RIGHT_WRITE | RIGHT_RESIZE;
 	int r = lock_bytes(fd, F_OFD_SETLK, F_RDLCK, LOCK_USED, used);
+	bool any;
 
 	if (r == 0) {
 		r = lock_bytes(fd, F_OFD_SETLK, F_RDLCK, LOCK_REFUSED, refused);
 	}
 	if (r == 0) {
+		/* Usually nobody else has any byte of either range, or between them. */
+		r = lock_range(fd, F_OFD_GETLK, F_WRLCK, LOCK_USED, LOCK_REFUSED + RIGHT_BITS - LOCK_USED);
+	}
+	any = r == -EBUSY;
+	if (any) {
 		r = find_lock(fd, LOCK_REFUSED, used);
 	}
-	if (r == 0) {
+	if (any && r == 0) {
 		r = find_lock(fd, LOCK_USED, refused);
 	}
 	if (r < 0) {
@@ -388,13 +392,7 @@ static int open_all(struct disk *d, const struct disk_options *o, char *err, siz
 			"written",
 			d->path);
 	}
-	return o->loop ? disk_run(d, o, err, errlen) : 0;
-}
-
-int disk_run(struct disk *d, const struct disk_options *o, char *err, size_t errlen)
-{
-	int r = disk_begin(d, o);
-
+	r = o->loop ? disk_run(d, o->loop) : 0;
 	return r < 0 ? explain(err, errlen, -r, "%s: no asynchronous I/O: %s", d->path,
 			       strerror(-r))
 		     : 0;
@@ -413,6 +411,7 @@ int disk_open(struct disk **out, const struct disk_options *o, char *err, size_t
 		d->fd[i] = -1;
 	}
 	d->cache = o->cache;
+	d->wanted = o->engine;
 	d->info = (struct disk_info){
 		.readonly = o->readonly, .discard = o->discard && !o->readonly, .engine = "none"};
 	d->path = strdup(o->path);
