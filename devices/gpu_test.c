@@ -329,6 +329,88 @@ static void test_gpu_sizes_from_one_pixel_on(void **state)
 	}
 }
 
+/* Pixels that are not as they were painted: @part with seed 2, the rest with seed 1. Rows of the pattern come again after @period. */
+static unsigned wrong_pixels(unsigned scanout, const struct display_rect *crop, const struct display_rect *part, uint32_t period, enum spoil spoil)
+{
+	uint32_t w, h;
+	uint8_t *shot = gpudrv_shot(&v, scanout, true, &w, &h), *p = shot;
+	unsigned n = 0;
+
+	assert_non_null(shot);
+	assert_int_equal(w, crop->w);
+	assert_int_equal(h, crop->h);
+	for (uint32_t i = 0; i < h; i++) {
+		for (uint32_t k = 0; k < w; k++, p += 4) {
+			uint32_t x = crop->x + (spoil == MIRRORED ? w - 1 - k : k), y = crop->y + (spoil == FLIPPED ? h - 1 - i : i);
+			bool is_new = x >= part->x && x - part->x < part->w && y >= part->y && y - part->y < part->h;
+
+			n += differences(p, 1, 1, x, y % period, is_new ? 2 : 1, spoil == SWAPPED ? SWAPPED : RIGHT);
+		}
+	}
+	free(shot);
+	return n;
+}
+
+/* A crop at the far end on one scanout, a part of it on the other; then a part of it is transferred anew. The largest have memory that comes again and again. */
+static void check_size(uint32_t id, uint32_t format, const char *order, uint32_t width, uint32_t height)
+{
+	const uint32_t stride = width * 4, period = stride * height <= 1u << 19 ? height : (1u << 18) / stride;
+	const struct display_rect rows = rect(0, 0, width, period), none = rect(0, 0, 0, 0);
+	const uint32_t cw = width < 320 ? width : 320, ch = height < 320 ? height : 320;
+	const struct display_rect crop = rect(width - cw, height - ch, cw, ch);
+	const struct display_rect mirror = rect(crop.x + cw / 3, crop.y + ch / 4, (cw + 2) / 3, (ch + 1) / 2);
+	const struct display_rect part = rect(crop.x + cw / 3, crop.y + ch / 5, (cw + 1) / 2, (ch + 1) / 2);
+	static struct gpudrv_entry e[GPU_BACKING_ENTRIES_MAX];
+	const uint64_t brk = v.d.brk, mem = tdrv_alloc(&v.d, stride * period, 16);
+
+	assert_int_equal(height % period, 0);
+	for (uint32_t i = 0; i < height / period; i++) {
+		e[i] = (struct gpudrv_entry){.addr = mem, .len = stride * period};
+	}
+	OK(gpudrv_create(&v, id, format, width, height));
+	OK(gpudrv_attach(&v, id, e, height / period));
+	paint(mem, order, stride, &rows, 1);
+	OK(gpudrv_set_scanout(&v, 0, id, crop));
+	OK(gpudrv_set_scanout(&v, 1, id, mirror));
+	OK(gpudrv_transfer(&v, id, crop, (uint64_t)crop.y * stride + 4ull * crop.x));
+	OK(gpudrv_flush(&v, id, crop));
+	assert_int_equal(wrong_pixels(0, &crop, &none, period, RIGHT), 0);
+	assert_int_equal(wrong_pixels(1, &mirror, &none, period, RIGHT), 0);
+	/* The comparison would notice. */
+	assert_true(wrong_pixels(0, &crop, &none, period, SWAPPED) > 0);
+	assert_true(ch == 1 || wrong_pixels(0, &crop, &none, period, FLIPPED) > 0);
+	assert_true(cw == 1 || wrong_pixels(0, &crop, &none, period, MIRRORED) > 0);
+	paint(mem, order, stride, &rows, 2);
+	OK(gpudrv_transfer(&v, id, part, (uint64_t)part.y * stride + 4ull * part.x));
+	OK(gpudrv_flush(&v, id, part));
+	assert_int_equal(wrong_pixels(0, &crop, &part, period, RIGHT), 0);
+	assert_int_equal(wrong_pixels(1, &mirror, &part, period, RIGHT), 0);
+	OK(gpudrv_unref(&v, id));
+	v.d.brk = brk;
+}
+
+static int setup_large(void **state)
+{
+	(void)state;
+	gpudrv_init(&v, 2, NULL, 320u << 20);
+	lines_logged = 0;
+	log_set_hook(on_log);
+	return 0;
+}
+
+static void test_gpu_every_format_in_every_size(void **state)
+{
+	static const uint32_t sizes[][2] = {{1, 1}, {2, 3}, {1, 64}, {64, 1}, {15, 15}, {17, 16}, {333, 257}, {1024, 768}, {8192, 2}, {2, 8192}, {8192, 8192}};
+	uint32_t id = 0;
+
+	(void)state;
+	for (uint32_t f = 0; f < sizeof(formats) / sizeof(formats[0]); f++) {
+		for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+			check_size(++id, formats[f].format, formats[f].order, sizes[i][0], sizes[i][1]);
+		}
+	}
+}
+
 /* Only what was transferred changes, wherever it is. */
 static void test_gpu_partial_transfers(void **state)
 {
@@ -1664,6 +1746,7 @@ int main(void)
 		T2(test_gpu_output_changes_reach_the_driver),
 		T(test_gpu_every_format_to_the_pixel),
 		T(test_gpu_sizes_from_one_pixel_on),
+		cmocka_unit_test_setup_teardown(test_gpu_every_format_in_every_size, setup_large, teardown),
 		T(test_gpu_partial_transfers),
 		T(test_gpu_transfer_offset),
 		T(test_gpu_scattered_backing),
