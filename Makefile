@@ -235,7 +235,7 @@ check: check-unit-build
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
 LONG_TESTS := $(sort $(filter-out %/udmabuf %/dmabuf,$(wildcard tests/system/long/*)))
-UDMABUF_TESTS := tests/system/long/udmabuf tests/system/gpu build/release/display/view_conn_test
+UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test
 GPU_TESTS := tests/system/long/dmabuf
 check-long:
 	$(Q)tools/deps.sh build test guest images
