@@ -157,6 +157,8 @@ void gpu_copy_wanted(void *ctx, unsigned i)
 {
 	struct gpu *g = ctx;
 
+	/* There may be memory now. */
+	g->scanout[i].copies.failed_width = g->scanout[i].copies.failed_height = 0;
 	if (decide(g, i)) {
 		start(g, i);
 	}

@@ -9,7 +9,7 @@
  *
  * The first copy after somebody has come is of what is there then, which a guest that paints in place may be painting.
  *
- * What cannot be copied (no memory for it, no driver that gives such buffers) is read back for everybody.
+ * What cannot be copied (no memory for it, no driver that gives such buffers) is read back for everybody, until what is shown has another size or somebody else comes or goes.
  *
  * Thread: the device's loop.
  */
