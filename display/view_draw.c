@@ -44,7 +44,8 @@ void view_draw_drop(struct window *w)
 static bool want_texture(struct app *a, struct window *w, const struct view_scanout *s)
 {
 	bool is_target = s->picture->nplanes > 0;
-	uint32_t format = is_target ? SDL_PIXELFORMAT_ARGB8888 : sdl_format(s->picture->fourcc);
+	/* Without alpha, of which guests leave what they like. */
+	uint32_t format = is_target ? SDL_PIXELFORMAT_RGB888 : sdl_format(s->picture->fourcc);
 
 	if (w->texture && w->is_target == is_target && w->format == format && w->width == s->crop.w && w->height == s->crop.h && w->y_inverted == s->picture->y_inverted) {
 		return false;
