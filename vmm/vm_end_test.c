@@ -217,33 +217,28 @@ static void test_vm_end_without_a_display_nothing_waits(void **state)
 	assert_int_equal(saved(), -1);
 }
 
+/* On the main loop, whose timers fire in their order however late it is. */
 static void on_drawing(struct loop_timer *timer)
 {
 	(void)timer;
-	draw(NULL);
-}
-
-static struct loop_timer drawing;
-
-/* On the display's thread. */
-static void draw_soon(void *arg)
-{
-	(void)arg;
-	loop_timer_init(&drawing, &vm->gpu->loop, on_drawing);
-	loop_timer_set(&drawing, clock_now_ns() + VM_PANIC_SCREEN_NS / 4);
+	loop_call(&vm->gpu->loop, draw, NULL);
 }
 
 /* A guest without pvpanic and with panic=-1 only resets: what it said says why, and on_reboot = "restart" does not apply. */
 static void test_vm_end_reset_that_was_a_panic(void **state)
 {
+	struct loop_timer drawing;
+
 	(void)state;
 	say(&vm->serial.stream, "[    1.5] Kernel panic - not syncing: no init\n[    1.6] more\n");
 	vm_end(vm, VM_END_REBOOT, 0, "%s", "");
 	loop_run(&vm->loop);
 	/* As when the last vCPU is gone. */
 	loop_stop(&vm->loop);
-	loop_call(&vm->gpu->loop, draw_soon, NULL);
+	loop_timer_init(&drawing, &vm->loop, on_drawing);
+	loop_timer_set(&drawing, clock_now_ns() + VM_PANIC_SCREEN_NS / 4);
 	vm_end_find_panic(vm);
+	loop_timer_stop(&drawing);
 	assert_int_equal(result.end, VM_END_PANIC);
 	assert_string_equal(result.text, "Kernel panic - not syncing: no init");
 	assert_int_equal(saved(), 0xffffff);
