@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Scenes for a guest of screen.py with two screens, that any monitor must show to the pixel. Buffers 1 to 9 are theirs, and gone afterwards. Small modes: what
 Python says of a picture takes its time in the host VM."""
+import picture
+from screen import check
 
 
 def ten(g):
@@ -45,12 +47,47 @@ def more(g):
 FORMATS = {1: "B8G8R8A8", 2: "B8G8R8X8", 3: "A8R8G8B8", 4: "X8R8G8B8", 67: "R8G8B8A8", 68: "X8B8G8R8", 121: "A8B8G8R8", 134: "R8G8B8X8"}
 
 
+def notices(g, name, screen=0):
+    """Whether a reference that is spoiled on purpose is no longer what the screen shows, each for itself."""
+    want, got = g.model.expected(screen), g.kept[name][screen]
+    spoiled = {"red for blue": want.swapped(), "upside down": want.flipped(), "left for right": want.mirrored()}
+    # Where there is one row, or one column, these are the same.
+    fails = {how: picture.compare(got, other) for how, other in spoiled.items() if other.rgb != want.rgb}
+    least = 1 + (want.height > 1) + (want.width > 1)
+    return check(f"{g.monitor}: {name}: {', '.join(fails)} would be noticed", len(fails) >= least and all(fails.values()), fails)
+
+
 def formats(g):
     """All that the specification has. Linux' own buffers have only the second."""
     for n, name in FORMATS.items():
         # The second picture is over a part of the first: a rectangle that begins and ends nowhere special.
         g.scene(f"{name}, whole and in part", f"create 1 173 97 virtio:{n}", f"paint 1 scene {n}", "set 0 1 160 90 13 5", f"paint 1 scene {n + 1}", "dirty 1 19 7 101 43")
         g.kms("remove 1")
+    g.kms("close")
+
+
+# Width and height; of the largest, which is as large as Linux has them, a part is painted: that much is what a screen shows. It has none of less than 32 x 32, so smaller ones are the middle of one.
+SIZES = [(1, 1), (2, 3), (1, 64), (64, 1), (15, 15), (16, 16), (17, 16), (333, 257), (1001, 777), (1920, 1080), (8192, 2), (2, 8192), (8192, 8192)]
+SHOWN_MAX = 320
+
+
+def matrix(g, sizes):
+    """Each format in each size: a crop, of a large one that which ends with the last pixel, another one of the same buffer on the other screen, and then a part of another picture."""
+    for n, name in FORMATS.items():
+        for w, h in sizes:
+            what = f"{name}, {w} x {h}"
+            # A whole row or column where the other side is short.
+            cw, ch = min(w, SHOWN_MAX if h > 64 else 8192), min(h, SHOWN_MAX if w > 64 else 8192)
+            mw, mh = max(1, cw // 3), max(1, ch // 2)
+            bw, bh = max(w, 32), max(h, 32)
+            # The last pixel, but not of a corner that is grey.
+            x, y = (bw - cw) // (1 if bw == w else 2), (bh - ch) // (1 if bh == h else 2)
+            painted = f"{x} {y} {cw} {ch}" if w * h > 1 << 23 else ""
+            g.scene(f"{what}, on two screens", f"create 1 {bw} {bh} virtio:{n}", f"paint 1 scene {n} {painted}", f"set 0 1 {cw} {ch} {x} {y}",
+                    f"set 1 1 {mw} {mh} {x + (cw - mw) // 2} {y + (ch - mh) // 3}")
+            notices(g, f"{what}, on two screens")
+            g.scene(f"{what}, a part of another picture", f"paint 1 scene {n + 1} {painted}", f"dirty 1 {x + cw // 3} {y + ch // 5} {max(1, cw // 2)} {max(1, ch // 2)}")
+            g.kms("remove 1")
     g.kms("close")
 
 
