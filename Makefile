@@ -32,8 +32,10 @@ CFLAGS  := -std=gnu11 $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(COMMON)
 CXXFLAGS := -std=c++17 -DTOML_HEADER_ONLY=1 -DTOML_EXCEPTIONS=0 -fno-exceptions -fno-rtti -Wall -Wextra $(COMMON)
 # The C++ library is mostly what nobody calls.
 LDFLAGS := $(FLAGS_$(MODE)) -pthread -Wl,--gc-sections
-# As archives: what only some verbs or VMs use costs the others no library to load. The last two because of the last one: the C++ library names functions of it that nobody calls.
-LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -l:libmd.a -static-libstdc++ -static-libgcc -l:libstdc++.a -l:libm.a
+# As archives: what only some verbs or VMs use costs the others no library to load.
+LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -l:libmd.a -static-libstdc++ -static-libgcc
+# Of the program alone: the C++ library names a function of the mathematics library that nobody calls. What is in tests cannot all be had from the archive.
+MATH    := -l:libstdc++.a -l:libm.a
 
 FOLDERS := vmm virtio devices display boot
 # The window is a program of its own: the monitor links no SDL.
@@ -89,7 +91,7 @@ help:
 # Objects are built all the same; only what main.o leads to is linked.
 $(OUT)/tinyvmm: $(OUT)/vmm/main.o $(OUT)/libtinyvmm.a
 	$(call say,LINK,$@)
-	$(Q)$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(MATH)
 
 $(OUT)/libtinyvmm.a: $(LIB_OBJ)
 	$(call say,AR,$@)

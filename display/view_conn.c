@@ -638,20 +638,19 @@ void view_conn_release(struct view_conn *c, unsigned i)
 
 void view_conn_imports(struct view_conn *c, const struct viewer_format *format, unsigned n, const char *why)
 {
-	struct {
-		struct viewer_imports m;
-		struct viewer_format format[VIEWER_FORMATS_MAX];
-	} all = {.m = {.hdr.type = VIEWER_IMPORTS, .nformats = n}};
+	struct viewer_imports m = {.hdr.type = VIEWER_IMPORTS, .nformats = n};
+	uint8_t packet[sizeof(m) + VIEWER_FORMATS_MAX * sizeof(*format)];
 
 	assert(n <= VIEWER_FORMATS_MAX);
 	if (!c->sends_dmabufs) {
 		return;
 	}
-	snprintf((char *)all.m.text, sizeof(all.m.text), "%s", why);
+	snprintf((char *)m.text, sizeof(m.text), "%s", why);
+	memcpy(packet, &m, sizeof(m));
 	if (n > 0) {
-		memcpy(all.format, format, n * sizeof(*format));
+		memcpy(packet + sizeof(m), format, n * sizeof(*format));
 	}
-	view_conn_send(c, &all, sizeof(all.m) + n * sizeof(*format));
+	view_conn_send(c, packet, sizeof(m) + n * sizeof(*format));
 }
 
 int view_conn_connect(const char *path)

@@ -592,19 +592,27 @@ static void publish(uint64_t number, unsigned nplanes)
 	serve();
 }
 
-/* Says what it can import: @n formats, the one that fits the last of them. */
+/* A message of @head bytes and what follows it: @n formats, the one that fits the last of them. */
+static void put_formats(int fd, const void *message, size_t head, uint32_t n, uint64_t modifier)
+{
+	uint8_t packet[1024 + VIEWER_FORMATS_MAX * sizeof(struct viewer_format)];
+
+	assert_true(head <= 1024 && n <= VIEWER_FORMATS_MAX);
+	memcpy(packet, message, head);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct viewer_format f = {.modifier = i == n - 1 ? modifier : i, .fourcc = DISPLAY_XBGR8888};
+
+		memcpy(packet + head + i * sizeof(f), &f, sizeof(f));
+	}
+	put(fd, packet, head + n * sizeof(struct viewer_format));
+}
+
 static void put_imports(int fd, const char *why, uint32_t n, uint64_t modifier)
 {
-	struct {
-		struct viewer_imports m;
-		struct viewer_format format[VIEWER_FORMATS_MAX];
-	} all = {.m = {.hdr.type = VIEWER_IMPORTS, .nformats = n}};
+	struct viewer_imports m = {.hdr.type = VIEWER_IMPORTS, .nformats = n};
 
-	strcpy((char *)all.m.text, why);
-	for (uint32_t i = 0; i < n; i++) {
-		all.format[i] = (struct viewer_format){.modifier = i == n - 1 ? modifier : i, .fourcc = DISPLAY_XBGR8888};
-	}
-	put(fd, &all, sizeof(all.m) + n * sizeof(all.format[0]));
+	strcpy((char *)m.text, why);
+	put_formats(fd, &m, sizeof(m), n, modifier);
 }
 
 static int meet_gpu(uint32_t features)
@@ -708,11 +716,7 @@ static void test_viewers_that_import_get_dmabufs(void **state)
 /* What cannot be imported is not sent: pictures in memory are, from that frame on, and again dma-bufs when the viewer says so. */
 static void test_viewers_that_cannot_import_get_memory(void **state)
 {
-	struct {
-		struct viewer_client_hello m;
-		struct viewer_format format;
-	} hello = {.m = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_DMABUF, .nformats = 1, .name = "gpu"},
-		.format = {.fourcc = DISPLAY_XBGR8888, .modifier = MODIFIER + 1}};
+	const struct viewer_client_hello hello = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_DMABUF, .nformats = 1, .name = "gpu"};
 	const struct viewer_conn *c;
 	uint64_t used;
 	int fd = dial();
@@ -720,7 +724,7 @@ static void test_viewers_that_cannot_import_get_memory(void **state)
 	(void)state;
 	begin_gpu();
 	used = display.budget.used;
-	put(fd, &hello, sizeof(hello));
+	put_formats(fd, &hello, sizeof(hello), 1, MODIFIER + 1);
 	c = viewers.conn[0];
 	assert_int_equal(gpu.asked, 1);
 	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
