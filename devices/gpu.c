@@ -288,9 +288,11 @@ static bool serve_one(struct gpu *g, unsigned q)
 	if (wait_for_renderer(g, &c, q)) {
 		return false;
 	}
-	if (has_fence(&c.in.hdr) && q == GPU_CONTROLQ) {
-		/* No fence overtakes another: where the renderer gives none, those before it wait no longer either. */
-		answer_retired(g, UINT64_MAX);
+	if (has_fence(&c.in.hdr)) {
+		/* No fence overtakes another: where the renderer gives none, those before it wait no longer either. One of a pointer says nothing of what is drawn. */
+		if (q == GPU_CONTROLQ) {
+			answer_retired(g, UINT64_MAX);
+		}
 		answer_fences(g, UINT64_MAX);
 	}
 	return true;
@@ -384,6 +386,7 @@ static void on_output_changed(void *ctx)
 {
 	struct gpu *g = ctx;
 
+	g->stale = g->told;
 	set_events(g, g->events | GPU_EVENT_DISPLAY);
 	virtio_device_config_changed(&g->base);
 }
@@ -391,6 +394,8 @@ static void on_output_changed(void *ctx)
 static void gpu_config_write(struct virtio_device *d, uint32_t off, const void *src, uint32_t len)
 {
 	struct gpu *g = gpu_from(d);
+	/* Linux' driver asks, sets modes, which takes its time, and clears only then: not what has changed since it asked. For that it has had another interrupt. */
+	uint32_t kept = g->stale ? GPU_EVENT_DISPLAY : 0;
 	struct le32 clear;
 
 	if (off != offsetof(struct gpu_wire_config, events_clear) || len != sizeof(clear)) {
@@ -398,7 +403,7 @@ static void gpu_config_write(struct virtio_device *d, uint32_t off, const void *
 		return;
 	}
 	memcpy(&clear, src, sizeof(clear));
-	set_events(g, g->events & ~le32_get(clear));
+	set_events(g, g->events & (~le32_get(clear) | kept));
 }
 
 static void gpu_reset(struct virtio_device *d)
@@ -418,6 +423,7 @@ static void gpu_reset(struct virtio_device *d)
 		gpu_resource_destroy(g, (struct gpu_resource *)e);
 	}
 	g->backend->ops->reset(g->backend);
+	g->told = g->stale = 0;
 	set_events(g, 0);
 }
 

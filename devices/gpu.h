@@ -38,6 +38,7 @@
 #define GPU_HELD_MAX 16 /* flushes that wait; of one more the oldest waits no longer */
 #define GPU_TURN_COMMANDS 64
 #define GPU_TURN_BYTES (16u << 20)
+#define GPU_TOLD_INFO (1u << 31) /* struct gpu, told: the answer to GET_DISPLAY_INFO */
 
 /* Since the device was made. Written by its loop; may be read by any thread (atomic). */
 struct gpu_counters {
@@ -91,6 +92,7 @@ struct gpu {
 	struct gpu_table contexts; /* of 3D */
 	struct gpu_scanout scanout[DISPLAY_SCANOUTS_MAX];
 	uint32_t events; /* GPU_EVENT_* the driver has not taken notice of */
+	uint32_t told, stale; /* what it has asked for, and of that what has changed since: bits, of each scanout's EDID and GPU_TOLD_INFO */
 	struct loop_source poll; /* with 3D: the renderer has done something */
 	struct loop_timer again; /* the rest of a turn that used up its budget */
 	struct gpu_counters counters;

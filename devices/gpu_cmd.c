@@ -21,6 +21,12 @@ static enum gpu_wire_type no_resource(struct gpu *g, uint32_t id)
  */
 
 /* Outputs lie side by side. */
+static void tell(struct gpu *g, uint32_t what)
+{
+	g->told |= what;
+	g->stale &= ~what;
+}
+
 static enum gpu_wire_type get_display_info(struct gpu *g, struct gpu_command *c)
 {
 	uint32_t x = 0;
@@ -34,6 +40,7 @@ static enum gpu_wire_type get_display_info(struct gpu *g, struct gpu_command *c)
 			x += o->width;
 		}
 	}
+	tell(g, GPU_TOLD_INFO);
 	c->out_len = sizeof(c->out.display_info);
 	return GPU_RESP_OK_DISPLAY_INFO;
 }
@@ -46,6 +53,7 @@ static enum gpu_wire_type get_edid(struct gpu *g, struct gpu_command *c)
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_SCANOUT_ID, "scanout %u does not exist", i);
 	}
 	c->out.edid.size = le32_of((uint32_t)display_edid(g->display, i, c->out.edid.edid));
+	tell(g, 1u << i);
 	c->out_len = sizeof(c->out.edid);
 	return GPU_RESP_OK_EDID;
 }

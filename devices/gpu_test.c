@@ -290,6 +290,40 @@ static void test_gpu_output_changes_reach_the_driver(void **state)
 	gpudrv_start(&v);
 }
 
+/* Linux: reads events, asks, sets a mode, clears the event. What changes in between is a new interrupt, and must be an event when that is served. */
+static void test_gpu_output_change_while_the_driver_is_busy_with_another(void **state)
+{
+	struct display_output o = {.enabled = true, .width = 1000, .height = 1000, .refresh_hz = 60};
+	unsigned irqs;
+
+	(void)state;
+	gpudrv_get_edid(&v, 0);
+	gpudrv_get_info(&v);
+	display_set_output(&v.display, 0, &o);
+	gpudrv_get_edid(&v, 0);
+	gpudrv_get_info(&v);
+	irqs = v.d.config_irqs;
+	o.width = 2000;
+	display_set_output(&v.display, 0, &o);
+	tdrv_write(&v.d, VIRTIO_MMIO_CONFIG + 4, GPU_EVENT_DISPLAY);
+	assert_int_equal(v.d.config_irqs, irqs + 1);
+	assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_CONFIG), GPU_EVENT_DISPLAY);
+	/* Between the two answers: the EDID is an old one. */
+	gpudrv_get_edid(&v, 0);
+	o.width = 3000;
+	display_set_output(&v.display, 0, &o);
+	gpudrv_get_info(&v);
+	assert_int_equal(le32_get(v.out.info.pmodes[0].r.width), 3000);
+	tdrv_write(&v.d, VIRTIO_MMIO_CONFIG + 4, GPU_EVENT_DISPLAY);
+	assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_CONFIG), GPU_EVENT_DISPLAY);
+	gpudrv_get_edid(&v, 0);
+	/* Nothing is new: no interrupt for a clear, which goes through. */
+	irqs = v.d.config_irqs;
+	tdrv_write(&v.d, VIRTIO_MMIO_CONFIG + 4, GPU_EVENT_DISPLAY);
+	assert_int_equal(tdrv_read(&v.d, VIRTIO_MMIO_CONFIG), 0);
+	assert_int_equal(v.d.config_irqs, irqs);
+}
+
 static void test_gpu_every_format_to_the_pixel(void **state)
 {
 	(void)state;
@@ -1694,6 +1728,14 @@ static void test_gpu_fence_overtakes_no_fence(void **state)
 	want_no_answer();
 	seen(2);
 	want_answer(head[1], at[1], 0);
+	/* Nor one of the other queue's. */
+	head[0] = leave(GPU_CMD_RESOURCE_FLUSH, 13, &at[0]);
+	want_no_answer();
+	v.flags = GPU_FLAG_FENCE;
+	v.fence = 14;
+	OK(gpudrv_cursor(&v, GPU_CMD_MOVE_CURSOR, 0, 0, 5, 5, 0, 0));
+	v.flags = 0;
+	want_answer(head[0], at[0], 13);
 	end_pacing();
 }
 
@@ -1744,6 +1786,7 @@ int main(void)
 		T2(test_gpu_display_info_and_edid_agree),
 		T2(test_gpu_cve_2026_68255_edid_is_as_long_as_it_says),
 		T2(test_gpu_output_changes_reach_the_driver),
+		T2(test_gpu_output_change_while_the_driver_is_busy_with_another),
 		T(test_gpu_every_format_to_the_pixel),
 		T(test_gpu_sizes_from_one_pixel_on),
 		cmocka_unit_test_setup_teardown(test_gpu_every_format_in_every_size, setup_large, teardown),
