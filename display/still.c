@@ -90,8 +90,8 @@ static bool begin(struct display_still *s, const struct display_rect *shown)
 	return true;
 }
 
-/* The scanout's picture, @damage of it. */
-static void look(struct display_still *s, const struct display_damage *damage)
+/* The scanout's picture, @damage of it, or (NULL) all. Return: whether it looks as before. */
+static bool look(struct display_still *s, const struct display_damage *damage)
 {
 	const struct display_scanout *so = &s->display->scanout[s->scanout];
 	bool is_lit = !s->is_seen, is_new = is_lit || so->crop.w != s->width || so->crop.h != s->height, has_changed = is_new;
@@ -99,17 +99,17 @@ static void look(struct display_still *s, const struct display_damage *damage)
 	const uint8_t *pixels;
 
 	if (is_new && !begin(s, &so->crop)) {
-		return;
+		return false;
 	}
 	display_refresh(s->display, s->scanout);
 	pixels = display_buffer_map(so->buffer);
 	if (!pixels) {
 		s->is_seen = false;
-		return;
+		return false;
 	}
 	pixels += p->offset + (uint64_t)so->crop.y * p->stride + (uint64_t)so->crop.x * 4;
-	for (unsigned i = 0; i < (is_new ? 1 : damage->n); i++) {
-		struct display_rect r = is_new ? s->part : damage->rect[i];
+	for (unsigned i = 0; i < (is_new || !damage ? 1 : damage->n); i++) {
+		struct display_rect r = is_new || !damage ? s->part : damage->rect[i];
 
 		if (display_rect_clip(&r, &s->part)) {
 			has_changed |= look_at(s, pixels, p, &r);
@@ -121,6 +121,7 @@ static void look(struct display_still *s, const struct display_damage *damage)
 	if (is_lit && s->lit) {
 		s->lit(s);
 	}
+	return !has_changed;
 }
 
 static void on_frame(void *ctx, unsigned scanout)
@@ -168,4 +169,9 @@ bool display_still_for(const struct display_still *s, uint64_t ns, uint64_t now_
 {
 	*again_ns = s->is_seen ? s->since_ns + ns : 0;
 	return s->is_seen && now_ns - s->since_ns >= ns;
+}
+
+bool display_still_holds(struct display_still *s)
+{
+	return s->is_seen && look(s, NULL);
 }

@@ -41,4 +41,7 @@ void display_still_finish(struct display_still *s); /* accepts zeroed memory */
  */
 bool display_still_for(const struct display_still *s, uint64_t ns, uint64_t now_ns, uint64_t *again_ns);
 
+/* Looks at all of it again: what a scanout shows may be there before the flush that says so. Return: whether it still looks like that; if not, it has been still since now. For whoever is about to take the picture. */
+bool display_still_holds(struct display_still *s);
+
 #endif

@@ -360,6 +360,28 @@ static void test_still_sees_what_is_brought_when_one_looks(void **state)
 	display_set_refresh(&d, NULL, NULL);
 }
 
+/* A transfer is in the picture, and another buffer is shown, before the flush that says so: who takes the picture then would have one that was there for no time. */
+static void test_still_what_is_not_flushed_yet_does_not_hold(void **state)
+{
+	(void)state;
+	flip(a);
+	display_still_init(&still, &d, 0, NULL, on_lit);
+	at(500);
+	assert_true(display_still_holds(&still));
+	assert_int_equal(since(), 0);
+	*pixel(W - 1, H - 1) ^= 1;
+	assert_int_equal(since(), 0);
+	assert_false(display_still_holds(&still));
+	assert_int_equal(since(), 500);
+	assert_true(display_still_holds(&still));
+	at(600);
+	display_show(&d, 0, b, &all);
+	assert_false(display_still_holds(&still));
+	assert_int_equal(since(), 600);
+	display_show(&d, 0, NULL, &all);
+	assert_false(display_still_holds(&still));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -375,6 +397,7 @@ int main(void)
 		T(test_still_looks_at_its_own_scanout_only),
 		T(test_still_costs_what_was_flushed_and_nothing_afterwards),
 		T(test_still_sees_what_is_brought_when_one_looks),
+		T(test_still_what_is_not_flushed_yet_does_not_hold),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

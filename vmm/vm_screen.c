@@ -70,7 +70,7 @@ static void on_look(struct loop_post *post)
 	}
 	/* What it looks like now it has looked like since its last change. */
 	if (s->is_seen && s->screen.want.stable_ns) {
-		s->is_seen = display_still_for(&s->still, s->screen.want.stable_ns, clock_now_ns(), &s->again_ns);
+		s->is_seen = display_still_for(&s->still, s->screen.want.stable_ns, clock_now_ns(), &s->again_ns) && display_still_holds(&s->still);
 	}
 	if (s->is_seen) {
 		display_still_finish(&s->still);

@@ -47,7 +47,7 @@ static void on_due(struct loop_timer *timer)
 	struct vm_still *s = (struct vm_still *)((char *)timer - offsetof(struct vm_still, due));
 	uint64_t now = clock_now_ns(), again;
 
-	if (display_still_for(&s->still, s->still_ns, now, &again)) {
+	if (display_still_for(&s->still, s->still_ns, now, &again) && display_still_holds(&s->still)) {
 		s->frame = s->vm->gpu->display.scanout[s->still.scanout].frames;
 		s->error = s->want.picture ? display_screenshot(&s->vm->gpu->display, s->still.scanout, false, &s->shot) : 0;
 		finish(s);
@@ -57,7 +57,7 @@ static void on_due(struct loop_timer *timer)
 	}
 	/* A dark screen is lit first. */
 	if (again) {
-		loop_timer_set(&s->due, again);
+		loop_timer_set(&s->due, again > now ? again : now + s->still_ns);
 	}
 }
 
