@@ -35,6 +35,9 @@ static unsigned waiting(const struct input *in)
 
 static void forget_ring(struct input *in)
 {
+	for (unsigned at = in->first; at < in->end; at++) {
+		in->counters.dropped += is_syn(&in->ring[at]);
+	}
 	in->first = 0;
 	in->end = 0;
 	in->is_torn = false;
@@ -397,6 +400,11 @@ void input_release(struct input *in)
 bool input_is_drained(const struct input *in)
 {
 	return waiting(in) == 0 || !is_running(in);
+}
+
+bool input_has_driver(const struct input *in)
+{
+	return is_running(in);
 }
 
 /*

@@ -38,7 +38,7 @@ struct input_counters {
 	uint64_t frames_in, events_in; /* from the source */
 	uint64_t frames_out, events_out; /* in the guest's buffers */
 	uint64_t coalesced; /* frames that melted into the one before */
-	uint64_t dropped; /* frames whose place a difference took, or that came while no driver was there */
+	uint64_t dropped; /* frames whose place a difference took, that came while no driver was there, or that it had not fetched when it went */
 	uint64_t resyncs; /* differences sent, the source's own (SYN_DROPPED) included */
 	uint64_t refused; /* events the description does not have, repeats the guest makes itself */
 	uint64_t lights; /* that changed */
@@ -101,5 +101,8 @@ void input_release(struct input *in);
 
 /* Everything that was sent is in the guest's buffers (or no driver is there to take it). */
 bool input_is_drained(const struct input *in);
+
+/* Whether there is a driver that takes frames; without one they change the state only. */
+bool input_has_driver(const struct input *in);
 
 #endif

@@ -517,14 +517,30 @@ static void do_wait(const struct verb_call *c)
 	}
 }
 
+/* All of it is with the guest, or the guest's driver is gone, and with it what was not. */
+static void answer_input(struct vm_wait *w)
+{
+	const struct vm_input *in = w->input;
+	struct control_conn *conn = w->conn;
+
+	if (input_has_driver(&in->dev)) {
+		answer_wait(w, NULL);
+		return;
+	}
+	end_wait(w);
+	control_error(conn, "no-driver", "the guest's driver of %s went away before it had all of it", in->name);
+}
+
 /* As much as there is room for. The connection's next requests are not read before all of this one is with the guest: that holds a fast client back. */
 static void feed_input(struct vm_wait *w)
 {
-	if (vm_input_feed(w->input, control_conn_index(w->conn), w->events, &w->at)) {
+	if (!input_has_driver(&w->input->dev)) {
+		answer_input(w);
+	} else if (vm_input_feed(w->input, control_conn_index(w->conn), w->events, &w->at)) {
 		json_decref(w->events);
 		w->events = NULL;
 		if (input_is_drained(&w->input->dev)) {
-			answer_wait(w, NULL);
+			answer_input(w);
 		}
 	}
 }
@@ -581,7 +597,7 @@ void vm_control_input_drained(struct vm *vm, const struct vm_input *in)
 		struct vm_wait *w = &vm->ctl.wait[i];
 
 		if (w->what == WAIT_INPUT && w->input == in && !w->events) {
-			answer_wait(w, NULL);
+			answer_input(w);
 		}
 	}
 }

@@ -134,15 +134,20 @@ static void press_much(unsigned i)
 }
 
 /* Return: whether @fd has an answer, which is that all is well. */
-static bool has_answer(int fd)
+static bool is_answered(int fd, const char *with)
 {
 	char text[512] = "";
 
 	if (recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT) <= 0) {
 		return false;
 	}
-	assert_non_null(strstr(text, "\"ok\":true"));
+	assert_non_null(strstr(text, with));
 	return true;
+}
+
+static bool has_answer(int fd)
+{
+	return is_answered(fd, "\"ok\":true");
 }
 
 static void see(const struct virtio_input_event *wire)
@@ -269,8 +274,27 @@ static void test_vm_control_a_guest_that_gives_up_holds_nobody_back(void **state
 	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 15 | VIRTIO_STATUS_FAILED);
 	serve();
 	for (unsigned i = 0; i < CLIENTS; i++) {
-		assert_true(has_answer(client[i]));
+		assert_true(is_answered(client[i], "\"no-driver\""));
 	}
+}
+
+static void test_vm_control_what_a_reset_has_lost_is_said_and_counted(void **state)
+{
+	const struct input_counters *c = &vm->input[0].dev.counters;
+
+	(void)state;
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		press_much(i);
+	}
+	assert_true(take() > 0);
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
+	serve();
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		assert_true(is_answered(client[i], "\"no-driver\""));
+	}
+	assert_true(c->dropped > 1000 && c->frames_out > 0);
+	assert_int_equal(c->frames_in, c->frames_out + c->dropped);
+	start_driver();
 }
 
 /* Whoever asks again and again takes nobody's turn. */
@@ -301,6 +325,7 @@ int main(void)
 		T(test_vm_control_a_client_that_does_not_wait_for_answers_is_not_read),
 		T(test_vm_control_a_client_that_goes_while_it_waits_leaves_no_key),
 		T(test_vm_control_a_guest_that_gives_up_holds_nobody_back),
+		T(test_vm_control_what_a_reset_has_lost_is_said_and_counted),
 		T(test_vm_control_a_second_request_comes_after_everybody_s_first),
 	};
 	int fd = mkstemp(path);
