@@ -2,12 +2,15 @@
 #include "vmm/vm_evdev.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
 #include "devices/key_name.h"
+#include "vmm/clock.h"
 #include "vmm/evdev_find.h"
 #include "vmm/log.h"
 #include "vmm/vm_priv.h"
@@ -56,6 +59,8 @@ static void on_changed(void *ctx)
 	}
 	if (evdev_is_absent(&in->evdev) && in->config->fd == 0) {
 		start_watch(in->vm);
+		/* The events of its coming back may have been read when it was not known to be gone. */
+		loop_timer_set(&in->vm->evdev_again, clock_now_ns() + 1);
 	}
 }
 
@@ -139,13 +144,46 @@ static void try_absent(struct vm *vm)
 	}
 }
 
-/* Folders of links come and go with the devices. */
+/* The folder of @path, or the next one above that is there, for whose folder to come. Return: whether it was the folder itself. */
+static bool watch_folder(const struct vm *vm, const char *path)
+{
+	char folder[PATH_MAX];
+	bool is_whole = true;
+	char *end;
+
+	snprintf(folder, sizeof(folder), "%s", path);
+	while ((end = strrchr(folder, '/'))) {
+		end[end == folder] = '\0';
+		if (inotify_add_watch(vm->evdev_watch.fd, folder, WATCHED) >= 0) {
+			return is_whole;
+		}
+		if ((errno != ENOENT && errno != ENOTDIR) || end == folder) {
+			log_errno(LOG_INFO, -errno, "devices that are plugged in are not noticed in %s", folder);
+			return true;
+		}
+		is_whole = false;
+	}
+	return true;
+}
+
+static void watch(const struct vm *vm, const char *path)
+{
+	/* One that came between the two calls has said nothing to its parent's watch. */
+	if (!watch_folder(vm, path)) {
+		watch_folder(vm, path);
+	}
+}
+
+/* Folders of links come and go with the devices, and that of all with the first and the last one. */
 static void watch_folders(const struct vm *vm)
 {
-	static const char *const folders[] = {EVDEV_HOST_DIR, EVDEV_HOST_DIR "/by-id", EVDEV_HOST_DIR "/by-path"};
-
-	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
-		inotify_add_watch(vm->evdev_watch.fd, folders[i], WATCHED);
+	watch(vm, EVDEV_HOST_DIR "/event0");
+	watch(vm, EVDEV_HOST_DIR "/by-id/");
+	watch(vm, EVDEV_HOST_DIR "/by-path/");
+	for (unsigned i = 0; i < vm->ninputs; i++) {
+		if (vm->input[i].config->path) {
+			watch(vm, vm->input[i].config->path);
+		}
 	}
 }
 
@@ -161,6 +199,14 @@ static void on_watch(struct loop_source *src, uint32_t events)
 	try_absent(vm);
 }
 
+static void on_again(struct loop_timer *timer)
+{
+	struct vm *vm = (struct vm *)((char *)timer - offsetof(struct vm, evdev_again));
+
+	watch_folders(vm);
+	try_absent(vm);
+}
+
 /* From the first time that a device is absent. */
 static void start_watch(struct vm *vm)
 {
@@ -169,6 +215,7 @@ static void start_watch(struct vm *vm)
 	if (vm->evdev_watch.fn) {
 		return;
 	}
+	loop_timer_init(&vm->evdev_again, &vm->loop, on_again);
 	vm->evdev_watch = (struct loop_source){.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .events = EPOLLIN, .fn = on_watch};
 	r = vm->evdev_watch.fd < 0 ? -errno : loop_add(&vm->loop, &vm->evdev_watch);
 	if (r < 0) {
@@ -231,6 +278,9 @@ void vm_evdev_finish(struct vm *vm)
 	if (vm->evdev_watch.fn && vm->evdev_watch.fd >= 0) {
 		loop_remove(&vm->evdev_watch);
 		close(vm->evdev_watch.fd);
+	}
+	if (vm->evdev_watch.fn) {
+		loop_timer_stop(&vm->evdev_again);
 	}
 	vm->evdev_watch.fn = NULL;
 }

@@ -106,6 +106,7 @@ struct vm {
 	struct vm_input *input;
 	unsigned ninputs; /* made */
 	struct loop_source evdev_watch; /* fn NULL: no device of the host has been absent yet */
+	struct loop_timer evdev_again; /* one more look: what has just gone may be there again */
 	struct vm_screen screen;
 	struct vm_view view;
 	struct vm_control ctl;
