@@ -83,16 +83,19 @@ static void test_loop_timer_set_again_and_stopped(void **state)
 	loop_timer_stop(&timer[0]);
 }
 
+/* Several, because on a busy machine any one of them may be late, and is not early then whatever the loop does. */
 static void test_loop_timer_is_never_early(void **state)
 {
-	uint64_t deadline = clock_now_ns() + 3 * CLOCK_NS_PER_MS / 2;
-
 	(void)state;
-	init_timers();
-	loop_timer_set(&timer[0], deadline);
-	while (!order[0]) {
-		loop_run_once(&loop, -1);
-		assert_true(!order[0] || clock_now_ns() >= deadline);
+	for (int i = 0; i < 20; i++) {
+		uint64_t deadline = clock_now_ns() + 3 * CLOCK_NS_PER_MS / 2;
+
+		init_timers();
+		loop_timer_set(&timer[0], deadline);
+		while (!order[0]) {
+			loop_run_once(&loop, -1);
+			assert_true(!order[0] || clock_now_ns() >= deadline);
+		}
 	}
 }
 
