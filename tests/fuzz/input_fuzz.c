@@ -112,7 +112,7 @@ static void start(void)
 		inside = false;
 		input_state_init(&guest, &in.desc);
 		fake_start(&in.base);
-		loop_run_once(in.base.loop, 2);
+		loop_run_once(in.base.loop, 0);
 	}
 }
 
@@ -199,11 +199,11 @@ static void fetch_all(void)
 	for (unsigned i = 0; i < 400 && !input_is_drained(&in); i++) {
 		give(64, 8);
 		in.base.ops->kick(&in.base, INPUT_EVENTQ);
-		loop_run_once(in.base.loop, 1);
+		loop_run_once(in.base.loop, 0);
 		look();
 	}
 	CHECK(input_is_drained(&in) && !inside);
-	loop_run_once(in.base.loop, 1);
+	loop_run_once(in.base.loop, 0);
 	CHECK(!waits);
 	guest.slot = in.now.slot;
 	CHECK(input_state_diff(&in.desc, &guest, &in.now, diff) == 0);
