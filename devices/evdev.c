@@ -511,7 +511,7 @@ void evdev_init(struct evdev *e, struct input *in, const struct evdev_options *o
 {
 	e->in = in;
 	e->options = *options;
-	e->host = &evdev_host_ops;
+	e->host = evdev_host.ops;
 	e->is_wanted = true;
 	e->src = (struct loop_source){.fd = -1, .events = EPOLLIN, .fn = on_events};
 	loop_timer_init(&e->settle, in->base.loop, on_settle);

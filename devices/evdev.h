@@ -66,7 +66,7 @@ struct evdev_options {
 struct evdev {
 	struct input *in;
 	struct evdev_options options;
-	const struct evdev_host_ops *host; /* &evdev_host_ops; replaced by tests before evdev_attach */
+	const struct evdev_host_ops *host; /* evdev_host.ops; may be replaced before evdev_attach */
 	struct loop_source src; /* fd -1: absent */
 	bool is_wanted, is_forwarding;
 	bool is_busy; /* somebody else has the grab, and it was said */

@@ -165,8 +165,10 @@ static void host_light(int fd, unsigned code, bool on)
 	(void)n;
 }
 
-const struct evdev_host_ops evdev_host_ops = {
+static const struct evdev_host_ops kernel = {
 	.describe = host_describe, .state = host_state, .grab = host_grab, .lights = host_lights, .light = host_light};
+
+struct evdev_host evdev_host = {.dir = "/dev/input", .sysfs = "/sys/class/input", .ops = &kernel};
 
 void evdev_host_set_clock(int fd)
 {
@@ -183,11 +185,11 @@ void evdev_host_set_clock(int fd)
 /* One line of a file of the node's in sysfs. */
 static void read_sysfs(const char *node, const char *file, char *out, size_t len)
 {
-	char path[128];
+	char path[PATH_MAX];
 	FILE *f;
 
 	out[0] = '\0';
-	snprintf(path, sizeof(path), "/sys/class/input/%s/device/%s", node, file);
+	snprintf(path, sizeof(path), "%s/%s/device/%s", evdev_host.sysfs, node, file);
 	f = fopen(path, "re");
 	if (f && fgets(out, (int)len, f)) {
 		out[strcspn(out, "\n")] = '\0';
@@ -205,12 +207,16 @@ static uint16_t read_sysfs_id(const char *node, const char *file)
 	return (uint16_t)strtoul(text, NULL, 16);
 }
 
-/* A link to @path in @dir. */
-static bool find_link(const char *dir, const char *path, char out[PATH_MAX])
+/* A link to @path in the folder @name beside the nodes. */
+static bool find_link(const char *name, const char *path, char out[PATH_MAX])
 {
-	DIR *d = opendir(dir);
+	char dir[128];
 	const struct dirent *entry;
 	bool found = false;
+	DIR *d;
+
+	snprintf(dir, sizeof(dir), "%s/%s", evdev_host.dir, name);
+	d = opendir(dir);
 
 	while (d && !found && (entry = readdir(d)) != NULL) {
 		char target[PATH_MAX];
@@ -233,15 +239,15 @@ static void fill_node(struct evdev_node *node, const char *name)
 	int fd;
 
 	memset(node, 0, sizeof(*node));
-	snprintf(node->path, sizeof(node->path), EVDEV_HOST_DIR "/%.24s", name);
-	if (!find_link(EVDEV_HOST_DIR "/by-id", node->path, node->by_id)) {
-		find_link(EVDEV_HOST_DIR "/by-path", node->path, node->by_id);
+	snprintf(node->path, sizeof(node->path), "%s/%.24s", evdev_host.dir, name);
+	if (!find_link("by-id", node->path, node->by_id)) {
+		find_link("by-path", node->path, node->by_id);
 	}
 	read_sysfs(name, "name", node->name, sizeof(node->name));
 	read_sysfs(name, "uniq", node->uniq, sizeof(node->uniq));
 	read_sysfs(name, "phys", node->phys, sizeof(node->phys));
 	fd = evdev_host_open(node->path);
-	node->access = fd < 0 ? fd : host_describe(fd, &node->desc);
+	node->access = fd < 0 ? fd : evdev_host.ops->describe(fd, &node->desc);
 	if (fd >= 0) {
 		close(fd);
 	}
@@ -265,7 +271,7 @@ static int is_event_node(const struct dirent *entry)
 unsigned evdev_host_list(struct evdev_node *nodes, unsigned max)
 {
 	struct dirent **entries;
-	int found = scandir(EVDEV_HOST_DIR, &entries, is_event_node, versionsort);
+	int found = scandir(evdev_host.dir, &entries, is_event_node, versionsort);
 	unsigned n = 0;
 
 	for (int i = 0; i < found; i++) {

@@ -12,8 +12,6 @@
 
 #include "devices/input_state.h"
 
-#define EVDEV_HOST_DIR "/dev/input"
-
 /* Non-blocking, for reading and for lights. Return: a descriptor, or -errno (not logged). */
 int evdev_host_open(const char *path);
 
@@ -31,7 +29,14 @@ struct evdev_host_ops {
 	/* Switches one. A device that is gone takes no offence. */
 	void (*light)(int fd, unsigned code, bool on);
 };
-extern const struct evdev_host_ops evdev_host_ops;
+
+/* This host's. A unit test brings another one (tests/support/evhost.h), before it opens anything. */
+struct evdev_host {
+	const char *dir; /* of the nodes; below by-id and by-path are links to them */
+	const char *sysfs; /* what of them can be read without opening them */
+	const struct evdev_host_ops *ops;
+};
+extern struct evdev_host evdev_host;
 
 /*
  * Time stamps of its events as clock_now_ns() has them. Before its state is read: what the kernel keeps for this descriptor is lost, and that is said by SYN_DROPPED.
@@ -46,7 +51,7 @@ struct evdev_match {
 };
 
 struct evdev_node {
-	char path[sizeof(EVDEV_HOST_DIR) + 32]; /* /dev/input/eventN */
+	char path[128]; /* /dev/input/eventN */
 	char by_id[PATH_MAX]; /* a link to it below by-id, or by-path; "": none */
 	char name[256], uniq[256], phys[256];
 	int access; /* 0, or -errno of opening it: then desc has nothing but the numbers */

@@ -89,7 +89,7 @@ static int list(bool json)
 	}
 	free(nodes);
 	if (n == 0 && !json) {
-		log_msg(LOG_WARN, "this host has no input devices in " EVDEV_HOST_DIR);
+		log_msg(LOG_WARN, "this host has no input devices in %s", evdev_host.dir);
 	} else if (refused && !json) {
 		log_msg(LOG_WARN, "no access to %u of them: give yourself one by a udev rule with TAG+=\"uaccess\" (docs/passing-a-device.md)", refused);
 	}
@@ -105,7 +105,7 @@ static int describe(const char *path)
 		log_msg(LOG_ERR, "%s: %s", path, strerror(-fd));
 		return fd == -EACCES || fd == -EPERM ? EXIT_HOST : EXIT_USAGE;
 	}
-	r = evdev_host_ops.describe(fd, &desc);
+	r = evdev_host.ops->describe(fd, &desc);
 	close(fd);
 	if (r < 0) {
 		log_msg(LOG_ERR, "%s is no input device: see tinyvmm devices", path);

@@ -27,7 +27,7 @@ static int open_path(const char *path, char *err, size_t err_len)
 	struct input_desc desc;
 	int fd = evdev_host_open(path);
 
-	if (fd >= 0 && evdev_host_ops.describe(fd, &desc) < 0) {
+	if (fd >= 0 && evdev_host.ops->describe(fd, &desc) < 0) {
 		close(fd);
 		snprintf(err, err_len, "%s is no input device: see tinyvmm devices", path);
 		return -EINVAL;
@@ -44,7 +44,7 @@ static int open_fd(unsigned number, char *err, size_t err_len)
 		snprintf(err, err_len, "descriptor %u is not open", number);
 		return -EINVAL;
 	}
-	r = evdev_host_ops.describe(fd, &desc);
+	r = evdev_host.ops->describe(fd, &desc);
 	if (r < 0) {
 		close(fd);
 		snprintf(err, err_len, r == -ENODEV ? "the device of descriptor %u is gone" : "descriptor %u is no input device", number);
@@ -105,7 +105,7 @@ int evdev_find_desc(const struct config_input_device *in, int fd, struct input_d
 	if (fd < 0) {
 		return evdev_file_read(desc, in->description, err, err_len);
 	}
-	r = evdev_host_ops.describe(fd, desc);
+	r = evdev_host.ops->describe(fd, desc);
 	if (r < 0) {
 		snprintf(err, err_len, "%s", strerror(-r));
 	}

@@ -177,9 +177,13 @@ static void watch(const struct vm *vm, const char *path)
 /* Folders of links come and go with the devices, and that of all with the first and the last one. */
 static void watch_folders(const struct vm *vm)
 {
-	watch(vm, EVDEV_HOST_DIR "/event0");
-	watch(vm, EVDEV_HOST_DIR "/by-id/");
-	watch(vm, EVDEV_HOST_DIR "/by-path/");
+	static const char *const folders[] = {"", "by-id/", "by-path/"};
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", evdev_host.dir, folders[i]);
+		watch(vm, path);
+	}
 	for (unsigned i = 0; i < vm->ninputs; i++) {
 		if (vm->input[i].config->path) {
 			watch(vm, vm->input[i].config->path);
