@@ -109,12 +109,14 @@ static int plug(struct vm_input *in, int fd)
 	bool wanted = any_is(in->vm, true) || !any_is(in->vm, false);
 	int r = make(in, fd);
 
-	if (r == 0) {
-		evdev_want(&in->evdev, wanted);
-		virtio_bus_plug(&in->vm->virtio, in->place, &in->dev.base);
+	/* It went before it could be asked what it is. */
+	if (!in->evdev.in) {
+		return r;
 	}
-	/* Whatever went wrong would go wrong again. */
+	/* What it is, is known now. Should it have gone since, it is one that is absent, and comes back as those do. */
 	in->is_expected = false;
+	evdev_want(&in->evdev, wanted);
+	virtio_bus_plug(&in->vm->virtio, in->place, &in->dev.base);
 	return r;
 }
 
