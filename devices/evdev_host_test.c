@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Which of the host's devices is meant. What its kernel says of them is seen in tests/system/evdev. */
+/* Which devices the host has, and which of them is meant. What its kernel says of them is seen in tests/system/evdev. */
 #include "devices/evdev_host.h"
 
+#include <errno.h>
 #include <linux/input.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <cmocka.h>
+
+#include "tests/support/evhost.h"
 
 static const struct evdev_node keyboard = {.name = "ACME Keyboard", .uniq = "1234", .phys = "usb-1/input0", .desc = {.bustype = BUS_USB, .vendor = 0x046d, .product = 0xc31c}};
 
@@ -35,11 +42,147 @@ static void test_evdev_host_matches_no_twin(void **state)
 	assert_true(evdev_host_matches(&twin, &(struct evdev_match){.name = "*ACME*"}));
 }
 
+#define NODES 8
+
+static struct evdev_node nodes[NODES];
+
+/* Of evhost's, in their order. */
+static void expect_nodes(const char *const *want, unsigned n)
+{
+	char path[128];
+
+	assert_int_equal(evdev_host_list(nodes, NODES), n);
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/%s", evhost.dir, want[i]);
+		assert_string_equal(nodes[i].path, path);
+	}
+}
+
+static int make_host(void **state)
+{
+	(void)state;
+	evhost_init();
+	return 0;
+}
+
+static int remove_host(void **state)
+{
+	(void)state;
+	evhost_finish();
+	return 0;
+}
+
+static void link_below(const char *folder, const char *name, const char *target)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "%s/%s", evhost.dir, folder);
+	assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+	snprintf(path, sizeof(path), "%s/%s/%s", evhost.dir, folder, name);
+	assert_int_equal(symlink(target, path), 0);
+}
+
+/* A node that has a link; evhost's are links themselves. Nobody answers for it. */
+static void make_node(const char *name)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "%s/%s", evhost.dir, name);
+	assert_int_equal(mknod(path, S_IFREG | 0600, 0), 0);
+}
+
+static void test_evdev_host_lists_nodes_by_number(void **state)
+{
+	static const char *const want[] = {"event2", "event9", "event10"};
+	struct input_desc desc;
+
+	(void)state;
+	if (!evhost_is_possible()) {
+		skip();
+	}
+	assert_int_equal(evdev_host_list(nodes, NODES), 0);
+	make_node("mouse0");
+	make_node("js0");
+	for (unsigned kind = 0; kind < 3; kind++) {
+		input_desc_make(&desc, (enum input_kind)kind, kind);
+		evhost_plug(want[2 - kind], &desc);
+	}
+	expect_nodes(want, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		input_desc_make(&desc, (enum input_kind)(2 - i), 2 - i);
+		assert_int_equal(nodes[i].access, 0);
+		assert_string_equal(nodes[i].name, desc.name);
+		assert_string_equal(nodes[i].uniq, desc.serial);
+		assert_string_equal(nodes[i].by_id, "");
+		assert_memory_equal(&nodes[i].desc, &desc, sizeof(desc));
+	}
+	/* As many as there is room for. */
+	memset(nodes, 0, sizeof(nodes));
+	assert_int_equal(evdev_host_list(nodes, 2), 2);
+	assert_string_equal(nodes[2].path, "");
+	evhost_remove_sysfs();
+	assert_int_equal(evdev_host_list(nodes, NODES), 3);
+	assert_string_equal(nodes[2].name, "tinyvmm keyboard");
+}
+
+/* What it is called is no secret, and which keys it has nobody needs to say what it is. */
+static void test_evdev_host_lists_what_it_must_not_open(void **state)
+{
+	static const char *const want[] = {"event4"};
+	struct input_desc desc;
+	unsigned n;
+
+	(void)state;
+	if (!evhost_is_possible()) {
+		skip();
+	}
+	input_desc_make(&desc, INPUT_MOUSE, 0);
+	desc.vendor = 0x046d;
+	desc.product = 0xc31c;
+	n = evhost_plug("event4", &desc);
+	evhost.device[n].describe_error = -EACCES;
+	expect_nodes(want, 1);
+	assert_int_equal(nodes[0].access, -EACCES);
+	assert_string_equal(nodes[0].name, "tinyvmm mouse");
+	assert_int_equal(nodes[0].desc.bustype, desc.bustype);
+	assert_int_equal(nodes[0].desc.vendor, 0x046d);
+	assert_int_equal(nodes[0].desc.product, 0xc31c);
+	assert_int_equal(nodes[0].desc.version, desc.version);
+}
+
+static void test_evdev_host_knows_links_that_stay(void **state)
+{
+	static const char *const want[] = {"event4", "event5", "event6"};
+	char path[200];
+
+	(void)state;
+	if (!evhost_is_possible()) {
+		skip();
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		make_node(want[i]);
+	}
+	link_below("by-path", "pci-event-kbd", "../event4");
+	link_below("by-path", "pci-event-mouse", "../event5");
+	link_below("by-id", "usb-event-kbd", "../event4");
+	link_below("by-id", "usb-gone", "../event7");
+	expect_nodes(want, 3);
+	snprintf(path, sizeof(path), "%s/by-id/usb-event-kbd", evhost.dir);
+	assert_string_equal(nodes[0].by_id, path);
+	snprintf(path, sizeof(path), "%s/by-path/pci-event-mouse", evhost.dir);
+	assert_string_equal(nodes[1].by_id, path);
+	assert_string_equal(nodes[2].by_id, "");
+}
+
 int main(void)
 {
+#define T(name) cmocka_unit_test_setup_teardown(name, make_host, remove_host)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_evdev_host_matches_all_that_is_said),
 		cmocka_unit_test(test_evdev_host_matches_no_twin),
+		T(test_evdev_host_lists_nodes_by_number),
+		T(test_evdev_host_lists_what_it_must_not_open),
+		T(test_evdev_host_knows_links_that_stay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

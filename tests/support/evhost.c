@@ -59,12 +59,12 @@ static int answer(struct evhost_device *dev, int error)
 static int fake_describe(int fd, struct input_desc *desc)
 {
 	struct evhost_device *dev = find(fd);
+	int r = dev ? answer(dev, dev->describe_error) : -ENOTTY;
 
-	if (!dev) {
-		return -ENOTTY;
+	if (r == 0) {
+		*desc = dev->desc;
 	}
-	*desc = dev->desc;
-	return answer(dev, dev->describe_error);
+	return r;
 }
 
 static int fake_state(int fd, const struct input_desc *desc, struct input_state *state)
@@ -116,6 +116,25 @@ void evhost_remove_dir(void)
 	must(rmdir(evhost.dir));
 }
 
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	must(remove(path));
+	return 0;
+}
+
+static void remove_all(const char *path)
+{
+	must(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS));
+}
+
+void evhost_remove_sysfs(void)
+{
+	remove_all(evhost.sysfs);
+}
+
 bool evhost_is_possible(void)
 {
 	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -139,15 +158,6 @@ void evhost_init(void)
 	evdev_host = (struct evdev_host){.dir = evhost.dir, .sysfs = evhost.sysfs, .ops = &ops};
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	must(remove(path));
-	return 0;
-}
-
 void evhost_finish(void)
 {
 	for (unsigned n = 0; n < EVHOST_DEVICES_MAX; n++) {
@@ -155,7 +165,7 @@ void evhost_finish(void)
 			evhost_unplug(n);
 		}
 	}
-	must(nftw(evhost.root, remove_one, 8, FTW_DEPTH | FTW_PHYS));
+	remove_all(evhost.root);
 	evdev_host = real;
 }
 

@@ -46,6 +46,8 @@ void evhost_finish(void); /* evdev_host is this machine's again */
 /* The folder goes with its last device and comes with the first, as in devtmpfs; evhost_init makes it. */
 void evhost_make_dir(void);
 void evhost_remove_dir(void);
+/* A host whose sysfs is not there, as in some containers. */
+void evhost_remove_sysfs(void);
 
 /* Return: its number. */
 unsigned evhost_plug(const char *node, const struct input_desc *desc);
