@@ -76,7 +76,8 @@ static bool begin(struct display_still *s, const struct display_rect *shown)
 	s->width = shown->w;
 	s->height = shown->h;
 	s->part = s->region.w ? s->region : (struct display_rect){0, 0, shown->w, shown->h};
-	if (!display_rect_is_inside(&s->part, shown->w, shown->h)) {
+	s->is_outside = !display_rect_is_inside(&s->part, shown->w, shown->h);
+	if (s->is_outside) {
 		return false;
 	}
 	sums = realloc(s->sums, (uint64_t)tiles(s) * s->height * sizeof(*sums));
@@ -90,15 +91,23 @@ static bool begin(struct display_still *s, const struct display_rect *shown)
 	return true;
 }
 
+static void tell(struct display_still *s)
+{
+	if (s->news) {
+		s->news(s);
+	}
+}
+
 /* The scanout's picture, @damage of it, or (NULL) all. Return: whether it looks as before. */
 static bool look(struct display_still *s, const struct display_damage *damage)
 {
 	const struct display_scanout *so = &s->display->scanout[s->scanout];
-	bool is_lit = !s->is_seen, is_new = is_lit || so->crop.w != s->width || so->crop.h != s->height, has_changed = is_new;
+	bool is_new = !s->is_seen || so->crop.w != s->width || so->crop.h != s->height, has_changed = is_new;
 	const struct display_picture *p = &so->buffer->picture;
 	const uint8_t *pixels;
 
 	if (is_new && !begin(s, &so->crop)) {
+		tell(s);
 		return false;
 	}
 	display_refresh(s->display, s->scanout);
@@ -118,8 +127,8 @@ static bool look(struct display_still *s, const struct display_damage *damage)
 	if (has_changed) {
 		s->since_ns = clock_now_ns();
 	}
-	if (is_lit && s->lit) {
-		s->lit(s);
+	if (is_new) {
+		tell(s);
 	}
 	return !has_changed;
 }
@@ -141,15 +150,16 @@ static void on_mode(void *ctx, unsigned scanout)
 	struct display_still *s = ctx;
 
 	if (scanout == s->scanout && !s->display->scanout[scanout].buffer) {
-		s->is_seen = false;
+		s->is_seen = s->is_outside = false;
+		tell(s);
 	}
 }
 
 static const struct display_sink_ops sink_ops = {.mode = on_mode, .frame = on_frame};
 
-void display_still_init(struct display_still *s, struct display *d, unsigned scanout, const struct display_rect *region, void (*lit)(struct display_still *s))
+void display_still_init(struct display_still *s, struct display *d, unsigned scanout, const struct display_rect *region, void (*news)(struct display_still *s))
 {
-	*s = (struct display_still){.display = d, .sink = {.ops = &sink_ops, .ctx = s}, .lit = lit, .scanout = scanout};
+	*s = (struct display_still){.display = d, .sink = {.ops = &sink_ops, .ctx = s}, .news = news, .scanout = scanout};
 	if (region) {
 		s->region = *region;
 	}

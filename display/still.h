@@ -19,18 +19,24 @@
 struct display_still {
 	struct display *display; /* NULL: not in use */
 	struct display_sink sink;
-	void (*lit)(struct display_still *s);
+	void (*news)(struct display_still *s);
 	unsigned scanout;
 	struct display_rect region; /* w 0: all of it */
 	bool is_seen; /* something is shown, the region is in it, and the sums are its */
+	bool is_outside; /* something is shown, and not all of the region is in it */
 	uint32_t width, height; /* of what is shown */
 	struct display_rect part; /* what of it counts */
 	uint64_t *sums; /* a row of tiles after the other */
 	uint64_t since_ns; /* it has looked like this since */
 };
 
-/* From now on it is looked at. @region: NULL, or w 0, for all of it. @lit: something that counts is shown and was not, also from within this call; NULL: nobody wants to know. */
-void display_still_init(struct display_still *s, struct display *d, unsigned scanout, const struct display_rect *region, void (*lit)(struct display_still *s));
+/**
+ * display_still_init - from now on it is looked at
+ * @region: NULL, or w 0, for all of it
+ * @news: something is shown after nothing, or in another size, or nothing any more, also from within this call: is_seen and is_outside say what there is to look at; may come when neither has changed.
+ *        NULL: nobody wants to know
+ */
+void display_still_init(struct display_still *s, struct display *d, unsigned scanout, const struct display_rect *region, void (*news)(struct display_still *s));
 void display_still_finish(struct display_still *s); /* accepts zeroed memory */
 
 /**

@@ -66,13 +66,15 @@ static int teardown(void **state)
 	return 0;
 }
 
-static unsigned lit;
+static unsigned news, lit, outside;
 
-static void on_lit(struct display_still *s)
+static void on_news(struct display_still *s)
 {
 	assert_ptr_equal(s, &still);
-	assert_true(s->is_seen);
-	lit++;
+	assert_false(s->is_seen && s->is_outside);
+	news++;
+	lit += s->is_seen;
+	outside += s->is_outside;
 }
 
 static void flip(struct display_buffer *buffer)
@@ -118,7 +120,7 @@ static void test_still_a_guest_that_flips_is_not(void **state)
 	(void)state;
 	map_b[0] ^= 1;
 	flip(a);
-	display_still_init(&still, &d, 0, NULL, on_lit);
+	display_still_init(&still, &d, 0, NULL, on_news);
 	for (unsigned ms = 10; ms < 500; ms += 10) {
 		at(ms);
 		flip(ms / 10 % 2 ? b : a);
@@ -136,7 +138,7 @@ static void test_still_what_is_painted_in_place_and_undone_is_not(void **state)
 {
 	(void)state;
 	flip(a);
-	display_still_init(&still, &d, 0, NULL, on_lit);
+	display_still_init(&still, &d, 0, NULL, on_news);
 	at(10);
 	*pixel(599, 39) ^= 0x80;
 	flush(590, 30, 10, 10);
@@ -154,7 +156,7 @@ static void test_still_the_same_again_is_no_change(void **state)
 
 	(void)state;
 	flip(a);
-	display_still_init(&still, &d, 0, NULL, on_lit);
+	display_still_init(&still, &d, 0, NULL, on_news);
 	for (unsigned ms = 10; ms < 300; ms += 10) {
 		at(ms);
 		flip(ms / 10 % 2 ? b : a);
@@ -186,7 +188,7 @@ static void test_still_every_pixel_counts(void **state)
 	(void)state;
 	flip(a);
 	/* An odd number of them in the last tile. */
-	display_still_init(&still, &d, 0, &(struct display_rect){0, 0, 599, H}, on_lit);
+	display_still_init(&still, &d, 0, &(struct display_rect){0, 0, 599, H}, on_news);
 	for (unsigned i = 0; i < sizeof(x) / sizeof(x[0]); i++) {
 		for (uint32_t y = 0; y < H; y += H - 1) {
 			for (unsigned c = 0; c < 3; c++) {
@@ -203,7 +205,7 @@ static void test_still_where_it_counts(void **state)
 {
 	(void)state;
 	flip(a);
-	display_still_init(&still, &d, 0, &(struct display_rect){250, 10, 20, 5}, on_lit);
+	display_still_init(&still, &d, 0, &(struct display_rect){250, 10, 20, 5}, on_news);
 	at(10);
 	*pixel(249, 10) ^= 1;
 	*pixel(270, 14) ^= 1;
@@ -226,24 +228,29 @@ static void test_still_where_it_counts(void **state)
 static void test_still_dark_is_not_and_begins_anew(void **state)
 {
 	(void)state;
-	lit = 0;
-	display_still_init(&still, &d, 0, NULL, on_lit);
+	news = lit = outside = 0;
+	display_still_init(&still, &d, 0, NULL, on_news);
 	assert_int_equal(since(), -1);
 	assert_int_equal(lit, 0);
 	flip(a);
 	flip(b);
 	assert_int_equal(lit, 1);
 	assert_int_equal(since(), 0);
+	assert_int_equal(news, 1);
 	display_show(&d, 0, NULL, NULL);
 	assert_int_equal(since(), -1);
+	assert_int_equal(news, 2);
+	assert_false(still.is_seen);
 	at(50);
 	flip(a);
 	assert_int_equal(lit, 2);
 	assert_int_equal(since(), 50);
 	display_still_finish(&still);
 	/* At once, where something is shown. */
-	display_still_init(&still, &d, 0, NULL, on_lit);
+	display_still_init(&still, &d, 0, NULL, on_news);
 	assert_int_equal(lit, 3);
+	assert_int_equal(news, 4);
+	assert_int_equal(outside, 0);
 }
 
 static void test_still_another_size_is_a_change(void **state)
@@ -253,7 +260,7 @@ static void test_still_another_size_is_a_change(void **state)
 
 	(void)state;
 	flip(a);
-	display_still_init(&still, &d, 0, &(struct display_rect){5, 5, 100, 10}, on_lit);
+	display_still_init(&still, &d, 0, &(struct display_rect){5, 5, 100, 10}, on_news);
 	at(10);
 	/* The region is not in it. */
 	flip(small);
@@ -262,7 +269,7 @@ static void test_still_another_size_is_a_change(void **state)
 	flip(a);
 	assert_int_equal(since(), 20);
 	display_still_finish(&still);
-	display_still_init(&still, &d, 0, NULL, on_lit);
+	display_still_init(&still, &d, 0, NULL, on_news);
 	at(30);
 	flip(small);
 	assert_int_equal(since(), 30);
@@ -274,6 +281,50 @@ static void test_still_another_size_is_a_change(void **state)
 	display_buffer_unref(small);
 }
 
+/* Wholly, by one row and by one column; and the last that is inside. */
+static void test_still_region_that_is_not_on_the_screen(void **state)
+{
+	static const struct display_rect r[] = {{W, 0, 10, 10}, {0, H, 1, 1}, {0, 0, W + 1, H}, {0, 0, W, H + 1}, {65535, 65535, 65535, 65535}, {W - 1, H - 1, 1, 1}};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(r) / sizeof(r[0]); i++) {
+		bool is_outside = i < sizeof(r) / sizeof(r[0]) - 1;
+
+		news = lit = outside = 0;
+		display_show(&d, 0, NULL, NULL);
+		display_still_init(&still, &d, 0, &r[i], on_news);
+		/* Dark is neither. */
+		assert_int_equal(outside, 0);
+		flip(a);
+		assert_int_equal(outside, is_outside);
+		assert_int_equal(lit, !is_outside);
+		assert_int_equal(still.is_outside, is_outside);
+		assert_int_equal(still.width, W);
+		assert_int_equal(still.height, H);
+		assert_int_equal(since(), is_outside ? -1 : 0);
+		display_show(&d, 0, NULL, NULL);
+		assert_false(still.is_outside);
+		display_still_finish(&still);
+	}
+	/* What it said of one screen it does not say of the next. */
+	flip(a);
+	display_still_init(&still, &d, 0, &(struct display_rect){0, 0, W, H + 1}, on_news);
+	assert_true(still.is_outside);
+	{
+		uint8_t *map;
+		struct display_buffer *large = make(DISPLAY_XRGB8888, W, H + 1, &map);
+
+		flip(large);
+		assert_false(still.is_outside);
+		assert_int_equal(since(), 0);
+		flip(a);
+		assert_true(still.is_outside);
+		assert_int_equal(since(), -1);
+		munmap(map, W * (H + 1) * 4);
+		display_buffer_unref(large);
+	}
+}
+
 static void test_still_a_crop_that_moves_is_looked_at(void **state)
 {
 	const struct display_rect left = {0, 0, 100, 20}, right = {8, 7, 100, 20};
@@ -281,7 +332,7 @@ static void test_still_a_crop_that_moves_is_looked_at(void **state)
 	(void)state;
 	display_show(&d, 0, a, &left);
 	flush(0, 0, W, H);
-	display_still_init(&still, &d, 0, NULL, on_lit);
+	display_still_init(&still, &d, 0, NULL, on_news);
 	at(10);
 	display_show(&d, 0, a, &right);
 	flush(100, 7, 1, 1);
@@ -304,7 +355,7 @@ static void test_still_looks_at_its_own_scanout_only(void **state)
 	flip(a);
 	display_show(&d, 1, b, &all);
 	display_flush(&d, 1, &all);
-	display_still_init(&still, &d, 0, NULL, on_lit);
+	display_still_init(&still, &d, 0, NULL, on_news);
 	compared = d.counters.compared_bytes;
 	for (unsigned i = 0; i < 10; i++) {
 		at(10 * i);
@@ -323,7 +374,7 @@ static void test_still_costs_what_was_flushed_and_nothing_afterwards(void **stat
 	(void)state;
 	flip(a);
 	assert_int_equal(d.counters.compared_bytes, 0);
-	display_still_init(&still, &d, 0, NULL, on_lit);
+	display_still_init(&still, &d, 0, NULL, on_news);
 	assert_int_equal(d.counters.compared_bytes, 4 * W * H);
 	/* Whole tiles of it. */
 	flush(300, 2, 10, 10);
@@ -351,7 +402,7 @@ static void test_still_sees_what_is_brought_when_one_looks(void **state)
 {
 	(void)state;
 	flip(a);
-	display_still_init(&still, &d, 0, NULL, on_lit);
+	display_still_init(&still, &d, 0, NULL, on_news);
 	display_set_refresh(&d, on_refresh, NULL);
 	at(10);
 	flush(0, 0, 1, 1);
@@ -365,7 +416,7 @@ static void test_still_what_is_not_flushed_yet_does_not_hold(void **state)
 {
 	(void)state;
 	flip(a);
-	display_still_init(&still, &d, 0, NULL, on_lit);
+	display_still_init(&still, &d, 0, NULL, on_news);
 	at(500);
 	assert_true(display_still_holds(&still));
 	assert_int_equal(since(), 0);
@@ -393,6 +444,7 @@ int main(void)
 		T(test_still_where_it_counts),
 		T(test_still_dark_is_not_and_begins_anew),
 		T(test_still_another_size_is_a_change),
+		T(test_still_region_that_is_not_on_the_screen),
 		T(test_still_a_crop_that_moves_is_looked_at),
 		T(test_still_looks_at_its_own_scanout_only),
 		T(test_still_costs_what_was_flushed_and_nothing_afterwards),

@@ -171,10 +171,11 @@ static void look_at_what_moves(struct client_link *l, struct screen *s, const st
 
 	while (ask_for_picture(l, o->files[0], screenshot_request(o->screen.scanout, false), true, CLIENT_PATIENCE_MS, &p) == EXIT_OK) {
 		uint64_t now = clock_now_ns(), frame = p.frame;
+		bool counts = screen_look(s, &p.pixels);
 
-		screen_look(s, &p.pixels);
 		unmap_picture(&p);
-		if (screen_has_difference(s) || now >= end || wait_for_frame(l, o->files[0], o->screen.scanout, &frame, end - now) != EXIT_OK) {
+		/* Where it is not the picture there is a difference; else the region is not there, and nothing moves in it. */
+		if (screen_has_difference(s) || !counts || now >= end || wait_for_frame(l, o->files[0], o->screen.scanout, &frame, end - now) != EXIT_OK) {
 			break;
 		}
 	}
@@ -198,6 +199,19 @@ static void report(struct client_link *l, struct screen *s, const struct options
 	}
 }
 
+/* Another size may come and have the region. Who waits need not wait for the end to hear that this one has it not. */
+static void look_for_region(struct client_link *l, const struct screen *s, const struct options *o)
+{
+	struct picture p;
+
+	if (ask_for_picture(l, o->files[0], screenshot_request(o->screen.scanout, false), true, CLIENT_PATIENCE_MS, &p) == EXIT_OK) {
+		if (!screen_has_region(s, &p.pixels)) {
+			log_msg(LOG_WARN, "%s: the region is not inside the screen, which has %ux%u pixels: waiting for one that it is in", o->files[0], p.pixels.width, p.pixels.height);
+		}
+		unmap_picture(&p);
+	}
+}
+
 /*
  * A picture of one's own is compared here: it is a file of the one who waits, and the monitor reads nothing that somebody else has made. So one that is shown for less time than a look takes may be
  * missed, but none that stays.
@@ -206,6 +220,9 @@ static int wait_for_screen(struct client_link *l, const struct options *o, struc
 {
 	uint64_t frame = 0; /* all up to this one have been looked at */
 
+	if (o->screen.region.w) {
+		look_for_region(l, s, o);
+	}
 	for (;;) {
 		uint64_t now = clock_now_ns();
 		struct picture p = {.frame = 0};

@@ -55,12 +55,19 @@ static struct display_rect region(const struct screen *s, const struct display_p
 	return r->w ? (struct display_rect){r->x, r->y, r->w, r->h} : (struct display_rect){0, 0, w, h};
 }
 
+bool screen_has_region(const struct screen *s, const struct display_pixels *p)
+{
+	const struct config_region *r = &s->want.region;
+
+	return r->w == 0 || display_rect_is_inside(&(struct display_rect){r->x, r->y, r->w, r->h}, p->width, p->height);
+}
+
 static bool keep(struct screen *s, const struct display_pixels *shot)
 {
 	const struct display_rect r = region(s, shot);
 	uint8_t *copy;
 
-	if (!s->reference && s->last && display_compare(&s->shown, shot, &r, 0) > 0) {
+	if (!s->reference && s->last && screen_has_region(s, &s->shown) && screen_has_region(s, shot) && display_compare(&s->shown, shot, &r, 0) > 0) {
 		free(s->before);
 		s->before = s->last;
 		s->earlier = s->shown;
@@ -86,13 +93,17 @@ bool screen_look(struct screen *s, const struct display_pixels *shot)
 		return false;
 	}
 	s->diff = s->reference ? (double)display_compare(&s->image, shot, &r, s->want.tolerance) / (double)display_rect_area(&r) : 0;
-	return s->diff <= s->want.max_diff;
+	return screen_has_region(s, shot) && s->diff <= s->want.max_diff;
 }
 
 void screen_explain(const struct screen *s, char *buf, size_t len)
 {
 	if (!s->last) {
 		snprintf(buf, len, "the guest has shown nothing");
+	} else if (!screen_has_region(s, &s->shown)) {
+		const struct config_region *r = &s->want.region;
+
+		snprintf(buf, len, "the region %u,%u,%u,%u is not inside the screen, which has %ux%u pixels", r->x, r->y, r->w, r->h, s->shown.width, s->shown.height);
 	} else if (s->reference && (s->image.width != s->shown.width || s->image.height != s->shown.height) && !s->want.region.w) {
 		snprintf(buf, len, "the picture has %ux%u pixels, the screen %ux%u", s->image.width, s->image.height, s->shown.width, s->shown.height);
 	} else if (s->diff > s->want.max_diff) {

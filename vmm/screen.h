@@ -28,10 +28,13 @@ struct screen {
 int screen_init(struct screen *s, const struct config_screen *want, char *err, size_t err_len);
 void screen_finish(struct screen *s); /* accepts zeroed memory */
 
-/* Does it look like the picture that is wanted, if one is? Costs a comparison and a copy of the screenshot. */
+/* Whether all of the region that is wanted is in @p. What is not there neither stands still nor looks like anything. */
+bool screen_has_region(const struct screen *s, const struct display_pixels *p);
+
+/* Is all that counts there, and does it look like the picture that is wanted, if one is? Costs a comparison and a copy of the screenshot. */
 bool screen_look(struct screen *s, const struct display_pixels *shot);
 
-/* What is missing, for people: "no picture", "17.3 % of the pixels differ", "never still for 500 ms". */
+/* What is missing, for people: "no picture", "the region is not inside the screen", "17.3 % of the pixels differ", "never still for 500 ms". */
 void screen_explain(const struct screen *s, char *buf, size_t len);
 
 /* Whether there is something that the last screenshot can be compared with: the picture that is wanted or, where none is, an earlier screenshot that was another one. */

@@ -180,6 +180,35 @@ static void test_screen_explains_what_was_not_still(void **state)
 	expect_explanation("it was never still for 100 ms");
 }
 
+/* What is not there neither stands still nor differs, however much may. */
+static void test_screen_explains_what_is_not_on_it(void **state)
+{
+	static const struct config_region r[] = {{W, 0, 1, 1}, {0, H, 1, 1}, {0, 0, W + 1, H}, {0, 0, W, H + 1}, {65535, 65535, 65535, 65535}};
+	const struct display_pixels part = {&pixels[0][0][0], W, H - 1, W * 4};
+	struct config_screen want = {.stable_ns = 100 * MS};
+	char text[200];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(r) / sizeof(r[0]); i++) {
+		want.region = r[i];
+		start(&want);
+		assert_false(screen_look(&screen, &shot));
+		snprintf(text, sizeof(text), "the region %u,%u,%u,%u is not inside the screen, which has 20x10 pixels", r[i].x, r[i].y, r[i].w, r[i].h);
+		expect_explanation(text);
+		/* Nor does anything move there: no file says so. */
+		assert_false(screen_look(&screen, &shot));
+		pixels[0][0][0] ^= 1;
+		assert_false(screen_look(&screen, &shot));
+		assert_false(screen_has_difference(&screen));
+		screen_finish(&screen);
+	}
+	want = (struct config_screen){.image = image, .max_diff = 1, .region = {0, 0, W, H}};
+	start(&want);
+	assert_false(screen_look(&screen, &part));
+	expect_explanation("the region 0,0,20,10 is not inside the screen, which has 20x9 pixels");
+	assert_true(screen_look(&screen, &shot));
+}
+
 static void test_screen_save_shows_what_was_wrong(void **state)
 {
 	struct config_screen want = {.image = image};
@@ -247,7 +276,7 @@ static void test_screen_save_shows_what_has_moved(void **state)
 		expect_difference(4 * W + x);
 	}
 	/* One of another size is no harm. */
-	assert_true(screen_look(&screen, &(struct display_pixels){&pixels[0][0][0], W, H - 2, W * 4}));
+	assert_false(screen_look(&screen, &(struct display_pixels){&pixels[0][0][0], W, H - 2, W * 4}));
 	assert_true(screen_save(&screen, out, diff));
 }
 
@@ -286,6 +315,7 @@ int main(void)
 		T(test_screen_region),
 		T(test_screen_of_another_size_differs),
 		T(test_screen_explains_what_was_not_still),
+		T(test_screen_explains_what_is_not_on_it),
 		T(test_screen_save_shows_what_was_wrong),
 		T(test_screen_save_shows_what_has_moved),
 		T(test_screen_pictures_that_cannot_be_read),

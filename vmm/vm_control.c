@@ -70,9 +70,13 @@ static void on_wait_timeout(struct loop_timer *timer)
 {
 	struct vm_wait *w = (struct vm_wait *)((char *)timer - offsetof(struct vm_wait, timeout));
 	struct control_conn *conn = w->conn;
+	char why[120] = "it did not happen in time";
 
+	if (w->what == WAIT_STILL && w->still) {
+		vm_still_explain(w->still, why, sizeof(why));
+	}
 	end_wait(w);
-	control_error(conn, "timeout", "it did not happen in time");
+	control_error(conn, "timeout", "%s", why);
 }
 
 static struct vm_wait *begin_wait(struct vm *vm, struct control_conn *conn, int what, json_int_t timeout_ms)

@@ -35,7 +35,12 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 	if (strcmp(verb, "wait") == 0) {
 		struct vm_still_want want = {.scanout = json_integer_value(scanout), .stable_ms = json_integer_value(json_object_get(request, "stable_ms")),
 			.picture = json_is_true(json_object_get(request, "picture"))};
-		struct vm_still *s = vm_still_begin(vm, conn, &want);
+		struct vm_still *s;
+
+		if (json_object_get(request, "x")) {
+			want.region = (struct display_rect){(uint32_t)json_integer_value(json_object_get(request, "x")), 0, 10, 20};
+		}
+		s = vm_still_begin(vm, conn, &want);
 
 		if (s) {
 			vm->ctl.wait[control_conn_index(conn)].what = WAIT_STILL;
@@ -529,6 +534,61 @@ static void test_vm_still_waits_for_a_guest_that_flips(void **state)
 	pass(0);
 }
 
+/* On the display's thread: a wider screen. */
+static void show_more(void *arg)
+{
+	struct display *d = arg;
+	struct display_picture p = {.fourcc = DISPLAY_XRGB8888, .width = 31, .height = 20, .stride = 124, .len = 2480};
+	struct display_buffer *buffer;
+	uint8_t *map;
+
+	p.fd = display_memfd("test", p.len, &map);
+	assert_true(p.fd >= 0);
+	munmap(map, p.len);
+	assert_true(display_budget_take(&d->budget, p.len));
+	buffer = display_buffer_create(&p, &d->budget, p.len);
+	display_show(d, 1, buffer, &(struct display_rect){0, 0, 31, 20});
+	display_buffer_unref(buffer);
+	display_flush(d, 1, &(struct display_rect){0, 0, 31, 20});
+}
+
+static void expect_still_explanation(const char *want)
+{
+	char why[120];
+
+	settled_sinks();
+	vm_still_explain(vm->ctl.wait[0].still, why, sizeof(why));
+	assert_string_equal(why, want);
+}
+
+/* It waits for a screen that has it, and says meanwhile what the matter is. */
+static void test_vm_still_region_that_is_not_on_the_screen(void **state)
+{
+	int fd = connect_peer(), received;
+
+	(void)state;
+	pass(1);
+	say(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":300,\"x\":21}\n");
+	expect_still_explanation("it was not still in time");
+	loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
+	expect_still_explanation("the region is not inside the screen, which has 30x20 pixels");
+	pass(1000);
+	loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
+	pass(1000);
+	assert_false(has_answer(fd));
+	expect_still_explanation("the region is not inside the screen, which has 30x20 pixels");
+	loop_call(&vm->gpu->loop, show_more, &vm->gpu->display);
+	expect_still_explanation("it was not still in time");
+	pass(299);
+	assert_false(has_answer(fd));
+	pass(1);
+	json_decref(hear(fd, &received));
+	assert_int_equal(settled_sinks(), 0);
+	close(fd);
+	unpaint();
+	pass(0);
+}
+
 static void test_vm_still_wrong_and_ended(void **state)
 {
 	int fd = connect_peer();
@@ -621,6 +681,40 @@ static void test_vm_gpu_expects_a_screen_that_is_still(void **state)
 	pass(0);
 }
 
+/* [expect] screen: what is not on the screen, whether it is to be still or not. */
+static void test_vm_gpu_expects_what_is_not_on_the_screen(void **state)
+{
+	struct config_screen want = {.scanout = 1, .stable_ns = 300 * (uint64_t)CLOCK_NS_PER_MS, .region = {21, 0, 10, 20}};
+	const struct vm_options options = {.expect = true};
+	char why[200];
+
+	(void)state;
+	vm_gpu_stop(vm);
+	vm_gpu_finish(vm);
+	config.expect.screen = &want;
+	config.expect.exit = EXPECT_EXIT_GUEST;
+	vm->options = &options;
+	assert_int_equal(vm_gpu_init(vm), 0);
+	assert_int_equal(vm_gpu_start(vm), 0);
+	pass(100);
+	loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
+	for (unsigned i = 0; i < 10; i++) {
+		pass(100);
+	}
+	assert_true(vm_screen_missing(vm, why, sizeof(why)));
+	assert_string_equal(why, "expect.screen: the region 21,0,10,20 is not inside the screen, which has 30x20 pixels");
+	loop_call(&vm->gpu->loop, show_more, &vm->gpu->display);
+	pass(100);
+	assert_true(vm_screen_missing(vm, why, sizeof(why)));
+	assert_string_equal(why, "expect.screen: it was never still for 300 ms");
+	for (unsigned i = 0; i < 10; i++) {
+		pass(100);
+	}
+	assert_false(vm_screen_missing(vm, why, sizeof(why)));
+	unpaint();
+	pass(0);
+}
+
 static void test_vm_gpu_no_display(void **state)
 {
 	json_t *stats = vm_gpu_stats(vm);
@@ -692,9 +786,11 @@ int main(void)
 		T(test_vm_gpu_stop_answers_what_was_asked_and_nothing_after),
 		T(test_vm_gpu_frame_during_a_slow_look),
 		T(test_vm_still_waits_for_a_guest_that_flips),
+		T(test_vm_still_region_that_is_not_on_the_screen),
 		T(test_vm_still_wrong_and_ended),
 		T(test_vm_still_peer_that_leaves),
 		T(test_vm_gpu_expects_a_screen_that_is_still),
+		T(test_vm_gpu_expects_what_is_not_on_the_screen),
 		cmocka_unit_test(test_vm_gpu_host_that_cannot),
 		T(test_vm_gpu_no_display),
 	};

@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@ struct vm_still {
 	struct control_conn *conn; /* NULL: nobody waits any more */
 	struct vm_still *next; /* of all that have not been freed */
 	bool is_forgotten; /* the display's thread has been told, and says when it has heard */
+	uint64_t outside; /* atomic; written by the display's thread: of a screen that the region is not in, width << 32 | height; else 0 */
 	struct loop_post there, forget; /* each goes to the display's loop and comes back at most once */
 	/* The display's thread's, between there and back. */
 	struct display_still still;
@@ -55,17 +57,20 @@ static void on_due(struct loop_timer *timer)
 		loop_post(&s->vm->loop, &s->there);
 		return;
 	}
-	/* A dark screen is lit first. */
+	/* A dark screen is lit first, one without the region gets another size. */
 	if (again) {
 		loop_timer_set(&s->due, again > now ? again : now + s->still_ns);
 	}
 }
 
-static void on_lit(struct display_still *still)
+static void on_news(struct display_still *still)
 {
 	struct vm_still *s = (struct vm_still *)((char *)still - offsetof(struct vm_still, still));
 
-	loop_timer_set(&s->due, clock_now_ns() + s->still_ns);
+	__atomic_store_n(&s->outside, still->is_outside ? (uint64_t)still->width << 32 | still->height : 0, __ATOMIC_RELAXED);
+	if (still->is_seen) {
+		loop_timer_set(&s->due, clock_now_ns() + s->still_ns);
+	}
 }
 
 static void on_there(struct loop_post *post)
@@ -73,7 +78,7 @@ static void on_there(struct loop_post *post)
 	struct vm_still *s = (struct vm_still *)((char *)post - offsetof(struct vm_still, there));
 
 	loop_timer_init(&s->due, &s->vm->gpu->loop, on_due);
-	display_still_init(&s->still, &s->vm->gpu->display, (unsigned)s->want.scanout, &s->want.region, on_lit);
+	display_still_init(&s->still, &s->vm->gpu->display, (unsigned)s->want.scanout, &s->want.region, on_news);
 }
 
 static void on_forget(struct loop_post *post)
@@ -128,6 +133,17 @@ static void on_back(struct loop_post *post)
 static void on_forgotten(struct loop_post *post)
 {
 	destroy((struct vm_still *)((char *)post - offsetof(struct vm_still, forget)));
+}
+
+void vm_still_explain(const struct vm_still *s, char *buf, size_t len)
+{
+	uint64_t outside = __atomic_load_n(&s->outside, __ATOMIC_RELAXED);
+
+	if (outside) {
+		snprintf(buf, len, "the region is not inside the screen, which has %ux%u pixels", (unsigned)(outside >> 32), (unsigned)outside);
+	} else {
+		snprintf(buf, len, "it was not still in time");
+	}
 }
 
 void vm_still_forget(struct vm_still *s)

@@ -33,6 +33,9 @@ struct vm_still_want {
  */
 struct vm_still *vm_still_begin(struct vm *vm, struct control_conn *conn, const struct vm_still_want *want);
 
+/* Why it has not been still so far, for people. */
+void vm_still_explain(const struct vm_still *s, char *buf, size_t len);
+
 /* Nobody waits for it any more. */
 void vm_still_forget(struct vm_still *s);
 
