@@ -104,6 +104,17 @@ static uint32_t pixel(unsigned i, uint32_t x, uint32_t y)
 	return rgb;
 }
 
+static void test_3d_no_names_for_other_devices(void **state)
+{
+	const struct gpu_wire_resource cmd = {.hdr.type = le32_of(GPU_CMD_RESOURCE_ASSIGN_UUID), .resource_id = le32_of(3)};
+
+	(void)state;
+	assert_false(v.gpu.ops.features & GPU_F_RESOURCE_UUID);
+	make_target(1, 3);
+	assert_int_equal(gpudrv_raw(&v, GPU_CONTROLQ, &cmd, sizeof(cmd), NULL, 0), GPU_RESP_ERR_UNSPEC);
+	assert_int_equal(v.out_len, sizeof(struct gpu_wire_hdr));
+}
+
 static void test_3d_capability_sets(void **state)
 {
 	uint32_t id, version, size, zeros;
@@ -1003,6 +1014,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
+		T(test_3d_no_names_for_other_devices),
 		T(test_3d_capability_sets),
 		T(test_3d_what_is_drawn_is_shown),
 		T(test_3d_pictures_are_the_right_way_up),

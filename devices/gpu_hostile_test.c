@@ -597,6 +597,27 @@ static void test_gpu_hostile_features_that_were_not_negotiated(void **state)
 	assert_int_equal(gpudrv_get_info(&v), GPU_RESP_OK_DISPLAY_INFO);
 }
 
+/* Of a resource that is there, by a driver that was offered nothing of the kind, and by one that wants it all the same. */
+static void test_gpu_hostile_uuid_that_is_not_offered(void **state)
+{
+	const struct gpu_wire_resource cmd = {.hdr.type = le32_of(GPU_CMD_RESOURCE_ASSIGN_UUID), .resource_id = le32_of(1)};
+	const uint64_t offered = virtio_device_features(&v.gpu.base);
+	const uint8_t *bytes = (const uint8_t *)&v.out;
+
+	(void)state;
+	assert_false(offered & GPU_F_RESOURCE_UUID);
+	assert_false(tdrv_negotiate(&v.d, offered | GPU_F_RESOURCE_UUID));
+	tdrv_start_without(&v.d, 0);
+	v.in_gpa = tdrv_alloc(&v.d, 4096, 8);
+	v.out_gpa = tdrv_alloc(&v.d, sizeof(v.out), 8);
+	OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8X8, 8, 8));
+	UNSPEC(gpudrv_raw(&v, GPU_CONTROLQ, &cmd, sizeof(cmd), NULL, 0));
+	assert_int_equal(v.out_len, 24);
+	/* A name that is none: crosvm's is the number of the resource. */
+	assert_int_equal(bytes[24], 0xee);
+	OK(gpudrv_unref(&v, 1));
+}
+
 /* CVE-2016-9845, CVE-2016-9908, CVE-2021-3545: what an answer had no value for came from the host's stack. */
 static void test_gpu_cve_2016_9845_answers_have_nothing_of_the_host(void **state)
 {
@@ -899,6 +920,7 @@ static int run_own_rows(void)
 		T(test_gpu_hostile_commands_cut_short),
 		T(test_gpu_hostile_commands_that_are_not_served),
 		T(test_gpu_hostile_features_that_were_not_negotiated),
+		T(test_gpu_hostile_uuid_that_is_not_offered),
 		T(test_gpu_cve_2016_9845_answers_have_nothing_of_the_host),
 		T(test_gpu_hostile_room_for_answers),
 		T(test_gpu_cve_2016_9846_cursor_images),

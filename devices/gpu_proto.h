@@ -19,6 +19,7 @@
 /* 5.7.3 "Feature bits" */
 #define GPU_F_VIRGL (1ull << 0)
 #define GPU_F_EDID (1ull << 1)
+#define GPU_F_RESOURCE_UUID (1ull << 2) /* not offered: a resource's name for other devices of the guest, and no other here takes one */
 #define GPU_F_RESOURCE_BLOB (1ull << 3)
 #define GPU_F_CONTEXT_INIT (1ull << 4)
 
