@@ -48,6 +48,8 @@ static int read_pixels(png_image *image, uint8_t **pixels, __typeof__(png_image_
 		return -EFBIG;
 	}
 	image->format = PNG_FORMAT_BGR;
+	/* Sixteen bits a channel are what eight are, too, unless the file says otherwise: libpng takes them for light. */
+	image->flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
 	*pixels = malloc((size_t)image->width * image->height * 4);
 	if (!*pixels || !finish(image, &black, *pixels, 0, NULL)) {
 		snprintf(err, err_len, "%s", *pixels ? image->message : "no memory");
