@@ -589,6 +589,36 @@ static void test_vm_still_region_that_is_not_on_the_screen(void **state)
 	pass(0);
 }
 
+/* On the display's thread: as a guest that draws and has not flushed yet. */
+static void draw(void *arg)
+{
+	(void)arg;
+	painted[2399 - 1] ^= 1;
+}
+
+/* What has changed by the time the answer would be given has not been still, flushed or not. */
+static void test_vm_still_looks_a_second_time(void **state)
+{
+	int fd = connect_peer(), received;
+
+	(void)state;
+	pass(1);
+	loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
+	say(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":300}\n");
+	assert_int_equal(settled_sinks(), 1);
+	pass(299);
+	loop_call(&vm->gpu->loop, draw, NULL);
+	pass(1);
+	assert_false(has_answer(fd));
+	pass(299);
+	assert_false(has_answer(fd));
+	pass(1);
+	json_decref(hear(fd, &received));
+	close(fd);
+	unpaint();
+	pass(0);
+}
+
 static void test_vm_still_wrong_and_ended(void **state)
 {
 	int fd = connect_peer();
@@ -715,6 +745,84 @@ static void test_vm_gpu_expects_what_is_not_on_the_screen(void **state)
 	pass(0);
 }
 
+static bool is_missing_on_the_screen(void)
+{
+	char why[200];
+
+	return vm_screen_missing(vm, why, sizeof(why));
+}
+
+static void start_expecting(struct config_screen *want)
+{
+	static const struct vm_options options = {.expect = true};
+
+	vm_gpu_stop(vm);
+	vm_gpu_finish(vm);
+	config.expect.screen = want;
+	config.expect.exit = EXPECT_EXIT_GUEST;
+	vm->options = &options;
+	assert_int_equal(vm_gpu_init(vm), 0);
+	assert_int_equal(vm_gpu_start(vm), 0);
+	pass(1000);
+}
+
+/* [expect] screen: it was still, and is another picture when one looks. */
+static void test_vm_gpu_expects_what_is_still_when_it_is_looked_at(void **state)
+{
+	struct config_screen want = {.scanout = 1, .stable_ns = 300 * (uint64_t)CLOCK_NS_PER_MS};
+
+	(void)state;
+	start_expecting(&want);
+	loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
+	pass(1);
+	pass(298);
+	loop_call(&vm->gpu->loop, draw, NULL);
+	for (unsigned i = 0; i < 6; i++) {
+		pass(50);
+		assert_true(is_missing_on_the_screen());
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		pass(50);
+	}
+	assert_false(is_missing_on_the_screen());
+	unpaint();
+	pass(0);
+}
+
+/* [expect] screen: a screen that changes all the time is looked at twenty times a second, and what comes between two looks is seen at the next. */
+static void test_vm_gpu_looks_are_apart_and_miss_nothing_that_stays(void **state)
+{
+	static const uint8_t black[2400] = {0};
+	char image[80];
+	struct config_screen want = {.scanout = 1, .image = image};
+	uint64_t first_ns;
+
+	(void)state;
+	snprintf(image, sizeof(image), "%s/black.png", dir);
+	assert_true(screen_write_png(&(struct display_pixels){black, 30, 20, 120}, image));
+	start_expecting(&want);
+	unlink(image);
+	loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
+	pass(1);
+	first_ns = test_ns;
+	assert_int_equal(vm->screen.looked_ns, first_ns);
+	assert_true(is_missing_on_the_screen());
+	/* Three more of them, the last is the one. */
+	for (unsigned i = 0; i < 3; i++) {
+		loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
+		pass(10);
+		assert_int_equal(vm->screen.looked_ns, first_ns);
+	}
+	pass(19);
+	assert_true(is_missing_on_the_screen());
+	assert_int_equal(vm->screen.looked_ns, first_ns);
+	pass(1);
+	assert_int_equal(vm->screen.looked_ns, first_ns + 50 * (uint64_t)CLOCK_NS_PER_MS);
+	assert_false(is_missing_on_the_screen());
+	unpaint();
+	pass(0);
+}
+
 static void test_vm_gpu_no_display(void **state)
 {
 	json_t *stats = vm_gpu_stats(vm);
@@ -787,10 +895,13 @@ int main(void)
 		T(test_vm_gpu_frame_during_a_slow_look),
 		T(test_vm_still_waits_for_a_guest_that_flips),
 		T(test_vm_still_region_that_is_not_on_the_screen),
+		T(test_vm_still_looks_a_second_time),
 		T(test_vm_still_wrong_and_ended),
 		T(test_vm_still_peer_that_leaves),
 		T(test_vm_gpu_expects_a_screen_that_is_still),
 		T(test_vm_gpu_expects_what_is_not_on_the_screen),
+		T(test_vm_gpu_expects_what_is_still_when_it_is_looked_at),
+		T(test_vm_gpu_looks_are_apart_and_miss_nothing_that_stays),
 		cmocka_unit_test(test_vm_gpu_host_that_cannot),
 		T(test_vm_gpu_no_display),
 	};
