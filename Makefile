@@ -147,7 +147,12 @@ VIEWER_CLIENT := build/viewer/client
 VIEWER_IMPORTER := build/viewer/importer
 # Counts instructions, for a benchmark.
 STEPS := build/bench/steps
-tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS))
+# Counts bytes that are copied, for another.
+COPIES := build/bench/copies.so
+tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS) $(COPIES))
+$(COPIES): tests/bench/copies.c Makefile
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -fno-builtin -fno-tree-loop-distribute-patterns $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -fPIC -shared -o $@ $<
 $(VIEWER_CLIENT): tests/viewer/client.c display/viewer_proto.h Makefile
 $(STEPS): tests/bench/steps.c Makefile
 $(VIEWER_CLIENT) $(STEPS):
