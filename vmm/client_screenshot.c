@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Pictures of a running VM: `tinyvmm screenshot`, and `tinyvmm wait` for what the screen shows. The monitor gives pictures in memory; files are written here. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,11 @@
 /* For how long a screen that was not still is looked at to see what moves: as long as it was to be still, within these. */
 #define MOVES_MIN_NS (200 * CLOCK_NS_PER_MS)
 #define MOVES_MAX_NS (2 * CLOCK_NS_PER_S)
+
+/* Until a guest that is reset is asked again. */
+#define RESET_MS 20
+/* In place of an exit code: there was no answer. */
+#define NO_ANSWER (-1)
 
 struct picture {
 	struct display_pixels pixels;
@@ -53,7 +59,7 @@ static void unmap_picture(struct picture *p)
 }
 
 /* What is answered with a picture; the reference to @request is taken. @patience_ms: -1: for ever. Return: an exit code; nothing is said of EXIT_EXPECT, the guest shows nothing, nor of
- * EXIT_TIMEOUT, where that is waited for (@waits). */
+ * EXIT_TIMEOUT and NO_ANSWER, where that is waited for (@waits). */
 static int ask_for_picture(struct client_link *l, const char *name, json_t *request, bool waits, int patience_ms, struct picture *p)
 {
 	json_t *answer = client_ask(l, request, patience_ms);
@@ -61,7 +67,9 @@ static int ask_for_picture(struct client_link *l, const char *name, json_t *requ
 	int r;
 
 	json_unpack(answer, "{s:{s:s}}", "error", "code", &code);
-	if (waits && strcmp(code, "no-scanout") == 0) {
+	if (waits && !answer) {
+		r = NO_ANSWER;
+	} else if (waits && strcmp(code, "no-scanout") == 0) {
 		r = EXIT_EXPECT;
 	} else if (waits && strcmp(code, "timeout") == 0) {
 		r = EXIT_TIMEOUT;
@@ -125,7 +133,7 @@ static void set_timeout(json_t *request, uint64_t wait_ns)
 	}
 }
 
-/* Until there is a frame after @frame, which becomes its number, or for @wait_ns (0: for ever). Return: an exit code; EXIT_TIMEOUT when there was none. */
+/* Until there is a frame after @frame, which becomes its number, or for @wait_ns (0: for ever). Return: an exit code; EXIT_TIMEOUT when there was none; NO_ANSWER. */
 static int wait_for_frame(struct client_link *l, const char *name, unsigned scanout, uint64_t *frame, uint64_t wait_ns)
 {
 	json_t *request = json_pack("{s:s, s:s, s:i, s:I}", "do", "wait", "for", "frame", "scanout", (int)scanout, "after", (json_int_t)*frame), *answer;
@@ -138,7 +146,7 @@ static int wait_for_frame(struct client_link *l, const char *name, unsigned scan
 	json_unpack(answer, "{s:{s:s}}", "error", "code", &code);
 	json_unpack(answer, "{s:I}", "frame", &number);
 	*frame = (uint64_t)number;
-	r = strcmp(code, "timeout") == 0 ? EXIT_TIMEOUT : client_judge(answer, name);
+	r = !answer ? NO_ANSWER : strcmp(code, "timeout") == 0 ? EXIT_TIMEOUT : client_judge(answer, name);
 	json_decref(answer);
 	return r;
 }
@@ -251,12 +259,41 @@ static int wait_for_screen(struct client_link *l, const struct options *o, struc
 	}
 }
 
+/* A guest that is reset is waited for further, by a new connection to the same VM. Return: an exit code, with the reason said. */
+static int wait_over_resets(const struct options *o, struct screen *s, uint64_t deadline)
+{
+	for (;;) {
+		struct client_link l;
+		struct rundir rd;
+		bool is_alive;
+		char why[200];
+		pid_t pid;
+		int code = client_link_open(&l, o->files[0], &rd);
+
+		if (code != EXIT_OK) {
+			return code;
+		}
+		code = wait_for_screen(&l, o, s, deadline);
+		is_alive = rundir_is_alive(&rd, &pid);
+		client_link_close(&l, &rd);
+		if (code != NO_ANSWER) {
+			return code;
+		}
+		if (!is_alive) {
+			return client_judge(NULL, o->files[0]);
+		}
+		if (deadline && clock_now_ns() >= deadline) {
+			screen_explain(s, why, sizeof(why));
+			log_msg(LOG_ERR, "%s: %s", o->files[0], why);
+			return s->last ? EXIT_EXPECT : EXIT_TIMEOUT;
+		}
+		poll(NULL, 0, RESET_MS);
+	}
+}
+
 int client_wait_screen(const struct options *o)
 {
-	uint64_t deadline = o->timeout_ns ? clock_now_ns() + o->timeout_ns : 0;
-	struct client_link l;
 	struct screen s;
-	struct rundir rd;
 	char err[400];
 	int code;
 
@@ -264,11 +301,7 @@ int client_wait_screen(const struct options *o)
 		log_msg(LOG_ERR, "%s", err);
 		return EXIT_USAGE;
 	}
-	code = client_link_open(&l, o->files[0], &rd);
-	if (code == EXIT_OK) {
-		code = wait_for_screen(&l, o, &s, deadline);
-		client_link_close(&l, &rd);
-	}
+	code = wait_over_resets(o, &s, o->timeout_ns ? clock_now_ns() + o->timeout_ns : 0);
 	screen_finish(&s);
 	return code;
 }
