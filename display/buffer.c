@@ -87,7 +87,13 @@ struct display_buffer *display_buffer_ref(struct display_buffer *b)
 
 void display_buffer_unref(struct display_buffer *b)
 {
-	if (!b || --b->refs > 0) {
+	if (!b) {
+		return;
+	}
+	if (--b->refs > 0) {
+		if (b->refs == 1 && b->alone) {
+			b->alone(b->alone_ctx);
+		}
 		return;
 	}
 	if (b->map) {

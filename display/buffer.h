@@ -48,6 +48,8 @@ struct display_planes {
 	int fd[DISPLAY_PLANES_MAX];
 	uint32_t offset[DISPLAY_PLANES_MAX], stride[DISPLAY_PLANES_MAX]; /* bytes */
 	uint64_t modifier; /* DRM_FORMAT_MOD_* */
+	bool is_direct; /* what the guest draws in, and no copy of it */
+	bool y_inverted; /* row 0 is at the bottom */
 };
 
 struct display_picture {
@@ -70,6 +72,8 @@ struct display_buffer {
 	const uint8_t *map; /* display_buffer_map made it; NULL: not yet */
 	struct display_budget *budget;
 	uint64_t charge; /* bytes taken from it */
+	void (*alone)(void *ctx); /* of all references only one is left; NULL: nobody wants to know */
+	void *alone_ctx;
 };
 
 /**

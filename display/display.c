@@ -18,6 +18,9 @@ static struct display_scanout *scanout_at(struct display *d, unsigned i)
 	return &d->scanout[i];
 }
 
+static uint32_t end_direct(struct display *d);
+static void follow_direct(struct display *d, const struct display_sink *pacer, uint32_t scanouts);
+
 /*
  * Holding.
  */
@@ -124,18 +127,45 @@ void display_unhold(struct display *d, struct display_hold *h)
 
 void display_pace(struct display *d, struct display_sink *sink)
 {
-	if (d->pacer != sink) {
-		d->pacer = sink;
-		d->late_scanouts = 0;
-		memset(d->seen, 0, sizeof(d->seen));
-		let_go(d, true);
+	struct display_sink *before = d->pacer;
+	uint32_t direct;
+
+	if (before == sink) {
+		return;
 	}
+	direct = end_direct(d);
+	d->pacer = sink;
+	d->late_scanouts = 0;
+	memset(d->seen, 0, sizeof(d->seen));
+	memset(d->pace, 0, sizeof(d->pace));
+	let_go(d, true);
+	follow_direct(d, before, direct);
+}
+
+/* Whether frame @number was seen soon after it was taken. */
+static void judge(struct display *d, unsigned i, uint64_t number)
+{
+	for (unsigned n = 0; n < 2; n++) {
+		if (number != 0 && d->pace[i].number[n] == number) {
+			d->pace[i].prompt = clock_now_ns() - d->pace[i].ns[n] <= DISPLAY_PROMPT_NS ? d->pace[i].prompt + 1 : 0;
+			d->pace[i].number[n] = 0;
+		}
+	}
+}
+
+static void note_taken(struct display *d, unsigned i, uint64_t number)
+{
+	unsigned n = d->pace[i].last ^= 1;
+
+	d->pace[i].number[n] = number;
+	d->pace[i].ns[n] = clock_now_ns();
 }
 
 void display_seen(struct display *d, struct display_sink *sink, unsigned i, uint64_t number)
 {
 	assert(i < d->nscanouts);
 	if (d->pacer == sink) {
+		judge(d, i, number);
 		d->late_scanouts &= ~(1u << i);
 		d->seen[i] = number > d->seen[i] ? number : d->seen[i];
 		seen(d, i, d->seen[i]);
@@ -178,6 +208,14 @@ static void drop_copy(struct display_scanout *so)
 	display_buffer_unref(copy);
 }
 
+static void drop_offer(struct display_scanout *so)
+{
+	struct display_buffer *offer = so->offer;
+
+	so->offer = NULL;
+	display_buffer_unref(offer);
+}
+
 void display_finish(struct display *d)
 {
 	assert(!d->sinks && !d->holds);
@@ -185,6 +223,7 @@ void display_finish(struct display *d)
 		display_buffer_unref(d->scanout[i].buffer);
 		d->scanout[i].buffer = NULL;
 		drop_copy(&d->scanout[i]);
+		drop_offer(&d->scanout[i]);
 	}
 	assert(d->budget.used == 0);
 }
@@ -221,9 +260,20 @@ static void tell_cursor(struct display *d, unsigned i, bool image)
 	}
 }
 
-static bool gets_copies(const struct display_scanout *so, const struct display_sink *s)
+static bool gets_offers(const struct display *d, unsigned i, const struct display_sink *s)
 {
-	return so->is_copied && s->takes_copies;
+	return d->scanout[i].is_direct && s == d->pacer;
+}
+
+static bool gets_copies(const struct display *d, unsigned i, const struct display_sink *s)
+{
+	return d->scanout[i].is_copied && s->takes_copies && !gets_offers(d, i, s);
+}
+
+/* Neither of these: it maps the buffer. */
+static bool maps(const struct display *d, unsigned i, const struct display_sink *s)
+{
+	return !gets_offers(d, i, s) && !gets_copies(d, i, s);
 }
 
 /* The whole of what scanout @i shows is new to @s. */
@@ -246,14 +296,15 @@ void display_show(struct display *d, unsigned i, struct display_buffer *buffer, 
 	}
 	if (!buffer) {
 		drop_copy(so);
-		so->is_copied = false;
+		drop_offer(so);
+		so->is_copied = so->is_direct = false;
 	}
 	display_buffer_ref(buffer);
 	display_buffer_unref(so->buffer);
 	so->buffer = buffer;
 	so->crop = buffer ? *crop : (struct display_rect){.w = 0};
 	for (struct display_sink *s = d->sinks; s; s = s->next) {
-		if (!buffer || !gets_copies(so, s)) {
+		if (!buffer || maps(d, i, s)) {
 			damage_all(d, s, i);
 			s->at[i].has_frame &= buffer != NULL;
 		}
@@ -297,7 +348,7 @@ uint64_t display_flush(struct display *d, unsigned i, const struct display_rect 
 		d->watch(d->watch_ctx, i);
 	}
 	for (struct display_sink *s = d->sinks; s; s = s->next) {
-		if (!gets_copies(so, s)) {
+		if (maps(d, i, s)) {
 			display_damage_add(&s->at[i].damage, &part);
 			has_frame(d, s, i);
 		}
@@ -308,7 +359,7 @@ uint64_t display_flush(struct display *d, unsigned i, const struct display_rect 
 bool display_is_watched(const struct display *d, unsigned i)
 {
 	for (const struct display_sink *s = d->sinks; s; s = s->next) {
-		if (!gets_copies(&d->scanout[i], s)) {
+		if (maps(d, i, s)) {
 			return true;
 		}
 	}
@@ -351,7 +402,7 @@ static void begin_anew(struct display *d, struct display_sink *s, unsigned i)
 
 	s->at[i].has_frame = false;
 	damage_all(d, s, i);
-	if (so->buffer && !gets_copies(so, s)) {
+	if (so->buffer && maps(d, i, s)) {
 		has_frame(d, s, i);
 	}
 }
@@ -366,7 +417,7 @@ void display_set_copied(struct display *d, unsigned i, bool on)
 	so->is_copied = on;
 	drop_copy(so);
 	for (struct display_sink *s = d->sinks; s; s = s->next) {
-		if (s->takes_copies) {
+		if (s->takes_copies && !gets_offers(d, i, s)) {
 			begin_anew(d, s, i);
 		}
 	}
@@ -384,7 +435,7 @@ void display_publish(struct display *d, unsigned i, struct display_buffer *copy,
 	so->copy_flushed_ns = flushed_ns;
 	count(&d->counters.copies, 1);
 	for (struct display_sink *s = d->sinks; s; s = s->next) {
-		if (s->takes_copies) {
+		if (gets_copies(d, i, s)) {
 			has_frame(d, s, i);
 		}
 	}
@@ -392,16 +443,113 @@ void display_publish(struct display *d, unsigned i, struct display_buffer *copy,
 
 void display_sink_set_copies(struct display *d, struct display_sink *sink, bool on)
 {
+	uint32_t direct = 0;
+
 	if (sink->takes_copies == on) {
 		return;
 	}
+	if (sink == d->pacer) {
+		direct = end_direct(d);
+	}
 	sink->takes_copies = on;
 	for (unsigned i = 0; i < d->nscanouts; i++) {
-		if (d->scanout[i].is_copied) {
+		if (d->scanout[i].is_copied || direct & 1u << i) {
 			begin_anew(d, sink, i);
 		}
 	}
 	tell_wanted(d);
+}
+
+/*
+ * What guests draw in.
+ */
+
+/* No scanout is direct any more. Return: a bit for each that was; what the sink that paces gets there instead is for follow_direct. */
+static uint32_t end_direct(struct display *d)
+{
+	uint32_t scanouts = 0;
+
+	for (unsigned i = 0; i < d->nscanouts; i++) {
+		scanouts |= d->scanout[i].is_direct ? 1u << i : 0;
+		d->scanout[i].is_direct = false;
+		drop_offer(&d->scanout[i]);
+	}
+	return scanouts;
+}
+
+/* @pacer, which had them and may be gone, gets of @scanouts something else; copies, where they can be made. */
+static void follow_direct(struct display *d, const struct display_sink *pacer, uint32_t scanouts)
+{
+	if (!scanouts) {
+		return;
+	}
+	/* First: where there are copies it gets nothing else. */
+	tell_wanted(d);
+	for (struct display_sink *s = d->sinks; s; s = s->next) {
+		for (unsigned i = 0; s == pacer && i < d->nscanouts; i++) {
+			if (scanouts & 1u << i) {
+				begin_anew(d, s, i);
+			}
+		}
+	}
+}
+
+bool display_can_offer(const struct display *d)
+{
+	return d->pacer && d->pacer->takes_copies;
+}
+
+bool display_imports(const struct display *d, const struct display_picture *p)
+{
+	return display_can_offer(d) && (!d->pacer->ops->imports || d->pacer->ops->imports(d->pacer->ctx, p));
+}
+
+unsigned display_prompt_frames(const struct display *d, unsigned i)
+{
+	return d->pace[i].prompt;
+}
+
+void display_was_late(struct display *d, unsigned i)
+{
+	d->pace[i].prompt = 0;
+	count(&d->counters.late, 1);
+	if (d->pacer) {
+		count(&d->pacer->demoted, 1);
+	}
+}
+
+void display_set_direct(struct display *d, unsigned i, bool on)
+{
+	struct display_scanout *so = scanout_at(d, i);
+
+	assert(!on || display_can_offer(d));
+	if (so->is_direct != on) {
+		so->is_direct = on;
+		drop_offer(so);
+		begin_anew(d, d->pacer, i);
+	}
+}
+
+void display_offer(struct display *d, unsigned i, struct display_buffer *buffer, const struct display_rect *crop, uint64_t number, uint64_t flushed_ns)
+{
+	struct display_scanout *so = scanout_at(d, i);
+
+	assert(so->is_direct && buffer->picture.planes.n > 0 && display_rect_is_inside(crop, buffer->picture.width, buffer->picture.height));
+	display_buffer_ref(buffer);
+	drop_offer(so);
+	so->offer = buffer;
+	so->offer_crop = *crop;
+	so->offer_number = number;
+	so->offer_flushed_ns = flushed_ns;
+	count(&d->counters.offers, 1);
+	has_frame(d, d->pacer, i);
+}
+
+void display_sink_imports(struct display *d, struct display_sink *sink)
+{
+	if (sink == d->pacer) {
+		follow_direct(d, sink, end_direct(d));
+	}
 }
 
 void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx)
@@ -504,7 +652,18 @@ bool display_take(struct display *d, struct display_sink *sink, unsigned i, stru
 	if (!sink->at[i].has_frame || !so->buffer) {
 		return false;
 	}
-	if (gets_copies(so, sink)) {
+	if (sink == d->pacer) {
+		note_taken(d, i, gets_offers(d, i, sink) ? so->offer_number : gets_copies(d, i, sink) ? so->copy_number : so->frames);
+	}
+	if (gets_offers(d, i, sink)) {
+		/* The display's reference is the sink's from here on: nobody else is to have it. */
+		*frame = (struct display_frame){.buffer = so->offer, .crop = so->offer_crop, .number = so->offer_number, .flushed_ns = so->offer_flushed_ns};
+		d->scanout[i].offer = NULL;
+		sink->at[i].has_frame = false;
+		count(&d->counters.taken, 1);
+		return true;
+	}
+	if (gets_copies(d, i, sink)) {
 		const struct display_picture *p = &so->copy->picture; /* one was published */
 
 		*frame = (struct display_frame){.buffer = display_buffer_ref(so->copy), .crop = {0, 0, p->width, p->height}, .number = so->copy_number,

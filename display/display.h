@@ -22,6 +22,9 @@
  * one of each flush, or of several when it makes fewer: each is published when it is all there, and nothing is painted in it while somebody has a reference to it. What such a sink takes is never half
  * drawn, and nothing is read back unless others look.
  *
+ * The one of them that paces, below, may instead get what the guest has drawn in, without a copy (is_direct): the device offers it each picture when it is all there, and sees to it that the guest does not draw
+ * there again while it is on offer or somebody has a reference to it. Others never hold up a guest, so they get none.
+ *
  * One of the sinks may pace: a device that wants to be told when a flush has been seen holds its answer (display_hold) until that sink has seen a frame with it, and no longer than
  * DISPLAY_HOLD_NS. A sink that misses that is late there: nothing of that scanout is held until it has seen a frame of it again. Without such a sink nothing is ever held.
  *
@@ -43,6 +46,7 @@
 #define DISPLAY_SIZE_MAX 16384 /* pixels, of an output and of a picture */
 #define DISPLAY_CURSOR_SIZE 64 /* pixels, both ways */
 #define DISPLAY_HOLD_NS 40000000u /* Linux waits 50 ms for the answer to a flush */
+#define DISPLAY_PROMPT_NS 20000000u /* a frame that is let go of so soon after it was taken holds up nobody */
 
 struct display_output {
 	bool enabled; /* plugged in */
@@ -66,6 +70,10 @@ struct display_scanout {
 	bool is_copied; /* sinks that take copies get those */
 	struct display_buffer *copy; /* the newest; NULL: none */
 	uint64_t copy_number, copy_flushed_ns; /* of the frame in it */
+	bool is_direct; /* the sink that paces gets what it is offered */
+	struct display_buffer *offer; /* and not taken yet; NULL: none */
+	struct display_rect offer_crop; /* of it */
+	uint64_t offer_number, offer_flushed_ns; /* of the frame in it */
 	struct display_cursor cursor;
 	uint64_t frames; /* flushes that changed something on it */
 	uint64_t flushed_ns; /* the last of them */
@@ -82,6 +90,8 @@ struct display_frame {
 
 /* All optional. They must not call display_sink_remove. */
 struct display_sink_ops {
+	/* Whether a picture like @p, in planes, is one the sink can do something with. Calls nothing. NULL: all are. */
+	bool (*imports)(void *ctx, const struct display_picture *p);
 	/* The scanout shows nothing any more, or something after nothing, or the output has changed. */
 	void (*mode)(void *ctx, unsigned scanout);
 	/* There is a frame to take, and there was none before. */
@@ -112,6 +122,7 @@ struct display_counters {
 	uint64_t taken; /* frames that sinks took */
 	uint64_t replaced; /* frames that a newer one took the place of before a sink had taken them */
 	uint64_t copies; /* that were published */
+	uint64_t offers; /* of what the guest drew in */
 	uint64_t compared_bytes; /* of pictures, to see whether they stand still (still.h) */
 	uint64_t held, late; /* flushes that waited to be seen; times that took too long */
 };
@@ -143,6 +154,11 @@ struct display {
 	struct display_sink *pacer; /* NULL: nobody paces */
 	uint32_t late_scanouts; /* a bit for each on which it missed a deadline: nothing is held there until it has seen a frame of that scanout */
 	uint64_t seen[DISPLAY_SCANOUTS_MAX]; /* by it: numbers of frames */
+	struct {
+		uint64_t number[2], ns[2]; /* of the last frames it took, and when: the next one may be taken before this one is seen */
+		unsigned last;
+		unsigned prompt; /* frames in a row that it has seen within DISPLAY_PROMPT_NS */
+	} pace[DISPLAY_SCANOUTS_MAX];
 	struct display_hold *holds; /* oldest first */
 	struct loop_timer late;
 };
@@ -162,10 +178,10 @@ void display_set_guest(struct display *d, void (*changed)(void *ctx), void *ctx)
 /* Whether somebody maps each frame of scanout @i. If not, a device may leave a picture as it is until refresh. */
 bool display_is_watched(const struct display *d, unsigned i);
 
-/* How many sinks take copies. */
+/* How many sinks take copies, of scanouts that are direct the one that paces too. */
 unsigned display_copy_sinks(const struct display *d);
 
-/* @wanted: a sink that takes copies has come, or one has gone. NULL: nobody makes copies. */
+/* @wanted: a sink that takes copies has come, or one has gone, or another one paces. NULL: nobody makes copies. */
 void display_set_wanted(struct display *d, void (*wanted)(void *ctx, unsigned scanout), void *ctx);
 
 /* From now on sinks that take copies get those of scanout @i, each when it is published, and nothing until then; or (false, and at first) they map its buffer as all do. */
@@ -173,6 +189,24 @@ void display_set_copied(struct display *d, unsigned i, bool on);
 
 /* A copy of what scanout @i, which is copied, showed at frame @number, which was flushed at @flushed_ns; all of it is there. Not from within wanted. The display takes a reference of its own; the one before is let go. */
 void display_publish(struct display *d, unsigned i, struct display_buffer *copy, uint64_t number, uint64_t flushed_ns);
+
+/* Whether there is a sink that paces, and it takes copies, or what lies as they do. */
+bool display_can_offer(const struct display *d);
+
+/* Whether that can do something with @p. */
+bool display_imports(const struct display *d, const struct display_picture *p);
+
+/* How many frames in a row it has let go of within DISPLAY_PROMPT_NS since it paces. */
+unsigned display_prompt_frames(const struct display *d, unsigned i);
+
+/* A frame that was offered to it was not let go of in time. */
+void display_was_late(struct display *d, unsigned i);
+
+/* From now on the sink that paces, which there is, gets of scanout @i what it is offered, and nothing until then; or (false, and at first, and whenever another one paces) what it gets otherwise. What is on offer is withdrawn. */
+void display_set_direct(struct display *d, unsigned i, bool on);
+
+/* @crop of @buffer, which the guest has drawn in, is what scanout @i, which is direct, showed at frame @number; all of it is there. The display takes a reference of its own until it is taken, or another one is on offer. */
+void display_offer(struct display *d, unsigned i, struct display_buffer *buffer, const struct display_rect *crop, uint64_t number, uint64_t flushed_ns);
 
 /* @watch: a flush has changed something on a scanout. For one who only counts; whoever wants pictures is a sink. NULL: nobody. Before the loop runs. */
 void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx);
@@ -226,6 +260,9 @@ void display_sink_remove(struct display *d, struct display_sink *sink); /* what 
 
 /* @sink, which was added, takes copies from now on, or (false) no more: then it has a frame to map where it got those. */
 void display_sink_set_copies(struct display *d, struct display_sink *sink, bool on);
+
+/* What @sink, which was added, can import is other than it was. */
+void display_sink_imports(struct display *d, struct display_sink *sink);
 
 /* @sink paces from now on, or nobody (NULL). What is held for the one who did before waits no more. */
 void display_pace(struct display *d, struct display_sink *sink);

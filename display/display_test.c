@@ -595,6 +595,196 @@ static void test_display_the_device_hears_who_takes_copies(void **state)
 	display_buffer_unref(buffer);
 }
 
+/*
+ * What guests draw in.
+ */
+
+static unsigned alone;
+
+static void on_alone(void *ctx)
+{
+	assert_ptr_equal(ctx, &alone);
+	alone++;
+}
+
+static const struct display_rect part = {8, 4, 60, 30};
+
+/* Copies are there for a, which paces and gets offers; b maps. */
+static void show_direct(struct display_buffer *buffer)
+{
+	show_copied(buffer);
+	assert_false(display_can_offer(&d));
+	display_pace(&d, &a.sink);
+	assert_true(display_can_offer(&d));
+	display_set_direct(&d, 0, true);
+	display_set_copied(&d, 0, false);
+	a.frames = b.frames = wanted = 0;
+}
+
+/* An offer goes to the one that paces, who has then the only reference beside the device's; others map. */
+static void test_display_offers_are_for_who_paces(void **state)
+{
+	struct display_buffer *buffer = make(100, 50), *offer = make_planes(2), *next = make_planes(1);
+	struct display_frame f;
+
+	(void)state;
+	show_direct(buffer);
+	offer->alone = on_alone;
+	offer->alone_ctx = &alone;
+	alone = 0;
+	assert_int_equal(flush(0, 10, 10, 5, 5), 25);
+	assert_int_equal(b.frames, 1);
+	assert_int_equal(a.frames, 0);
+	assert_false(display_take(&d, &a.sink, 0, &f));
+	display_offer(&d, 0, offer, &part, 7, 55);
+	assert_int_equal(a.frames, 1);
+	assert_int_equal(b.frames, 1);
+	assert_int_equal(offer->refs, 2);
+	assert_true(display_take(&d, &a.sink, 0, &f));
+	assert_ptr_equal(f.buffer, offer);
+	assert_memory_equal(&f.crop, &part, sizeof(part));
+	assert_int_equal(f.number, 7);
+	assert_int_equal(f.flushed_ns, 55);
+	assert_int_equal(f.damage.n, 0);
+	assert_int_equal(offer->refs, 2);
+	assert_false(display_take(&d, &a.sink, 0, &f));
+	assert_int_equal(alone, 0);
+	display_buffer_unref(offer);
+	assert_int_equal(alone, 1);
+	display_buffer_ref(offer);
+	/* One that was not taken is withdrawn by the next. */
+	display_offer(&d, 0, offer, &part, 8, 56);
+	display_buffer_unref(offer);
+	display_offer(&d, 0, next, &part, 9, 57);
+	assert_int_equal(alone, 2);
+	assert_int_equal(d.counters.offers, 3);
+	/* So it is when nothing is shown any more, or who paces is to get something else. */
+	display_set_copied(&d, 0, true);
+	display_set_direct(&d, 0, false);
+	assert_int_equal(next->refs, 1);
+	assert_false(display_take(&d, &a.sink, 0, &f));
+	display_publish(&d, 0, next, 10, 58);
+	assert_true(display_take(&d, &a.sink, 0, &f));
+	display_buffer_unref(f.buffer);
+	display_set_direct(&d, 0, true);
+	display_offer(&d, 0, offer, &part, 11, 59);
+	show(0, NULL, 0, 0, 0, 0);
+	assert_false(d.scanout[0].is_direct);
+	assert_int_equal(offer->refs, 1);
+	assert_int_equal(next->refs, 1);
+	assert_false(display_take(&d, &a.sink, 0, &f));
+	display_buffer_unref(offer);
+	display_buffer_unref(next);
+	display_buffer_unref(buffer);
+}
+
+/* Whatever becomes of the one that paces, offers end, the device hears of it, and who had them gets what all get. */
+static void test_display_offers_end_with_who_paced(void **state)
+{
+	struct display_buffer *buffer = make(100, 50), *offer = make_planes(1);
+	struct display_frame f;
+
+	(void)state;
+	for (unsigned round = 0; round < 4; round++) {
+		show_direct(buffer);
+		display_offer(&d, 0, offer, &part, 1, 55);
+		assert_int_equal(offer->refs, 2);
+		a.frames = 0;
+		switch (round) {
+		case 0:
+			display_pace(&d, &b.sink);
+			break;
+		case 1:
+			display_sink_imports(&d, &a.sink);
+			break;
+		case 2:
+			display_sink_set_copies(&d, &a.sink, false);
+			break;
+		default:
+			display_sink_remove(&d, &a.sink);
+			break;
+		}
+		assert_false(d.scanout[0].is_direct);
+		assert_int_equal(offer->refs, 1);
+		assert_true(wanted > 0);
+		assert_int_equal(a.frames, round < 3);
+		if (round < 3) {
+			assert_true(display_take(&d, &a.sink, 0, &f));
+			assert_ptr_equal(f.buffer, buffer);
+			assert_int_equal(f.damage.n, 1);
+			display_buffer_unref(f.buffer);
+		}
+		show(0, NULL, 0, 0, 0, 0);
+		display_sink_remove(&d, &a.sink);
+		display_sink_remove(&d, &b.sink);
+	}
+	display_buffer_unref(offer);
+	display_buffer_unref(buffer);
+}
+
+static bool imports_no_inverted(void *ctx, const struct display_picture *p)
+{
+	assert_ptr_equal(ctx, &a);
+	return !p->planes.y_inverted;
+}
+
+/* How soon it lets go of frames, whatever kind they are, and what it imports. */
+static void test_display_prompt_sinks_are_known(void **state)
+{
+	static const struct display_sink_ops ops = {.imports = imports_no_inverted};
+	struct display_buffer *buffer = make(100, 50);
+	struct display_picture p = {.planes.n = 1};
+	struct display_frame f;
+	uint64_t now = 1000, first;
+
+	(void)state;
+	clock_set_test_ns(now);
+	a.sink.ops = &ops;
+	assert_false(display_imports(&d, &p));
+	show_copied(buffer);
+	display_set_copied(&d, 0, false);
+	display_pace(&d, &a.sink);
+	assert_true(display_imports(&d, &p));
+	p.planes.y_inverted = true;
+	assert_false(display_imports(&d, &p));
+	for (unsigned n = 0; n < 3; n++) {
+		flush(0, 10, 10, 5, 5);
+		assert_true(display_take(&d, &a.sink, 0, &f));
+		display_buffer_unref(f.buffer);
+		clock_set_test_ns(now += DISPLAY_PROMPT_NS);
+		display_seen(&d, &a.sink, 0, f.number);
+		/* Nothing is told by one that is seen twice, or by others. */
+		display_seen(&d, &a.sink, 0, f.number);
+		display_seen(&d, &b.sink, 0, f.number);
+	}
+	assert_int_equal(display_prompt_frames(&d, 0), 3);
+	/* The next one is taken before this one is seen. */
+	flush(0, 10, 10, 5, 5);
+	assert_true(display_take(&d, &a.sink, 0, &f));
+	display_buffer_unref(f.buffer);
+	first = f.number;
+	clock_set_test_ns(now += DISPLAY_PROMPT_NS + 1);
+	flush(0, 10, 10, 5, 5);
+	assert_true(display_take(&d, &a.sink, 0, &f));
+	display_buffer_unref(f.buffer);
+	display_seen(&d, &a.sink, 0, first);
+	assert_int_equal(display_prompt_frames(&d, 0), 0);
+	display_seen(&d, &a.sink, 0, f.number);
+	assert_int_equal(display_prompt_frames(&d, 0), 1);
+	display_was_late(&d, 0);
+	assert_int_equal(display_prompt_frames(&d, 0), 0);
+	assert_int_equal(a.sink.demoted, 1);
+	/* Another one is another one. */
+	flush(0, 10, 10, 5, 5);
+	assert_true(display_take(&d, &a.sink, 0, &f));
+	display_buffer_unref(f.buffer);
+	display_seen(&d, &a.sink, 0, f.number);
+	display_pace(&d, &b.sink);
+	assert_int_equal(display_prompt_frames(&d, 0), 0);
+	display_buffer_unref(buffer);
+	clock_set_test_ns(0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -614,6 +804,9 @@ int main(void)
 		T(test_display_copies_are_frames_for_those_who_take_them),
 		T(test_display_without_copies_all_map),
 		T(test_display_the_device_hears_who_takes_copies),
+		T(test_display_offers_are_for_who_paces),
+		T(test_display_offers_end_with_who_paced),
+		T(test_display_prompt_sinks_are_known),
 	};
 
 	return cmocka_run_group_tests_name("display", tests, NULL, NULL);

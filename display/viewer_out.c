@@ -258,6 +258,7 @@ static int announce(struct viewer_out *v, const struct display_buffer *buffer, u
 	if (planes->n > 0) {
 		m.modifier = planes->modifier;
 		m.nplanes = planes->n;
+		m.flags |= planes->y_inverted ? VIEWER_BUFFER_Y_INVERTED : 0;
 		memcpy(m.offset, planes->offset, sizeof(m.offset));
 		memcpy(m.stride, planes->stride, sizeof(m.stride));
 	}
@@ -366,17 +367,27 @@ static void set_way(uint32_t *what, uint32_t to)
 	__atomic_store_n(what, to, __ATOMIC_RELAXED);
 }
 
+static bool on_imports(void *ctx, const struct display_picture *p)
+{
+	const struct viewer_formats *imports = ((const struct viewer_out *)ctx)->imports;
+
+	for (unsigned i = 0; imports && i < imports->n; i++) {
+		if (imports->at[i].fourcc == p->fourcc && imports->at[i].modifier == p->planes.modifier) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Whether the viewer can do something with what it is about to be sent. */
 static bool can_take(struct viewer_out *v, const struct display_picture *p)
 {
-	bool found = p->planes.n == 0;
+	bool found;
 
-	if (found) {
+	if (p->planes.n == 0) {
 		return true;
 	}
-	for (unsigned i = 0; v->imports && i < v->imports->n; i++) {
-		found |= v->imports->at[i].fourcc == p->fourcc && v->imports->at[i].modifier == p->planes.modifier;
-	}
+	found = on_imports(v, p);
 	set_way(&v->way.is_unlike, !found);
 	set_way(&v->way.fourcc, p->fourcc);
 	set_way(&v->way.nplanes, p->planes.n);
@@ -390,6 +401,7 @@ void viewer_out_imports(struct viewer_out *v, struct viewer_formats *imports)
 	v->imports = imports;
 	set_way(&v->way.is_unlike, false);
 	if (!v->is_lost) {
+		display_sink_imports(v->display, &v->sink);
 		display_sink_set_copies(v->display, &v->sink, imports != NULL);
 	}
 }
@@ -453,7 +465,9 @@ static int send_frame(struct viewer_out *v, unsigned i)
 	}
 	count(&v->counters.sent, 1);
 	count(&v->counters.dmabufs, at->frame.buffer->picture.planes.n > 0);
+	count(&v->counters.directs, at->frame.buffer->picture.planes.is_direct);
 	set_way(&v->way.kind, kind_of(&at->frame.buffer->picture));
+	set_way(&v->way.is_direct, at->frame.buffer->picture.planes.is_direct);
 	if (at->last && m.number > at->last + 1) {
 		count(&v->counters.replaced, m.number - at->last - 1);
 	}
@@ -560,7 +574,7 @@ static void on_gone(void *ctx, uint64_t buffer)
 	}
 }
 
-static const struct display_sink_ops sink_ops = {.mode = on_mode, .frame = on_frame, .cursor = on_cursor, .gone = on_gone};
+static const struct display_sink_ops sink_ops = {.imports = on_imports, .mode = on_mode, .frame = on_frame, .cursor = on_cursor, .gone = on_gone};
 
 /*
  * What the viewer says.

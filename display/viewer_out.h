@@ -9,7 +9,7 @@
  * replaced. A viewer whose socket stays full for VIEWER_OUT_PATIENCE_NS is lost.
  *
  * A picture that a GPU has drawn goes to a viewer that can import it as dma-bufs. Whether one can is its list of formats against each picture's: it is sent copies in memory from the first on that it could
- * not import, until it says another list.
+ * not import, until it says another list. The viewer that controls may be sent what the guest draws in, without a copy, where its list has that.
  *
  * The socket is somebody else's, who reads it and may send messages of its own.
  *
@@ -47,6 +47,7 @@ struct viewer_out_counters {
 	uint64_t buffers; /* announced */
 	uint64_t copied_bytes; /* of guest memory, for a viewer that takes none */
 	uint64_t dmabufs; /* of the frames sent, those in dma-bufs on a GPU */
+	uint64_t directs; /* of those, what the guest drew in, and no copy */
 	struct viewer_out_samples release; /* from the flush to the viewer's release */
 	struct viewer_out_samples input; /* from an input event, by the viewer's time in it, to the sending of the next frame */
 };
@@ -60,6 +61,7 @@ struct viewer_formats {
 /* How the last picture it was sent came to it. Written by the display's loop; may be read by any thread (atomic). */
 struct viewer_out_way {
 	uint32_t kind; /* enum viewer_kind; 0: none was sent */
+	uint32_t is_direct; /* what the guest drew in, and no copy */
 	uint32_t is_unlike; /* it takes dma-bufs, but not like the one that fourcc and so on say */
 	uint32_t fourcc, nplanes; /* of the last dma-buf that there was for it */
 	uint64_t modifier;

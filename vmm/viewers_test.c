@@ -713,6 +713,44 @@ static void test_viewers_that_import_get_dmabufs(void **state)
 	assert_false(display.scanout[0].is_copied);
 }
 
+/* What the guest draws in, for the one that controls; when it says that it imports other things it gets something else. */
+static void test_viewers_that_control_get_what_the_guest_draws_in(void **state)
+{
+	struct display_picture picture = {.fd = -1, .fourcc = DISPLAY_XBGR8888, .width = W, .height = H, .planes = {.n = 1, .modifier = MODIFIER, .is_direct = true, .y_inverted = true}};
+	const struct display_rect crop = {0, 0, W, H};
+	const struct viewer_out *out;
+	struct display_buffer *offer;
+	int fd;
+
+	(void)state;
+	begin_gpu();
+	fd = meet_gpu(VIEWER_CAN_DMABUF);
+	want_picture(fd, VIEWER_MEMFD);
+	put_imports(fd, "", 2, MODIFIER);
+	out = &viewers.conn[0]->out;
+	picture.planes.fd[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_true(display_imports(&display, &picture));
+	picture.planes.modifier++;
+	assert_false(display_imports(&display, &picture));
+	picture.planes.modifier--;
+	offer = display_buffer_create(&picture, &display.budget, 0);
+	display_set_direct(&display, 0, true);
+	display_offer(&display, 0, offer, &crop, 5, now_ns);
+	want_picture(fd, VIEWER_DMABUF);
+	assert_int_equal(p.buffer.flags, VIEWER_BUFFER_OPAQUE | VIEWER_BUFFER_Y_INVERTED);
+	assert_int_equal(p.nfds, 1);
+	assert_true(out->way.is_direct);
+	assert_int_equal(out->counters.directs, 1);
+	assert_int_equal(out->counters.dmabufs, 1);
+	/* It was let go of. */
+	assert_int_equal(offer->refs, 1);
+	put_imports(fd, "", 1, MODIFIER + 1);
+	assert_false(display.scanout[0].is_direct);
+	assert_false(display_imports(&display, &picture));
+	hang_up(fd);
+	display_buffer_unref(offer);
+}
+
 /* What cannot be imported is not sent: pictures in memory are, from that frame on, and again dma-bufs when the viewer says so. */
 static void test_viewers_that_cannot_import_get_memory(void **state)
 {
@@ -1530,7 +1568,7 @@ int main(void)
 		T(test_viewers_that_wait_can_lose_control), T(test_viewers_that_wait_can_go),
 		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
 		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_are_late_for_one_output_only), T(test_viewers_pace_no_longer_than_they_control),
-		T(test_viewers_that_import_get_dmabufs), T(test_viewers_that_cannot_import_get_memory),
+		T(test_viewers_that_import_get_dmabufs), T(test_viewers_that_control_get_what_the_guest_draws_in), T(test_viewers_that_cannot_import_get_memory),
 		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_never_read_are_dropped),
 		T(test_viewers_that_read_late_get_the_newest), T(test_viewers_are_so_many), T(test_viewers_are_these_users),
 	};
