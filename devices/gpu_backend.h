@@ -89,6 +89,11 @@ struct gpu_backend_ops {
 	int (*copy)(struct gpu_backend *b, unsigned scanout, unsigned copy, struct display_picture *p, uint64_t *fence);
 	void (*drop_copy)(struct gpu_backend *b, unsigned scanout, unsigned copy); /* there may be none */
 
+	/* A 3D resource that can be shown, as a picture others can import where the guest draws: *@p, with descriptors that become the caller's. NULL: there are none. */
+	int (*export_texture)(struct gpu_backend *b, uint32_t id, struct display_picture *p);
+	/* All that was drawn in it up to now is there when backend->retired is called with *@fence, or a later one. */
+	int (*await_texture)(struct gpu_backend *b, uint32_t id, uint64_t *fence);
+
 	/* A 2D resource of DISPLAY_CURSOR_SIZE both ways, or a blob that begins with so many pixels, as struct display_cursor wants it. */
 	int (*read_cursor)(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE]);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pictures that leave as dma-bufs: buffers of ours on the render node, which another process may import where it draws, and copies into them that the GPU makes.
+ * Pictures that leave as dma-bufs: buffers of ours on the render node, which another process may import where it draws, and copies into them that the GPU makes; and textures as they are, without a copy.
  *
  * A copy is queued, and there when a fence that is made behind it has been passed. Buffers are as their driver likes them (tiled, in several planes): what it says of that goes along.
  *
@@ -19,6 +19,8 @@
 struct gpu_export {
 	struct gpu_egl *egl; /* NULL: nothing can be exported */
 	unsigned framebuffer[2]; /* to read from and to draw into; 0: not yet */
+	unsigned sink, pixel; /* a framebuffer of one pixel, and that */
+	char no_direct[80]; /* why textures cannot leave as they are, for people; empty: they can */
 };
 
 /* Zeroed memory is none. */
@@ -44,7 +46,15 @@ struct gpu_export_part {
 };
 int gpu_export_copy(struct gpu_export *x, const struct gpu_export_part *from, const struct gpu_export_image *to);
 
+/* The @width by @height pixels of @texture, where they are, as a picture with descriptors that become the caller's. @opaque: alpha says nothing. Return: 0 or -errno. */
+int gpu_export_texture(struct gpu_export *x, unsigned texture, uint32_t width, uint32_t height, bool opaque, struct display_picture *p);
+
+/* A fence that is made next in the base context is passed when all that was drawn in @texture is there, whichever context drew it. Return: 0 or -errno. */
+int gpu_export_await(struct gpu_export *x, unsigned texture);
+
 /* For tests, where there is no GPU: makes the storage of the texture that is bound, and a picture of something. NULL: GBM does. */
 void gpu_export_set_test_storage(int (*storage)(uint32_t width, uint32_t height, bool opaque, unsigned texture, struct display_picture *p));
+/* The same for textures that are exported. */
+void gpu_export_set_test_texture(int (*texture)(unsigned texture, struct display_picture *p));
 
 #endif

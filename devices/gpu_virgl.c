@@ -460,6 +460,41 @@ static void gpu_virgl_drop_copy(struct gpu_backend *b, unsigned scanout, unsigne
 	}
 }
 
+static int gpu_virgl_export_texture(struct gpu_backend *b, uint32_t id, struct display_picture *p)
+{
+	struct gpu_virgl *g = from(b);
+	const struct resource *res = find(g, id);
+	unsigned texture = res ? texture_of(id) : 0;
+	int r;
+
+	if (!g->export.egl || texture == 0) {
+		return -ENOTSUP;
+	}
+	r = gpu_egl_make_current(&g->egl, g->egl.base) ? gpu_export_texture(&g->export, texture, res->width, res->height, gpu_format_is_opaque(res->format), p) : -EIO;
+	virgl.force_ctx_0();
+	if (r == 0) {
+		p->planes.y_inverted = res->is_upside_down;
+	}
+	return r;
+}
+
+static int gpu_virgl_await_texture(struct gpu_backend *b, uint32_t id, uint64_t *fence)
+{
+	struct gpu_virgl *g = from(b);
+	unsigned texture = find(g, id) ? texture_of(id) : 0;
+	int r;
+
+	if (texture == 0) {
+		return -EINVAL;
+	}
+	r = gpu_egl_make_current(&g->egl, g->egl.base) ? gpu_export_await(&g->export, texture) : -EIO;
+	if (r == 0) {
+		r = gpu_virgl_fence(b, fence);
+	}
+	virgl.force_ctx_0();
+	return r;
+}
+
 static int gpu_virgl_read_cursor(struct gpu_backend *b, uint32_t id, uint32_t image[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE])
 {
 	uint8_t pixels[DISPLAY_CURSOR_SIZE * DISPLAY_CURSOR_SIZE * GPU_BYTES_PER_PIXEL];
@@ -588,6 +623,8 @@ static const struct gpu_backend_ops gpu_virgl_ops = {
 	.export = gpu_virgl_export,
 	.copy = gpu_virgl_copy,
 	.drop_copy = gpu_virgl_drop_copy,
+	.export_texture = gpu_virgl_export_texture,
+	.await_texture = gpu_virgl_await_texture,
 	.flush = gpu_virgl_flush,
 	.read_cursor = gpu_virgl_read_cursor,
 	.create_3d = gpu_virgl_create_3d,
@@ -701,6 +738,7 @@ struct gpu_backend *gpu_virgl_create(
 		memcpy(info->version, g->egl.version, sizeof(info->version));
 		info->can_export = g->export.egl != NULL;
 		memcpy(info->no_export, g->no_export, sizeof(info->no_export));
+		memcpy(info->no_direct, g->export.no_direct, sizeof(info->no_direct));
 		info->device = device_of(g->egl.fd);
 		name_library(info->library, sizeof(info->library));
 	}

@@ -21,6 +21,7 @@ struct gpu_virgl_info {
 	char library[64]; /* virglrenderer's file: it does not say its version */
 	bool can_export; /* pictures can leave as dma-bufs */
 	char no_export[160]; /* or why not */
+	char no_direct[80]; /* why they are copied for that, each; empty: they need not be */
 	dev_t device; /* of the render node; 0: none */
 };
 
