@@ -11,6 +11,7 @@
 
 #include "devices/gpu_3d.h"
 #include "devices/gpu_copy.h"
+#include "devices/gpu_direct.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
@@ -248,6 +249,7 @@ static void answer_retired(struct gpu *g, uint64_t fence)
 
 static void on_retired(void *ctx, uint64_t fence)
 {
+	gpu_direct_retired(ctx, fence);
 	gpu_copy_retired(ctx, fence);
 	answer_retired(ctx, fence);
 }
@@ -262,8 +264,20 @@ static void forget_held(struct gpu *g)
 	}
 }
 
-/* Return: whether the chain is to be returned now. */
-static bool serve_one(struct gpu *g, unsigned q)
+static void on_wanted(void *ctx, unsigned i)
+{
+	gpu_direct_wanted(ctx, i);
+	gpu_copy_wanted(ctx, i);
+}
+
+/* What becomes of a command's chain. */
+enum served {
+	SERVED, /* it is returned now */
+	SERVED_KEPT, /* its answer waits */
+	SERVED_EARLY, /* nothing was done: it is taken again later */
+};
+
+static enum served serve_one(struct gpu *g, unsigned q)
 {
 	enum gpu_wire_type type;
 	struct gpu_command c;
@@ -271,22 +285,29 @@ static bool serve_one(struct gpu *g, unsigned q)
 	/* All of it: what is not filled in goes to the guest too. */
 	memset(&c, 0, sizeof(c));
 	c.chain = &g->chain;
-	gpu_count(&g->counters.commands);
 	if (virtq_get(c.chain, &c.in.hdr, sizeof(c.in.hdr)) < sizeof(c.in.hdr)) {
 		/* Whoever asks nothing is answered nothing. */
+		gpu_count(&g->counters.commands);
 		gpu_refuse(g, GPU_RESP_ERR_UNSPEC, "header cut short on queue %u", q);
 		gpu_count(&g->counters.refused);
-		return true;
+		return SERVED;
 	}
 	type = carry_out(g, &c, q);
+	if (c.is_early) {
+		return SERVED_EARLY;
+	}
+	if (q == GPU_CONTROLQ) {
+		gpu_direct_went(g);
+	}
+	gpu_count(&g->counters.commands);
 	if (type >= GPU_RESP_ERR_UNSPEC) {
 		gpu_count(&g->counters.refused);
 	} else if ((g->nfenced == 0 || !has_fence(&c.in.hdr)) && hold(g, &c)) {
-		return false;
+		return SERVED_KEPT;
 	}
 	answer(g, &c, type);
 	if (wait_for_renderer(g, &c, q)) {
-		return false;
+		return SERVED_KEPT;
 	}
 	if (has_fence(&c.in.hdr)) {
 		/* No fence overtakes another: where the renderer gives none, those before it wait no longer either. One of a pointer says nothing of what is drawn. */
@@ -295,7 +316,7 @@ static bool serve_one(struct gpu *g, unsigned q)
 		}
 		answer_fences(g, UINT64_MAX);
 	}
-	return true;
+	return SERVED;
 }
 
 /* What a turn is measured by, besides commands: bytes of pictures. */
@@ -304,18 +325,27 @@ static uint64_t worked(const struct gpu *g)
 	return g->backend->copied_bytes + g->backend->read_bytes + g->display->counters.compared_bytes;
 }
 
-/* Return: whether the queue is empty; false when the turn is over first. */
+/* Return: whether there is nothing to do on the queue now; false when the turn is over first. */
 static bool serve_queue(struct gpu *g, unsigned q, unsigned *commands, uint64_t worked_end)
 {
 	struct virtq *vq = &g->base.vq[q];
+	enum served served = SERVED;
 	bool is_done = true;
 
+	if (q == GPU_CONTROLQ && g->wait.is_waiting) {
+		return true;
+	}
 	while (virtq_pending(vq) == 0 || *commands < GPU_TURN_COMMANDS) {
 		/* An empty ring is popped too: that asks the driver to kick for the next chain. */
 		if (virtq_pop(vq, &g->chain) <= 0) {
 			break;
 		}
-		if (serve_one(g, q)) {
+		served = serve_one(g, q);
+		if (served == SERVED_EARLY) {
+			virtq_unpop(vq, &g->chain);
+			break;
+		}
+		if (served == SERVED) {
 			virtq_push(vq, &g->chain);
 		}
 		++*commands;
@@ -323,7 +353,7 @@ static bool serve_queue(struct gpu *g, unsigned q, unsigned *commands, uint64_t 
 			*commands = GPU_TURN_COMMANDS;
 		}
 	}
-	is_done = virtq_pending(vq) == 0;
+	is_done = served == SERVED_EARLY || virtq_pending(vq) == 0;
 	virtq_notify(vq);
 	return is_done;
 }
@@ -412,6 +442,7 @@ static void gpu_reset(struct virtio_device *d)
 	struct gpu_entry *e;
 
 	loop_timer_stop(&g->again);
+	gpu_direct_end_wait(g);
 	forget_held(g);
 	for (unsigned i = 0; i < g->display->nscanouts; i++) {
 		gpu_show_nothing(g, i);
@@ -465,7 +496,8 @@ int gpu_init(struct gpu *g, const struct gpu_options *options, struct display *d
 	virtio_device_set_config(&g->base, 0, &config, sizeof(config));
 	display_set_guest(display, on_output_changed, g);
 	display_set_refresh(display, gpu_refresh, g);
-	display_set_wanted(display, gpu_copy_wanted, g);
+	display_set_wanted(display, on_wanted, g);
+	gpu_direct_init(g, options->direct);
 	if (!backend->ncapsets) {
 		return 0;
 	}
@@ -487,6 +519,7 @@ void gpu_finish(struct gpu *g)
 		return;
 	}
 	loop_timer_stop(&g->again);
+	gpu_direct_end_wait(g);
 	loop_remove(&g->poll);
 	forget_held(g);
 	free(g->held);

@@ -14,6 +14,8 @@
  *
  * With 3D, an answer with a fence waits until the renderer has done all that came before; answers with fences come in order.
  *
+ * A 3D command that might draw in a picture somebody is looking at waits for them, and what is behind it on the control queue with it, for 40 ms at most (gpu_direct.h).
+ *
  * Everything that costs host memory has a limit, and all of it together is limited by the display's budget: images, backing lists, resources. A turn on the loop carries out
  * GPU_TURN_COMMANDS, or copies and compares GPU_TURN_BYTES and what the last command of it does, and goes on when others have had theirs.
  *
@@ -46,6 +48,7 @@ struct gpu_counters {
 	uint64_t transfers, flushes, cursors;
 	uint64_t submissions; /* of 3D commands */
 	uint64_t turns; /* on the loop, with at least one command */
+	uint64_t waits; /* of commands, for a viewer to let go of what they might draw in */
 };
 
 /* Of a scanout that shows a texture, on the GPU (gpu_copy.h). */
@@ -55,6 +58,41 @@ struct gpu_copies {
 	unsigned pending; /* of them */
 	uint64_t fence, number, flushed_ns; /* of it: the renderer's; the frame in it */
 	uint32_t failed_width, failed_height; /* one of this size could not be made */
+};
+
+#define GPU_DIRECT_MAX 6 /* pictures of a scanout's guest that are exported at a time */
+
+/* Whether pictures are sent as the guest draws them (gpu_direct.h). */
+enum gpu_direct_way {
+	GPU_DIRECT_NEVER,
+	GPU_DIRECT_AUTO, /* where it holds up nobody */
+	GPU_DIRECT_ALWAYS, /* whatever the guest and the viewer do */
+};
+
+struct gpu_direct_picture {
+	uint32_t id; /* the resource */
+	struct display_buffer *buffer; /* NULL: the place is free. Held: there are more references than this one */
+	uint64_t used;
+	bool is_lost; /* held for too long: the guest draws in it all the same */
+};
+
+struct gpu_direct_frame {
+	uint32_t id; /* the resource */
+	struct display_buffer *buffer; /* NULL: there is none */
+	struct display_rect crop;
+	uint64_t number, flushed_ns; /* of the frame */
+};
+
+/* Of a scanout that shows a texture, as the guest draws it (gpu_direct.h). */
+struct gpu_direct {
+	struct gpu_direct_picture at[GPU_DIRECT_MAX];
+	uint64_t uses;
+	struct gpu_direct_frame pending, due; /* what is being drawn; what was flushed after that */
+	uint64_t fence; /* of pending: the renderer's */
+	uint32_t last; /* the resource that was flushed last; 0: it is gone, or there was none */
+	unsigned flips; /* flushes in a row of another one than the one before, at most as many as matter */
+	bool was_late; /* the viewer */
+	const char *why; /* it is copied, or read back, for people; NULL: it is not. May be read by any thread (atomic) */
 };
 
 /* What is on a scanout, as the guest said it. */
@@ -71,6 +109,7 @@ struct gpu_scanout {
 	} cache[2];
 	unsigned oldest; /* of them: the one that was not shown last */
 	struct gpu_copies copies;
+	struct gpu_direct direct;
 };
 
 struct gpu_held;
@@ -104,10 +143,19 @@ struct gpu {
 	unsigned first_fenced, nfenced;
 	const char *no_copies; /* why pictures are not copied on the GPU, for people; NULL: they are, or nobody wants them. May be read by any thread (atomic) */
 	struct virtq_chain returned; /* of one of them, on its way */
+	enum gpu_direct_way direct_way;
+	/* Of the control queue's next command. */
+	struct {
+		bool is_waiting; /* for somebody to let go of what it might draw in */
+		bool is_over; /* it has waited long enough */
+		uint32_t scanouts; /* a bit for each whose pictures those are */
+		struct loop_timer patience;
+	} wait;
 };
 
 struct gpu_options {
 	bool blob; /* offer RESOURCE_BLOB; not with 3D */
+	enum gpu_direct_way direct;
 };
 
 /* @backend: gpu_finish destroys it. @display: with the same loop; the device tells it what is shown, and is told by it when an output changes.

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devices/gpu_direct.h"
+
 /* Gallium's. */
 enum {
 	TARGET_BUFFER,
@@ -415,7 +417,6 @@ static enum gpu_wire_type check_transfer(struct gpu *g, const struct gpu_command
 		!ends_inside(t, &res->texture, res->backing_len)) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a 3D transfer outside resource %u or its backing", id);
 	}
-	gpu_count(&g->counters.transfers);
 	return GPU_RESP_OK_NODATA;
 }
 
@@ -427,6 +428,11 @@ static enum gpu_wire_type transfer_to_host_3d(struct gpu *g, struct gpu_command 
 	if (answer != GPU_RESP_OK_NODATA) {
 		return answer;
 	}
+	c->is_early = gpu_direct_must_wait(g, le32_get(c->in.transfer_3d.resource_id), NULL);
+	if (c->is_early) {
+		return GPU_RESP_OK_NODATA;
+	}
+	gpu_count(&g->counters.transfers);
 	return gpu_error(g->backend->ops->transfer_to_3d(g->backend, le32_get(c->in.hdr.ctx_id), le32_get(c->in.transfer_3d.resource_id), &t));
 }
 
@@ -438,6 +444,7 @@ static enum gpu_wire_type transfer_from_host_3d(struct gpu *g, struct gpu_comman
 	if (answer != GPU_RESP_OK_NODATA) {
 		return answer;
 	}
+	gpu_count(&g->counters.transfers);
 	return gpu_error(g->backend->ops->transfer_from_3d(g->backend, le32_get(c->in.hdr.ctx_id), le32_get(c->in.transfer_3d.resource_id), &t));
 }
 
@@ -528,6 +535,10 @@ static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a submission of %u bytes in %zu", size, virtq_get_left(c->chain));
 	}
 	if (size == 0) {
+		return GPU_RESP_OK_NODATA;
+	}
+	c->is_early = gpu_direct_must_wait(g, 0, &ctx->attached);
+	if (c->is_early) {
 		return GPU_RESP_OK_NODATA;
 	}
 	/* The renderer reads it more than once, and the guest could change it in between. */

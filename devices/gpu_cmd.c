@@ -4,6 +4,7 @@
 
 #include "devices/gpu_3d.h"
 #include "devices/gpu_copy.h"
+#include "devices/gpu_direct.h"
 #include "devices/gpu_share.h"
 
 static struct display_rect rect_of(const struct gpu_wire_rect *r)
@@ -223,6 +224,7 @@ void gpu_show_nothing(struct gpu *g, unsigned i)
 
 	if (so->res) {
 		display_show(g->display, i, NULL, NULL);
+		gpu_direct_forget(g, i);
 		gpu_copy_forget(g, i);
 		drop_cache(so);
 		/* A descriptor, which the backend counts no longer. */
@@ -421,6 +423,7 @@ static enum gpu_wire_type flush(struct gpu *g, struct gpu_command *c)
 		}
 		if (display_flush(g->display, i, &part) > 0) {
 			c->flushed |= 1u << i;
+			gpu_direct_flushed(g, i);
 			gpu_copy_flushed(g, i);
 		}
 	}

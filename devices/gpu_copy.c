@@ -36,17 +36,23 @@ static bool has_failed(const struct gpu_scanout *so)
 	return so->copies.failed_width == so->crop.w && so->copies.failed_height == so->crop.h;
 }
 
-/* Tells the display whether the scanout is copied. Return: whether it is. */
-static bool decide(struct gpu *g, unsigned i)
+/* Tells the display whether the scanout is copied, for @sinks. Return: whether it is. */
+static bool decide_for(struct gpu *g, unsigned i, unsigned sinks)
 {
 	const struct gpu_scanout *so = &g->scanout[i];
-	bool on = so->res && so->res->is_3d && g->backend->ops->copy && !has_failed(so) && display_copy_sinks(g->display) > 0;
+	bool on = so->res && so->res->is_3d && g->backend->ops->copy && !has_failed(so) && sinks > 0;
 
 	display_set_copied(g->display, i, on);
 	if (!on) {
 		drop(g, i);
 	}
 	return on;
+}
+
+static bool decide(struct gpu *g, unsigned i)
+{
+	/* One of them may get what the guest draws in instead. */
+	return decide_for(g, i, display_copy_sinks(g->display) - g->display->scanout[i].is_direct);
 }
 
 static void fail(struct gpu *g, unsigned i, int r)
@@ -153,10 +159,15 @@ void gpu_copy_flushed(struct gpu *g, unsigned i)
 	}
 }
 
-void gpu_copy_wanted(void *ctx, unsigned i)
+void gpu_copy_take_over(struct gpu *g, unsigned i)
 {
-	struct gpu *g = ctx;
+	if (decide_for(g, i, display_copy_sinks(g->display))) {
+		start(g, i);
+	}
+}
 
+void gpu_copy_wanted(struct gpu *g, unsigned i)
+{
 	/* There may be memory now. */
 	g->scanout[i].copies.failed_width = g->scanout[i].copies.failed_height = 0;
 	if (decide(g, i)) {

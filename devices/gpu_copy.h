@@ -24,9 +24,11 @@ void gpu_copy_shown(struct gpu *g, unsigned i);
 void gpu_copy_flushed(struct gpu *g, unsigned i);
 /* All that came before @fence is done. */
 void gpu_copy_retired(struct gpu *g, uint64_t fence);
+/* The display's sink that paces is about to get copies, too: makes one, where they can be made. */
+void gpu_copy_take_over(struct gpu *g, unsigned i);
 /* There are none, and nothing is known of them. */
 void gpu_copy_forget(struct gpu *g, unsigned i);
-/* display_set_wanted. @ctx: the device. */
-void gpu_copy_wanted(void *ctx, unsigned i);
+/* display_set_wanted. */
+void gpu_copy_wanted(struct gpu *g, unsigned i);
 
 #endif

@@ -33,6 +33,7 @@ struct gpu_command {
 		struct gpu_wire_edid edid;
 		struct gpu_wire_capset_info capset_info;
 	} out; /* zeroed; the header is filled in by whoever answers */
+	bool is_early; /* nothing of it has been done: it is to be carried out again later */
 	uint32_t flushed; /* a bit for each scanout the command has flushed: its answer may wait */
 	size_t out_len; /* bytes of the answer when it is no error; the header alone unless it is said */
 	void *tail; /* what follows that; freed by whoever answers */

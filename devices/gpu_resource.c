@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "devices/gpu_3d.h"
+#include "devices/gpu_direct.h"
 #include "devices/gpu_priv.h"
 
 enum gpu_wire_type gpu_error(int r)
@@ -51,6 +52,9 @@ void gpu_resource_destroy(struct gpu *g, struct gpu_resource *res)
 {
 	if (res->has_backing) {
 		gpu_resource_detach(g, res);
+	}
+	if (res->is_3d) {
+		gpu_direct_unref(g, res->entry.id);
 	}
 	gpu_3d_forget_resource(g, res);
 	gpu_table_remove(&g->resources, &res->entry);

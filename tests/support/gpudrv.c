@@ -16,7 +16,7 @@
 
 static void place(struct gpudrv *v)
 {
-	v->in_gpa = tdrv_alloc(&v->d, IN_ROOM, 8);
+	v->in_gpa = tdrv_alloc(&v->d, IN_ROOM * (v->may_wait ? GPU_HELD_MAX + 1 : 1), 8);
 	v->first_out_gpa = tdrv_alloc(&v->d, sizeof(v->out) * (v->may_wait ? GPU_HELD_MAX + 1 : 1), 8);
 	v->out_gpa = v->first_out_gpa;
 }
@@ -179,6 +179,8 @@ uint32_t gpudrv_raw(struct gpudrv *v, unsigned q, const void *cmd, size_t len, c
 
 	if (v->may_wait) {
 		find_place(v);
+		/* Each has its own: one that was not taken yet is read later. */
+		in += (v->out_gpa - v->first_out_gpa) / sizeof(v->out) * IN_ROOM;
 	}
 	if (len + more_len > IN_ROOM) {
 		in = tdrv_alloc(&v->d, len + more_len, 8);
