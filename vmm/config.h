@@ -36,6 +36,7 @@ enum config_expect_exit { EXPECT_EXIT_STOP, EXPECT_EXIT_POWEROFF, EXPECT_EXIT_GU
 enum config_end { END_EXIT, END_RESTART }; /* on_reboot, on_panic */
 enum config_disk_format { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2 }; /* the second one only to say what to do about it */
 enum config_display { DISPLAY_NONE, DISPLAY_SDL };
+enum config_zero_copy { ZERO_COPY_AUTO, ZERO_COPY_ALWAYS, ZERO_COPY_NEVER };
 enum config_on_close { ON_CLOSE_STOP, ON_CLOSE_DETACH };
 enum config_gpu { GPU_OFF, GPU_2D, GPU_VIRGL };
 enum config_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_SOCKET };
@@ -150,6 +151,7 @@ struct config {
 		bool by_default; /* the window: nobody has asked for it, so that it is no mistake when there can be none */
 		bool fullscreen, resize;
 		bool dmabuf; /* offered to viewers */
+		enum config_zero_copy zero_copy;
 		char *title; /* "{name}" is the VM's */
 		double scale; /* pixels of the window for one of the guest; 0: without resize, as many as fit */
 		enum config_on_close on_close;

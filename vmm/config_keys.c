@@ -28,9 +28,10 @@ static const char *const serial_values[] = {"off", "stdio", "file", "socket", NU
 /* As enum config_gpu. */
 static const char *const gpu_values[] = {"off", "2d", "virgl", NULL};
 
-/* As enum config_display and config_on_close. */
+/* As enum config_display, config_on_close and config_zero_copy. */
 static const char *const display_values[] = {"none", "sdl", NULL};
 static const char *const on_close_values[] = {"stop", "detach", NULL};
+static const char *const zero_copy_values[] = {"auto", "always", "never", NULL};
 
 static const char *const format_values[] = {"raw", "qcow2", NULL};
 static const char *const cache_values[] = {"writeback", "direct", "unsafe", NULL};
@@ -122,6 +123,8 @@ const struct config_key config_keys[] = {
 		"When that window is closed: press the power button, or let the guest run on without it."},
 	{"display", "dmabuf", CONFIG_BOOL, AT(display.dmabuf), "true", NULL, 0, 0,
 		"Viewers that can import them get pictures that a GPU has drawn as dma-bufs; false: all of them in memory."},
+	{"display", "zero_copy", CONFIG_ENUM, AT(display.zero_copy), "never", zero_copy_values, 0, 0,
+		"Whether the viewer that controls gets what the guest draws in itself, without a copy: where it holds up nobody, whatever guest and viewer do, or not."},
 	{"display", "socket", CONFIG_PATH, AT(display.socket), NULL, NULL, 1, 107, "Socket for viewers; default: viewer.sock in the folder of the VM's other sockets."},
 	{"display", "allow", CONFIG_STRINGS, AT(display.allow), NULL, NULL, 1, 32,
 		"Users who may view it, such as \"uid:1000\", one or an array; default: the one who runs it."},

@@ -99,6 +99,7 @@ static void print_text(const struct gpu_facts *f)
 	}
 	if (f->info.can_export) {
 		printf("pictures       dma-bufs that the GPU copies, for viewers that can import them; read back into memory for others\n");
+		printf("zero-copy      %s%s\n", f->info.no_direct[0] ? "no: " : "possible, for the viewer that controls: display.zero_copy", f->info.no_direct);
 	} else {
 		printf("pictures       read back into memory, no dma-bufs: %s\n", f->info.no_export);
 	}
@@ -106,8 +107,9 @@ static void print_text(const struct gpu_facts *f)
 
 static void print_json(const struct gpu_facts *f)
 {
-	json_t *o = json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:b}", "works", 1, "render_node", f->info.node, "driver", f->info.driver, "renderer", f->info.renderer,
-		"version", f->info.version, "virglrenderer", f->info.library, "can_export", (int)f->info.can_export), *sets = json_array();
+	json_t *o = json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:b, s:b}", "works", 1, "render_node", f->info.node, "driver", f->info.driver, "renderer", f->info.renderer,
+		"version", f->info.version, "virglrenderer", f->info.library, "can_export", (int)f->info.can_export, "can_zero_copy",
+		(int)(f->info.can_export && !f->info.no_direct[0])), *sets = json_array();
 
 	for (unsigned i = 0; i < f->ncapsets; i++) {
 		json_array_append_new(sets, json_pack("{s:s, s:i, s:i}", "name", capset_name(f->capset[i].id), "version", (int)f->capset[i].version, "size", (int)f->capset[i].size));
@@ -146,14 +148,15 @@ static int of_host(const struct options *o)
 /* How the pictures of one viewer come to it, and why not in a better way. */
 static void print_viewer(const json_t *v)
 {
-	const char *name = "", *way = "", *fourcc = "", *modifier = "", *why = "";
-	int number = 0, planes = 0;
+	const char *name = "", *way = "", *fourcc = "", *modifier = "", *why = "", *why_copied = "";
+	int number = 0, planes = 0, is_direct = 0;
 
-	json_unpack((json_t *)(uintptr_t)v, "{s:i, s:s, s:s, s?s, s?s, s?i, s:s}", "viewer", &number, "name", &name, "way", &way, "fourcc", &fourcc, "modifier", &modifier, "planes", &planes,
-		"why_no_dmabuf", &why);
+	json_unpack((json_t *)(uintptr_t)v, "{s:i, s:s, s:s, s?s, s?s, s?i, s?b, s?s, s:s}", "viewer", &number, "name", &name, "way", &way, "fourcc", &fourcc, "modifier", &modifier,
+		"planes", &planes, "zero_copy", &is_direct, "why_no_zero_copy", &why_copied, "why_no_dmabuf", &why);
 	printf("viewer %-7d %s: ", number, name);
 	if (strcmp(way, "dma-buf") == 0) {
-		printf("dma-buf %s, modifier %s, %d plane%s, copied by the GPU\n", fourcc, modifier, planes, planes == 1 ? "" : "s");
+		printf("dma-buf %s, modifier %s, %d plane%s, %s%s\n", fourcc, modifier, planes, planes == 1 ? "" : "s", is_direct ? "zero-copy" : why_copied[0] ? "copied by the GPU: " : "copied by the GPU",
+			why_copied);
 	} else if (strcmp(way, "none") == 0) {
 		printf("no picture yet\n");
 	} else {

@@ -195,7 +195,8 @@ int vm_gpu_init(struct vm *vm)
 {
 	const struct config *cfg = vm->cfg;
 	struct display_output outputs[DISPLAY_SCANOUTS_MAX];
-	struct gpu_options options = {.blob = cfg->gpu.blob};
+	static const enum gpu_direct_way ways[] = {[ZERO_COPY_AUTO] = GPU_DIRECT_AUTO, [ZERO_COPY_ALWAYS] = GPU_DIRECT_ALWAYS, [ZERO_COPY_NEVER] = GPU_DIRECT_NEVER};
+	struct gpu_options options = {.blob = cfg->gpu.blob, .direct = ways[cfg->display.zero_copy]};
 	struct vm_gpu *gpu;
 	int r;
 
@@ -498,6 +499,8 @@ json_t *vm_gpu_stats(const struct vm *vm)
 		json_object_set_new(o, "submissions", json_integer(now(&gpu->dev.counters.submissions)));
 		json_object_set_new(o, "read_bytes", json_integer(now(&gpu->dev.backend->read_bytes)));
 		json_object_set_new(o, "copies", json_integer(now(&gpu->display.counters.copies)));
+		json_object_set_new(o, "zero_copies", json_integer(now(&gpu->display.counters.offers)));
+		json_object_set_new(o, "waits", json_integer(now(&gpu->dev.counters.waits)));
 		json_object_set_new(o, "can_export", json_boolean(gpu->info.can_export));
 		json_object_set_new(o, "why_no_export", json_string(no_export(gpu)));
 	}

@@ -250,8 +250,28 @@ static json_t *percentiles(const struct viewer_out_samples *s)
 	return viewer_out_percentiles(s, us) ? json_pack("[i, i, i]", (int)us[0], (int)us[1], (int)us[2]) : json_array();
 }
 
+/* Return: why they are copied; empty: they are not. */
+static const char *why_no_zero_copy(const struct vm *vm, const struct viewer_conn *c)
+{
+	const char *why = NULL;
+
+	if (__atomic_load_n(&c->out.way.is_direct, __ATOMIC_RELAXED)) {
+		return "";
+	}
+	if (vm->cfg->display.zero_copy != ZERO_COPY_NEVER && vm->gpu->info.no_direct[0]) {
+		return vm->gpu->info.no_direct;
+	}
+	if (vm->view.viewers.controller != c && vm->cfg->display.zero_copy != ZERO_COPY_NEVER) {
+		return "it does not control";
+	}
+	for (unsigned i = 0; !why && i < vm->gpu->display.nscanouts; i++) {
+		why = __atomic_load_n(&vm->gpu->dev.scanout[i].direct.why, __ATOMIC_RELAXED);
+	}
+	return why ? why : "";
+}
+
 /* How its pictures come to it, and what it takes. */
-static json_t *way_of(const struct viewer_conn *c)
+static json_t *way_of(const struct vm *vm, const struct viewer_conn *c)
 {
 	static const char *const kinds[] = {[VIEWER_MEMFD] = "memfd", [VIEWER_DMABUF] = "dma-buf", [VIEWER_GUEST] = "guest"};
 	const struct viewer_out_way *w = &c->out.way;
@@ -273,6 +293,8 @@ static json_t *way_of(const struct viewer_conn *c)
 		json_object_set_new(o, "fourcc", json_stringn((const char *)&fourcc, sizeof(fourcc)));
 		json_object_set_new(o, "modifier", json_string(modifier));
 		json_object_set_new(o, "planes", json_integer(__atomic_load_n(&w->nplanes, __ATOMIC_RELAXED)));
+		json_object_set_new(o, "zero_copy", json_boolean(__atomic_load_n(&w->is_direct, __ATOMIC_RELAXED)));
+		json_object_set_new(o, "why_no_zero_copy", json_string(why_no_zero_copy(vm, c)));
 	}
 	return o;
 }
@@ -290,7 +312,8 @@ static json_t *one_viewer(const struct vm *vm, const struct viewer_conn *c)
 	json_object_set_new(o, "buffers", json_integer(now(&n->buffers)));
 	json_object_set_new(o, "copied_bytes", json_integer(now(&n->copied_bytes)));
 	json_object_set_new(o, "dmabufs", json_integer(now(&n->dmabufs)));
-	json_object_update_new(o, way_of(c));
+	json_object_set_new(o, "zero_copies", json_integer(now(&n->directs)));
+	json_object_update_new(o, way_of(vm, c));
 	json_object_set_new(o, "demoted", json_integer(now(&c->out.sink.demoted)));
 	json_object_set_new(o, "release_us", percentiles(&n->release));
 	json_object_set_new(o, "input_us", percentiles(&n->input));
