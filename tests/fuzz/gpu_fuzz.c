@@ -225,13 +225,23 @@ static void pace(void)
 	gpudrv_collect(&v);
 }
 
+/* What it says of the region is so. */
+static void on_news(struct display_still *s)
+{
+	const struct display_scanout *so = &v.display.scanout[s->scanout];
+	bool is_inside = so->buffer && (s->region.w == 0 || display_rect_is_inside(&s->region, so->crop.w, so->crop.h));
+
+	CHECK(s->is_outside == (so->buffer && !is_inside));
+	CHECK(!s->is_seen || is_inside);
+}
+
 static void watch(void)
 {
 	struct display_rect r = any_rect();
 	uint64_t again;
 
 	if (!still.display) {
-		display_still_init(&still, &v.display, byte() % 2, byte() & 1 ? &r : NULL, NULL);
+		display_still_init(&still, &v.display, byte() % 2, byte() & 1 ? &r : NULL, on_news);
 	} else if (display_still_for(&still, number() * 1000000ull, now_ns, &again)) {
 		CHECK(still.since_ns <= now_ns && v.display.scanout[still.scanout].buffer);
 		display_still_finish(&still);
