@@ -139,15 +139,6 @@ static int check_evdevs(const struct config *cfg, FILE *report)
 	return mistakes;
 }
 
-int plan_check_devices(const struct config *cfg, FILE *report)
-{
-	struct plan plan = {.cfg = cfg};
-	int mistakes = open_disks(&plan, report) + check_evdevs(cfg, report);
-
-	plan_finish(&plan);
-	return mistakes;
-}
-
 /* The picture can be read. */
 static int check_screen(const struct config *cfg, FILE *report)
 {
@@ -177,6 +168,22 @@ static int check_log(const struct config *cfg, const char *key, int type, const 
 	return 1;
 }
 
+/* What is written and read beside the disks. */
+static int check_files(const struct config *cfg, FILE *report)
+{
+	return check_log(cfg, "console.log", (int)cfg->console.type, cfg->console.path, report) + check_log(cfg, "serial.log", (int)cfg->serial.type, cfg->serial.path, report) +
+		check_screen(cfg, report);
+}
+
+int plan_check_devices(const struct config *cfg, FILE *report)
+{
+	struct plan plan = {.cfg = cfg};
+	int mistakes = open_disks(&plan, report) + check_evdevs(cfg, report) + check_files(cfg, report);
+
+	plan_finish(&plan);
+	return mistakes;
+}
+
 int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 {
 	const char *const *initrds = (const char *const *)cfg->boot.initrd.item;
@@ -197,9 +204,7 @@ int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 		mistakes++;
 		mistake(cfg, "boot.cmdline", report, "boot.cmdline is longer than %d bytes together with what boot.auto_cmdline adds", X86_CMDLINE_MAX);
 	}
-	mistakes += check_log(cfg, "console.log", (int)cfg->console.type, cfg->console.path, report);
-	mistakes += check_log(cfg, "serial.log", (int)cfg->serial.type, cfg->serial.path, report);
-	return mistakes + open_disks(plan, report) + check_evdevs(cfg, report) + check_screen(cfg, report);
+	return mistakes + open_disks(plan, report) + check_evdevs(cfg, report) + check_files(cfg, report);
 }
 
 void plan_finish(struct plan *plan)

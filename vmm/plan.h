@@ -27,7 +27,7 @@ struct plan {
  * Return: 0, or the number of mistakes.
  */
 int plan_make(struct plan *plan, const struct config *cfg, FILE *report);
-/* The same of its disks and the host's devices only: for a configuration that has mistakes, which were reported. */
+/* The same of its disks, the host's devices, logs and the picture to wait for only: for a configuration that has mistakes, which were reported. */
 int plan_check_devices(const struct config *cfg, FILE *report);
 void plan_finish(struct plan *plan); /* accepts zeroed memory */
 

@@ -169,16 +169,19 @@ static void test_plan_says_what_is_wrong_with_all_devices(void **state)
 		int mistakes;
 
 		in.text_len = (size_t)snprintf(text, sizeof(text), "%s[[disk]]\npath = '/no/disk'\n[[disk]]\nname = 'x'\n[[disk]]\npath = '/no/qcow2'\nformat = 'qcow2'\n"
-			"[[input]]\ntype = 'evdev'\npath = '/dev/null'\nreserve = 'nokey'\n[[input]]\ntype = 'evdev'\n", heads[i]);
+			"[[input]]\ntype = 'evdev'\npath = '/dev/null'\nreserve = 'nokey'\n[[input]]\ntype = 'evdev'\n"
+			"[console]\nlog = '/no/console.log'\n[gpu]\nmode = '2d'\n[expect]\nscreen = { image = '/no/picture.png' }\n", heads[i]);
 		mistakes = config_load(&cfg, &in, report);
 		assert_int_equal(mistakes, 4 + i);
 		/* As check and run do it. */
 		mistakes = i == 0 ? plan_make(&made, &cfg, report) : plan_check_devices(&cfg, report);
 		fclose(report);
-		assert_int_equal(mistakes, 3 - i);
+		assert_int_equal(mistakes, 5 - i);
 		assert_non_null(strstr(said, "<stdin>:4:8: error: /no/disk: "));
 		assert_non_null(strstr(said, "<stdin>:12:8: error: input.path: /dev/null is no input device"));
 		assert_non_null(strstr(said, "<stdin>:13:11: error: input.reserve: \"nokey\""));
+		assert_non_null(strstr(said, "<stdin>:17:7: error: console.log: "));
+		assert_non_null(strstr(said, "<stdin>:21:10: error: expect.screen: /no/picture.png: No such file or directory"));
 		plan_finish(&made);
 		config_finish(&cfg);
 	}
