@@ -241,9 +241,9 @@ check: check-unit-build
 	tests/run --sum build/counts && [ $$failed = 0 ]
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
-LONG_TESTS := $(sort $(filter-out %/udmabuf %/dmabuf,$(wildcard tests/system/long/*)))
+LONG_TESTS := $(sort $(filter-out %/udmabuf %/dmabuf %/zero_copy,$(wildcard tests/system/long/*)))
 UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test
-GPU_TESTS := tests/system/long/dmabuf
+GPU_TESTS := tests/system/long/dmabuf tests/system/long/zero_copy
 check-long:
 	$(Q)tools/deps.sh build test guest images
 	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests

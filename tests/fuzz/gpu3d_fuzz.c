@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libFuzzer target: 3D commands by a driver that says anything in any order, carried out by the real virglrenderer on the processor, with screenshots, a sink, which every second time takes copies that the
- * GPU makes (gpu_copy.h), fences and resets in between. What must hold: every command is answered by a known answer, memory is never above the budget and all given back by a reset, no context or resource is left, fences come back.
+ * libFuzzer target: 3D commands by a driver that says anything in any order, carried out by the real virglrenderer on the processor, with screenshots, a sink, which maps pictures, takes copies
+ * that the GPU makes (gpu_copy.h), or paces and gets what the guest draws in (gpu_direct.h), which it lets go of a moment later, fences and resets in between. What must hold: every command is answered by a known answer, memory is never above the budget and all given back by a reset, no context or resource is left, fences come back.
  *
  * One renderer for all inputs: what one of them breaks shows in the next. OpenGL in software is slow, fuzz runs: 600.
  */
@@ -16,6 +16,7 @@
 #include "devices/gpu_3d.h"
 #include "devices/gpu_export.h"
 #include "tests/support/gpudrv.h"
+#include "vmm/clock.h"
 #include "vmm/log.h"
 
 #define CHECK(x) \
@@ -31,8 +32,10 @@ const char *__lsan_default_suppressions(void);
 
 static struct gpudrv v;
 static struct display_sink sink;
-static const struct display_sink_ops sink_ops = {.mode = NULL};
 static bool has_sink;
+static unsigned kind; /* of it */
+static struct display_frame frame[2]; /* of each scanout, while it paces */
+static struct loop_timer moment;
 static const uint8_t *in;
 static size_t left;
 
@@ -156,21 +159,72 @@ static void look(void)
 	free(gpudrv_shot(&v, byte() & 1, true, &w, &h));
 }
 
+static bool paces(void)
+{
+	return kind % 3 == 2;
+}
+
+static void on_frame(void *ctx, unsigned i)
+{
+	(void)ctx;
+	if (has_sink && paces() && !frame[i].buffer && display_take(&v.display, &sink, i, &frame[i])) {
+		CHECK(display_rect_is_inside(&frame[i].crop, frame[i].buffer->picture.width, frame[i].buffer->picture.height));
+		loop_timer_set(&moment, clock_now_ns() + 300000);
+	}
+}
+
+static const struct display_sink_ops sink_ops = {.frame = on_frame};
+
+static void let_go(bool is_seen)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct display_buffer *buffer = frame[i].buffer;
+
+		if (buffer) {
+			frame[i].buffer = NULL;
+			display_buffer_unref(buffer);
+			if (is_seen) {
+				on_frame(NULL, i);
+				display_seen(&v.display, &sink, i, frame[i].number);
+			}
+		}
+	}
+}
+
+static void on_moment(struct loop_timer *timer)
+{
+	(void)timer;
+	let_go(true);
+}
+
+static void remove_sink(void)
+{
+	loop_timer_stop(&moment);
+	display_sink_remove(&v.display, &sink);
+	has_sink = false;
+	let_go(false);
+}
+
 static void toggle_sink(void)
 {
 	struct display_frame f;
 
 	if (!has_sink) {
-		sink.takes_copies = !sink.takes_copies;
+		kind++;
+		sink.takes_copies = kind % 3 > 0;
 		display_sink_add(&v.display, &sink);
+		has_sink = true;
+		if (paces()) {
+			display_pace(&v.display, &sink);
+		}
+	} else if (paces()) {
+		remove_sink();
 	} else if (display_take(&v.display, &sink, 0, &f)) {
 		CHECK(display_rect_is_inside(&f.crop, f.buffer->picture.width, f.buffer->picture.height));
 		display_buffer_unref(f.buffer);
-		return;
 	} else {
-		display_sink_remove(&v.display, &sink);
+		remove_sink();
 	}
-	has_sink = !has_sink;
 }
 
 static void step(void)
@@ -231,6 +285,20 @@ static int storage(uint32_t width, uint32_t height, bool opaque, unsigned textur
 	return 0;
 }
 
+static int texture(unsigned number, struct display_picture *p)
+{
+	static unsigned n;
+
+	(void)number;
+	if (n++ % 16 == 15) {
+		return -ENOTSUP;
+	}
+	p->fourcc = DISPLAY_ABGR8888;
+	p->planes = (struct display_planes){.n = 1, .fd = {open("/dev/null", O_RDONLY | O_CLOEXEC)}};
+	CHECK(p->planes.fd[0] >= 0);
+	return 0;
+}
+
 static void stand_in(void)
 {
 	void *egl = dlopen("libEGL.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE), *symbol = egl ? dlsym(egl, "eglGetProcAddress") : NULL;
@@ -241,6 +309,7 @@ static void stand_in(void)
 	*(void **)&tex_image = get("glTexImage2D");
 	CHECK(tex_image);
 	gpu_export_set_test_storage(storage);
+	gpu_export_set_test_texture(texture);
 }
 
 static int keep_driver(struct dl_phdr_info *info, size_t size, void *arg)
@@ -262,7 +331,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	/* Drivers in memory for good: what they lose is known to be theirs. */
 	CHECK(gpudrv_init_3d(&v, 2, "surfaceless", 8u << 20));
 	dl_iterate_phdr(keep_driver, NULL);
+	v.gpu.direct_way = GPU_DIRECT_ALWAYS;
 	sink = (struct display_sink){.ops = &sink_ops};
+	loop_timer_init(&moment, &v.d.loop, on_moment);
 	return 0;
 }
 
@@ -274,8 +345,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		step();
 	}
 	if (has_sink) {
-		display_sink_remove(&v.display, &sink);
-		has_sink = false;
+		remove_sink();
 	}
 	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
 	CHECK(v.gpu.contexts.n == 0 && v.gpu.resources.n == 0 && v.display.budget.used == 0);

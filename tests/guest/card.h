@@ -23,6 +23,7 @@ struct card {
 struct buffer {
 	uint32_t native; /* VIRTIO_GPU_FORMAT_*; 0: a dumb buffer, whose pixels the driver sends by itself */
 	uint32_t handle, fb, pitch, w, h; /* fb: 0 when it has no framebuffer */
+	uint32_t resource; /* of a native one: the device's number for it */
 	uint64_t size;
 	void *map;
 };
@@ -39,6 +40,9 @@ void buffer_destroy(const struct card *c, struct buffer *b);
 
 /* Sends a rectangle of a native one to the device. Of others the driver does. */
 bool buffer_send(const struct card *c, const struct buffer *b, const uint32_t rect[4]);
+
+/* Has the GPU draw a rectangle of one native buffer into the other, where it is there: what a submission does, and no transfer. */
+bool buffer_draw(const struct card *c, const struct buffer *to, const struct buffer *from, const uint32_t rect[4]);
 
 /**
  * card_modes - ask the device what a screen is and can

@@ -437,15 +437,28 @@ static void number_rows(const struct buffer *b, uint32_t first, uint32_t n, uint
 	paint_rect(&p, b->map, b->pitch, (const uint32_t[4]){0, first, b->w, n});
 }
 
-static bool do_count(void)
+/* A part of frame @i's picture, which @through is drawn from, or (NULL) which is sent. */
+static bool count_part(const struct buffer *b, const struct buffer *through, const uint32_t r[4], uint32_t frame)
 {
-	const struct buffer *b[2] = {buffer(2, true), NULL};
+	number_rows(through ? through : b, r[1], r[3], frame);
+	return buffer_send(&card, through ? through : b, r) && (!through || buffer_draw(&card, b, through, r)) && card_sync(&card);
+}
+
+/* @nbuffers: the third one is what the others are drawn from. */
+static bool count_frames(unsigned nbuffers)
+{
+	const struct buffer *b[3] = {NULL, NULL, NULL};
 	uint64_t start = now_us();
 	int32_t n[2] = {0, 0};
 	unsigned s;
 
-	b[1] = b[0] ? buffer(3, true) : NULL;
-	if (!b[1] || !screen(1, &s) || !numbers(4, n, 2)) {
+	for (unsigned i = 0; i < nbuffers; i++) {
+		b[i] = buffer(2 + i, true);
+		if (!b[i]) {
+			return false;
+		}
+	}
+	if (!screen(1, &s) || !numbers(2 + nbuffers, n, 2)) {
 		return false;
 	}
 	for (int32_t i = 0; i < n[0]; i++) {
@@ -456,19 +469,25 @@ static bool do_count(void)
 		}
 		/* The first row long before the last: a picture that is looked at between the two is seen to be. */
 		for (unsigned part = 0; part < 2; part++) {
-			const uint32_t r[4] = {0, part == 0 ? 0 : next->h - 8, next->w, 8};
-
-			number_rows(next, r[1], 8, (uint32_t)i + 1);
-			if (!buffer_send(&card, next, r)) {
+			if (!count_part(next, b[2], (const uint32_t[4]){0, part == 0 ? 0 : next->h - 8, next->w, 8}, (uint32_t)i + 1)) {
 				return fail("send");
 			}
-			card_sync(&card);
 		}
 		if (!card_flip(&card, s, next)) {
 			return fail("flip");
 		}
 	}
 	return took(start);
+}
+
+static bool do_count(void)
+{
+	return count_frames(2);
+}
+
+static bool do_drawn(void)
+{
+	return count_frames(3);
 }
 
 static bool do_damage(void)
@@ -628,6 +647,7 @@ static const struct command {
 	{"count", "SCREEN BUFFER BUFFER N [HZ]", "one and the other (or the same), N times in all, so many a second, with the number in the first and last rows; says the microseconds", 4, do_count},
 	{"damage", "BUFFER N X Y W H", "the same rectangle N times; says the microseconds", 6, do_damage},
 	{"moves", "SCREEN N", "moves the cursor N times; says the microseconds", 2, do_moves},
+	{"drawn", "SCREEN BUFFER BUFFER FROM N [HZ]", "as count, but the GPU draws them, out of a third one", 5, do_drawn},
 	{"watch", "", "from now on the kernel counts the pieces of each buffer that is made", 0, do_watch},
 	{"entries", "", "of how many pieces, runs of neighbouring pages, the last buffer is made", 0, do_entries},
 	{"fragment", "MIB", "takes memory until so much is left, and gives back every second page", 1, do_fragment},

@@ -197,8 +197,8 @@ uint32_t gpudrv_raw(struct gpudrv *v, unsigned q, const void *cmd, size_t len, c
 		gpudrv_collect(v);
 	}
 	used = collect(v, q, want);
-	/* What waits for a renderer. */
-	for (int i = 0; !used && v->gpu.nfenced > 0 && i < 1000; i++) {
+	/* What waits for a renderer, or, where nothing may be left waiting, for who looks. */
+	for (int i = 0; !used && (v->gpu.nfenced > 0 || (!v->may_wait && (v->gpu.wait.is_waiting || v->gpu.again.deadline_ns || v->display.holds))) && i < 1000; i++) {
 		loop_run_once(&v->d.loop, 10);
 		used = collect(v, q, want);
 	}
