@@ -411,6 +411,7 @@ static void test_copy_is_counted(void **state)
 static void test_copy_on_its_way_can_be_forgotten(void **state)
 {
 	const uint64_t brk = v.d.brk;
+	unsigned before;
 
 	(void)state;
 	for (unsigned round = 0; round < 4; round++) {
@@ -418,8 +419,12 @@ static void test_copy_on_its_way_can_be_forgotten(void **state)
 		make_texture(ID, GPU_FORMAT_B8G8R8X8, 0);
 		OK(gpudrv_set_scanout(&v, 0, ID, all));
 		join();
-		OK(gpudrv_flush(&v, ID, all));
+		/* A renderer that is quick has copied before the flush is answered. */
+		for (unsigned tries = 0; tries < 1000 && !v.gpu.scanout[0].copies.is_pending; tries++) {
+			OK(gpudrv_flush(&v, ID, all));
+		}
 		assert_true(v.gpu.scanout[0].copies.is_pending);
+		before = frames;
 		switch (round) {
 		case 0:
 			OK(gpudrv_unref(&v, ID));
@@ -442,7 +447,7 @@ static void test_copy_on_its_way_can_be_forgotten(void **state)
 		for (unsigned turns = 0; turns < 20; turns++) {
 			loop_run_once(&v.d.loop, 5);
 		}
-		assert_int_equal(frames, 0);
+		assert_int_equal(frames, before);
 		assert_int_equal(v.display.budget.used, 0);
 		display_sink_remove(&v.display, &sink);
 	}
