@@ -257,7 +257,7 @@ check-long:
 
 # In the host VM everywhere, so that counts can be compared.
 bench-check:
-	$(Q)+$(MAKE) -s $(JOBS) all
+	$(Q)+$(MAKE) -s $(JOBS) all $(EVDEV_BIN) $(STEPS)
 	$(Q)tools/hostvm --timeout 300 -- tests/run tests/system/bench
 
 # Not a check. In the host VM everywhere, too.
