@@ -207,17 +207,19 @@ static void report(struct client_link *l, struct screen *s, const struct options
 	}
 }
 
-/* Another size may come and have the region. Who waits need not wait for the end to hear that this one has it not. */
-static void look_for_region(struct client_link *l, const struct screen *s, const struct options *o)
+/* Another size may come and have the region. Who waits need not wait for the end to hear that this one has it not. Return: as ask_for_picture. */
+static int look_for_region(struct client_link *l, const struct screen *s, const struct options *o)
 {
 	struct picture p;
+	int code = ask_for_picture(l, o->files[0], screenshot_request(o->screen.scanout, false), true, CLIENT_PATIENCE_MS, &p);
 
-	if (ask_for_picture(l, o->files[0], screenshot_request(o->screen.scanout, false), true, CLIENT_PATIENCE_MS, &p) == EXIT_OK) {
+	if (code == EXIT_OK) {
 		if (!screen_has_region(s, &p.pixels)) {
 			log_msg(LOG_WARN, "%s: the region is not inside the screen, which has %ux%u pixels: waiting for one that it is in", o->files[0], p.pixels.width, p.pixels.height);
 		}
 		unmap_picture(&p);
 	}
+	return code;
 }
 
 /*
@@ -229,7 +231,11 @@ static int wait_for_screen(struct client_link *l, const struct options *o, struc
 	uint64_t frame = 0; /* all up to this one have been looked at */
 
 	if (o->screen.region.w) {
-		look_for_region(l, s, o);
+		int code = look_for_region(l, s, o);
+
+		if (code != EXIT_OK && code != EXIT_EXPECT) {
+			return code;
+		}
 	}
 	for (;;) {
 		uint64_t now = clock_now_ns();

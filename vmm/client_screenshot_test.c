@@ -104,6 +104,9 @@ static json_t *answer_to(const json_t *request, int *fd)
 	const char *verb = json_string_value(json_object_get(request, "do")), *what = json_string_value(json_object_get(request, "for"));
 	json_int_t timeout_ms = json_integer_value(json_object_get(request, "timeout_ms"));
 
+	if (json_integer_value(json_object_get(request, "scanout")) > 2) {
+		return refusal("field", "scanout: expected 0..2");
+	}
 	if (strcmp(verb, "screenshot") == 0) {
 		return picture_answer(fd);
 	}
@@ -595,6 +598,18 @@ static void test_client_wait_for_a_region_that_is_not_there(void **state)
 	assert_int_equal(asked("wait", "frame"), 0);
 }
 
+static void test_client_wait_for_an_output_that_is_not_there(void **state)
+{
+	const struct config_screen want = {.stable_ns = 500 * MS, .scanout = 3}, with_region = {.stable_ns = 500 * MS, .scanout = 3, .region = {0, 0, 1, 1}};
+
+	(void)state;
+	assert_int_equal(run_wait(&want, 10000), EXIT_FAILED);
+	assert_string_equal(said, "web: scanout: expected 0..2\n");
+	said[0] = '\0';
+	assert_int_equal(run_wait(&with_region, 10000), EXIT_FAILED);
+	assert_string_equal(said, "web: scanout: expected 0..2\n");
+}
+
 static void test_client_wait_for_a_vm_that_ends(void **state)
 {
 	const struct config_screen want = {.stable_ns = 500 * MS};
@@ -688,6 +703,7 @@ int main(void)
 		T(test_client_wait_looks_a_moment_for_what_moves),
 		T(test_client_wait_does_not_look_for_ever_for_what_moves),
 		T(test_client_wait_for_a_region_that_is_not_there),
+		T(test_client_wait_for_an_output_that_is_not_there),
 		T(test_client_wait_for_a_vm_that_ends),
 		T(test_client_wait_goes_on_after_a_reset),
 		T(test_client_wait_for_a_vm_that_only_resets),
