@@ -91,7 +91,6 @@ struct gpu_direct {
 	uint64_t fence; /* of pending: the renderer's */
 	uint32_t last; /* the resource that was flushed last; 0: it is gone, or there was none */
 	unsigned flips; /* flushes in a row of another one than the one before, at most as many as matter */
-	bool was_late; /* the viewer */
 	const char *why; /* it is copied, or read back, for people; NULL: it is not. May be read by any thread (atomic) */
 };
 

@@ -213,7 +213,7 @@ static void say_why(struct gpu_direct *d, const char *why)
 static const char *why_not(const struct gpu *g, unsigned i)
 {
 	const struct gpu_scanout *so = &g->scanout[i];
-	const struct gpu_direct *d = &so->direct;
+	bool was_late = display_has_been_late(g->display, i);
 
 	if (g->direct_way == GPU_DIRECT_NEVER) {
 		return "display.zero_copy is \"never\"";
@@ -230,11 +230,11 @@ static const char *why_not(const struct gpu *g, unsigned i)
 	if (g->direct_way == GPU_DIRECT_ALWAYS) {
 		return NULL;
 	}
-	if (d->flips < GPU_DIRECT_FLIPS) {
+	if (so->direct.flips < GPU_DIRECT_FLIPS) {
 		return "the guest does not flip between pictures";
 	}
-	if (!g->display->scanout[i].is_direct && display_prompt_frames(g->display, i) < (d->was_late ? GPU_DIRECT_PROMPT_AGAIN : GPU_DIRECT_PROMPT)) {
-		return d->was_late ? "the viewer has held a picture for too long" : "the viewer is not known to let go of pictures soon";
+	if (!g->display->scanout[i].is_direct && display_prompt_frames(g->display, i) < (was_late ? GPU_DIRECT_PROMPT_AGAIN : GPU_DIRECT_PROMPT)) {
+		return was_late ? "the viewer has held a picture for too long" : "the viewer is not known to let go of pictures soon";
 	}
 	return NULL;
 }
@@ -318,8 +318,12 @@ void gpu_direct_retired(struct gpu *g, uint64_t fence)
 
 void gpu_direct_forget(struct gpu *g, unsigned i)
 {
+	struct gpu_direct *d = direct_at(g, i);
+
 	drop_all(g, i);
-	*direct_at(g, i) = (struct gpu_direct){.why = NULL};
+	d->last = 0;
+	d->flips = 0;
+	say_why(d, NULL);
 }
 
 void gpu_direct_unref(struct gpu *g, uint32_t id)
@@ -364,7 +368,6 @@ static void on_patience(struct loop_timer *timer)
 			continue;
 		}
 		display_was_late(g->display, i);
-		d->was_late = true;
 		if (g->direct_way != GPU_DIRECT_ALWAYS) {
 			say_why(d, "the viewer has held a picture for too long");
 			stop(g, i);

@@ -512,10 +512,16 @@ unsigned display_prompt_frames(const struct display *d, unsigned i)
 void display_was_late(struct display *d, unsigned i)
 {
 	d->pace[i].prompt = 0;
+	d->pace[i].was_late = true;
 	count(&d->counters.late, 1);
 	if (d->pacer) {
 		count(&d->pacer->demoted, 1);
 	}
+}
+
+bool display_has_been_late(const struct display *d, unsigned i)
+{
+	return d->pace[i].was_late;
 }
 
 void display_set_direct(struct display *d, unsigned i, bool on)

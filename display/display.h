@@ -158,6 +158,7 @@ struct display {
 		uint64_t number[2], ns[2]; /* of the last frames it took, and when: the next one may be taken before this one is seen */
 		unsigned last;
 		unsigned prompt; /* frames in a row that it has seen within DISPLAY_PROMPT_NS */
+		bool was_late; /* display_was_late */
 	} pace[DISPLAY_SCANOUTS_MAX];
 	struct display_hold *holds; /* oldest first */
 	struct loop_timer late;
@@ -199,8 +200,9 @@ bool display_imports(const struct display *d, const struct display_picture *p);
 /* How many frames in a row it has let go of within DISPLAY_PROMPT_NS since it paces. */
 unsigned display_prompt_frames(const struct display *d, unsigned i);
 
-/* A frame that was offered to it was not let go of in time. */
+/* A frame that was offered to it was not let go of in time. Known until another one paces. */
 void display_was_late(struct display *d, unsigned i);
+bool display_has_been_late(const struct display *d, unsigned i);
 
 /* From now on the sink that paces, which there is, gets of scanout @i what it is offered, and nothing until then; or (false, and at first, and whenever another one paces) what it gets otherwise. What is on offer is withdrawn. */
 void display_set_direct(struct display *d, unsigned i, bool on);

@@ -774,6 +774,8 @@ static void test_display_prompt_sinks_are_known(void **state)
 	display_was_late(&d, 0);
 	assert_int_equal(display_prompt_frames(&d, 0), 0);
 	assert_int_equal(a.sink.demoted, 1);
+	assert_true(display_has_been_late(&d, 0));
+	assert_false(display_has_been_late(&d, 1));
 	/* Another one is another one. */
 	flush(0, 10, 10, 5, 5);
 	assert_true(display_take(&d, &a.sink, 0, &f));
@@ -781,6 +783,7 @@ static void test_display_prompt_sinks_are_known(void **state)
 	display_seen(&d, &a.sink, 0, f.number);
 	display_pace(&d, &b.sink);
 	assert_int_equal(display_prompt_frames(&d, 0), 0);
+	assert_false(display_has_been_late(&d, 0));
 	display_buffer_unref(buffer);
 	clock_set_test_ns(0);
 }

@@ -4,7 +4,7 @@
  * red, green, blue, row by row, and the first pixels of its first and last rows; and releases it. On standard input it is told what to do:
  *
  *   hold MS        keep each frame so long before it is looked at once more and released; a frame that is then another one is `torn`
- *   sums 0|1       only the two pixels
+ *   sums 0|1|2     only the two pixels; all of it; all of it by a number that is sooner made
  *   imports all|none|unlike    what it can import from now on
  *   quit
  */
@@ -32,7 +32,7 @@
 
 static int sock;
 static unsigned hold_ms;
-static bool sums = true;
+static unsigned sums = 1;
 static EGLDisplay display;
 
 static struct {
@@ -222,7 +222,10 @@ static struct look look(unsigned i, const struct viewer_frame *f)
 	if (sums) {
 		read_rows(i, f, 0, f->crop.h, pixels);
 	}
-	for (size_t k = 0; sums && k < n; k += 4) {
+	for (size_t k = 0; sums == 2 && k < n; k += 4) {
+		l.sum = l.sum * 31 + ((uint32_t)pixels[k + 2] << 16 | (uint32_t)pixels[k + 1] << 8 | pixels[k]);
+	}
+	for (size_t k = 0; sums == 1 && k < n; k += 4) {
 		l.sum = crc32(crc32(crc32(l.sum, pixels[k + 2]), pixels[k + 1]), pixels[k]);
 	}
 	l.sum = ~l.sum;
