@@ -48,7 +48,7 @@ struct gpu_counters {
 	uint64_t transfers, flushes, cursors;
 	uint64_t submissions; /* of 3D commands */
 	uint64_t turns; /* on the loop, with at least one command */
-	uint64_t waits; /* of commands, for a viewer to let go of what they might draw in */
+	uint64_t waits, late_waits; /* of commands, for a viewer to let go of what they might draw in; of these, those that took too long */
 };
 
 /* Of a scanout that shows a texture, on the GPU (gpu_copy.h). */

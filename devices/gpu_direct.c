@@ -377,6 +377,7 @@ static void on_patience(struct loop_timer *timer)
 			d->at[n].is_lost = d->at[n].buffer && d->at[n].buffer->refs > 1;
 		}
 	}
+	gpu_count(&g->counters.late_waits);
 	g->wait.is_over = true;
 	go_on(g);
 }

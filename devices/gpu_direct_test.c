@@ -538,6 +538,7 @@ static void test_direct_waits_no_longer_than_that(void **state)
 	assert_false(v.gpu.wait.is_waiting);
 	assert_int_equal(pixel(&f, 3, 4), 3 << 16 | 4 << 8 | 2);
 	assert_true(sink.demoted > 0);
+	assert_int_equal(v.gpu.counters.late_waits, 1);
 	/* It is not waited for again, until it is flushed again. */
 	OK(paint(A, 3));
 	assert_int_equal(v.gpu.counters.waits, 1);

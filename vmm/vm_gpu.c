@@ -501,6 +501,7 @@ json_t *vm_gpu_stats(const struct vm *vm)
 		json_object_set_new(o, "copies", json_integer(now(&gpu->display.counters.copies)));
 		json_object_set_new(o, "zero_copies", json_integer(now(&gpu->display.counters.offers)));
 		json_object_set_new(o, "waits", json_integer(now(&gpu->dev.counters.waits)));
+		json_object_set_new(o, "late_waits", json_integer(now(&gpu->dev.counters.late_waits)));
 		json_object_set_new(o, "can_export", json_boolean(gpu->info.can_export));
 		json_object_set_new(o, "why_no_export", json_string(no_export(gpu)));
 	}
