@@ -328,7 +328,6 @@ static void *vcpu_thread(void *arg)
 
 	__atomic_store_n(&this_run, vcpu->run, __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n(&vcpu->tid, gettid(), __ATOMIC_RELEASE);
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
 	prctl(PR_SET_NAME, name);
 	/* What was asked for while the handler did not know the run page: no KVM_RUN will return for it. */
@@ -411,6 +410,14 @@ void vcpu_dump(struct vcpu *vcpu)
 	kick(vcpu);
 }
 
+pid_t vcpu_tid(const struct vcpu *vcpu)
+{
+	clockid_t clock = 0;
+
+	/* A thread's clock has its number in it, as clock_gettime takes it. */
+	return vcpu->started && pthread_getcpuclockid(vcpu->thread, &clock) == 0 ? ~(clock >> 3) : 0;
+}
+
 uint64_t vcpu_busy_ns(const struct vcpu *vcpu)
 {
 	unsigned long long ran = 0, waited = 0;
@@ -418,7 +425,7 @@ uint64_t vcpu_busy_ns(const struct vcpu *vcpu)
 	FILE *f;
 
 	/* Time on the run queue counts: on a busy host a guest that spins may get little of a processor. */
-	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", __atomic_load_n(&vcpu->tid, __ATOMIC_ACQUIRE));
+	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", vcpu_tid(vcpu));
 	f = fopen(path, "re");
 	if (f) {
 		if (fscanf(f, "%llu %llu", &ran, &waited) != 2) {

@@ -63,7 +63,6 @@ struct vcpu {
 	size_t run_len;
 	const struct vcpu_bus *bus;
 	pthread_t thread;
-	pid_t tid; /* of the thread, 0 before it runs (atomic) */
 	bool started;
 	/* Requests to the thread, set from any other one, looked at when KVM_RUN returns early. */
 	bool parked; /* out of the guest because of vcpu_pause (atomic) */
@@ -98,7 +97,9 @@ void vcpu_resume(struct vcpu *vcpu);
 /* True from bus->parked until the thread has left its place; after vcpu_pause, true means that it does not enter the guest. Thread: any. */
 bool vcpu_is_parked(const struct vcpu *vcpu);
 
-/* Nanoseconds the thread has worked or wanted to, in the guest and outside; 0 when the kernel does not tell. Thread: any. */
+/* The thread's number, as in /proc/self/task; 0 while there is none. Thread: who starts and joins it. */
+pid_t vcpu_tid(const struct vcpu *vcpu);
+/* Nanoseconds the thread has worked or wanted to, in the guest and outside; 0 when the kernel does not tell. Thread: who starts and joins it. */
 uint64_t vcpu_busy_ns(const struct vcpu *vcpu);
 
 /* Asks the thread to open KVM's counters of this vCPU; bus->stats_opened follows. They stay open. Thread: any; idempotent. */

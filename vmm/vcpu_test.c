@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -262,6 +263,25 @@ static void test_vcpu_paused_shows_its_registers(void **state)
 	assert_true(vcpu_is_parked(&vcpu));
 }
 
+static void test_vcpu_its_thread_has_a_number_and_a_name(void **state)
+{
+	char path[64], name[16] = "";
+	FILE *f;
+
+	(void)state;
+	assert_int_equal(vcpu_tid(&vcpu), 0);
+	start(6);
+	vcpu_pause(&vcpu);
+	wait_for(&parked, 1);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/comm", vcpu_tid(&vcpu));
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(name, sizeof(name), f));
+	fclose(f);
+	assert_string_equal(name, "vcpu0\n");
+	assert_true(vcpu_busy_ns(&vcpu) > 0);
+}
+
 /* Who ends a guest that hangs wants to know where it was, and asks for both at once. */
 static void test_vcpu_shows_its_registers_before_it_ends(void **state)
 {
@@ -295,6 +315,7 @@ int main(void)
 		T(test_vcpu_without_room_can_be_stopped),
 		T(test_vcpu_room_that_comes_at_once_is_not_missed),
 		T(test_vcpu_paused_shows_its_registers),
+		T(test_vcpu_its_thread_has_a_number_and_a_name),
 		T(test_vcpu_shows_its_registers_before_it_ends),
 		T(test_vcpu_hears_what_was_asked_before_it_ran),
 	};

@@ -134,7 +134,7 @@ static void add_vcpu(json_t *array, const struct vcpu *vcpu)
 	char tid[16];
 
 	if (c.cpu_us == 0 && vcpu->started) {
-		snprintf(tid, sizeof(tid), "%d", __atomic_load_n(&vcpu->tid, __ATOMIC_ACQUIRE));
+		snprintf(tid, sizeof(tid), "%d", vcpu_tid(vcpu));
 		read_thread(tid, &u);
 	}
 	json_array_append_new(array, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "runs", (json_int_t)c.runs, "port_in", (json_int_t)c.port_in,
@@ -145,7 +145,7 @@ static void add_vcpu(json_t *array, const struct vcpu *vcpu)
 static bool is_vcpu(const char *tid, const struct vcpu *vcpu, unsigned nvcpus)
 {
 	for (unsigned i = 0; i < nvcpus; i++) {
-		if (vcpu[i].started && __atomic_load_n(&vcpu[i].tid, __ATOMIC_ACQUIRE) == atoi(tid)) {
+		if (vcpu_tid(&vcpu[i]) == atoi(tid)) {
 			return true;
 		}
 	}
