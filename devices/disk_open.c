@@ -28,6 +28,7 @@
 enum lock_right {
 	RIGHT_READ = 1 << 0,
 	RIGHT_WRITE = 1 << 1,
+	RIGHT_WRITE_SAME = 1 << 2, /* what is there already: part of writing, and then one range of bytes */
 	RIGHT_RESIZE = 1 << 3,
 	RIGHT_BITS = 4,
 	RIGHT_END = 1 << RIGHT_BITS,
@@ -85,8 +86,8 @@ static int find_lock(int fd, int base, unsigned rights)
 /* Return: 0, -EBUSY: another program is in the way, or why there are no locks here. */
 static int lock_once(int fd, bool writer)
 {
-	unsigned used = writer ? RIGHT_READ | RIGHT_WRITE | RIGHT_RESIZE : RIGHT_READ;
-	unsigned refused = RIGHT_WRITE | RIGHT_RESIZE;
+	unsigned used = writer ? RIGHT_READ | RIGHT_WRITE | RIGHT_WRITE_SAME | RIGHT_RESIZE : RIGHT_READ;
+	unsigned refused = writer ? RIGHT_WRITE | RIGHT_WRITE_SAME | RIGHT_RESIZE : RIGHT_WRITE | RIGHT_RESIZE;
 	int r = lock_bytes(fd, F_OFD_SETLK, F_RDLCK, LOCK_USED, used);
 	bool any;
 
