@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "vmm/clock.h"
@@ -212,9 +211,12 @@ static void wait_until_still(struct vm *vm, struct control_conn *conn, struct vm
  * Pausing.
  */
 
+/* Thread: any. */
 void vm_control_parked(struct vm *vm)
 {
-	eventfd_write(vm->ctl.parked_source.fd, 1);
+	if (!__atomic_exchange_n(&vm->ctl.has_parked, true, __ATOMIC_SEQ_CST)) {
+		loop_post(&vm->loop, &vm->ctl.parked);
+	}
 }
 
 /* The guest's clocks stand still while it does not run. */
@@ -236,7 +238,7 @@ static void release_clocks(struct vm *vm)
 
 void vm_control_stats_opened(struct vm *vm)
 {
-	eventfd_write(vm->ctl.parked_source.fd, 1);
+	vm_control_parked(vm);
 }
 
 /* Return: whether every vCPU's counters are open, and those who asked have an answer. */
@@ -273,13 +275,12 @@ static bool all_parked(const struct vm *vm)
 	return true;
 }
 
-static void on_parked(struct loop_source *src, uint32_t events)
+static void on_parked(struct loop_post *post)
 {
-	struct vm *vm = (struct vm *)((char *)src - offsetof(struct vm, ctl.parked_source));
-	eventfd_t n;
+	struct vm *vm = (struct vm *)((char *)post - offsetof(struct vm, ctl.parked));
 
-	(void)events;
-	eventfd_read(src->fd, &n);
+	/* Before the look at them: whoever parks from here on posts anew. */
+	__atomic_store_n(&vm->ctl.has_parked, false, __ATOMIC_SEQ_CST);
 	answer_stats(vm);
 	if (vm->ctl.state != VM_PAUSING || !all_parked(vm)) {
 		return;
@@ -301,7 +302,7 @@ void vm_pause(struct vm *vm)
 		vcpu_pause(&vm->vcpu[i]);
 	}
 	/* One that has not left its place since the last pause says nothing. */
-	eventfd_write(vm->ctl.parked_source.fd, 1);
+	vm_control_parked(vm);
 }
 
 void vm_resume(struct vm *vm)
@@ -835,15 +836,10 @@ int vm_control_init(struct vm *vm)
 {
 	struct vm_control *ctl = &vm->ctl;
 	struct stream *shown = vm->cfg->console.type != CONSOLE_NONE ? &vm->console.stream : vm->ports.serial ? &vm->serial.stream : NULL;
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), r;
+	int r = 0;
 
 	ctl->started_ns = clock_now_ns();
-	ctl->parked_source = (struct loop_source){.fd = fd, .events = EPOLLIN, .fn = on_parked};
-	r = fd < 0 ? -errno : loop_add(&vm->loop, &ctl->parked_source);
-	if (r < 0) {
-		log_errno(LOG_ERR, r, "control");
-		return r;
-	}
+	ctl->parked.fn = on_parked;
 	if (vm->options->expect || vm->cfg->expect.ready) {
 		r = expect_init(&ctl->expect, vm->cfg, &vm->loop, on_expect, vm);
 		if (r < 0) {
@@ -904,8 +900,8 @@ void vm_control_finish(struct vm *vm)
 	}
 	control_finish(&ctl->control, LAST_ANSWERS_MS, true);
 	console_sock_finish(&ctl->console_sock, LAST_ANSWERS_MS, true);
-	loop_remove(&ctl->parked_source);
-	if (ctl->parked_source.fd > 0) {
-		close(ctl->parked_source.fd);
+	/* What vCPUs that have ended since have left in the loop. */
+	while (__atomic_load_n(&ctl->has_parked, __ATOMIC_SEQ_CST)) {
+		loop_run_once(&vm->loop, 0);
 	}
 }

@@ -60,7 +60,8 @@ struct vm_control {
 	struct vm_wait wait[CONTROL_CONNS_MAX];
 	uint64_t started_ns;
 	enum { VM_RUNNING, VM_PAUSING, VM_PAUSED } state;
-	struct loop_source parked_source; /* an eventfd that vCPUs write which have parked or opened their counters */
+	struct loop_post parked; /* from vCPUs which have parked or opened their counters */
+	bool has_parked; /* it is on its way (atomic) */
 	struct expect expect;
 	bool lines_seen; /* all of expect.console */
 	struct loop_timer sample; /* two thirds of the time are over: what has happened until then */
