@@ -161,14 +161,31 @@ void outfd_flush(struct outfd *o, uint64_t deadline_ns)
 	}
 }
 
+static bool are_blocked;
+
 void outfd_ignore_signals(void)
 {
 	static bool done;
 
-	if (!done) {
+	if (!done && !are_blocked) {
 		signal(SIGPIPE, SIG_IGN);
 		signal(SIGXFSZ, SIG_IGN);
 		done = true;
+	}
+}
+
+void outfd_block_signals(sigset_t *set)
+{
+	sigaddset(set, SIGPIPE);
+	sigaddset(set, SIGXFSZ);
+	are_blocked = true;
+}
+
+void outfd_drop_signals(void)
+{
+	if (are_blocked) {
+		are_blocked = false;
+		outfd_ignore_signals();
 	}
 }
 

@@ -19,6 +19,7 @@
 #ifndef VMM_OUTFD_H
 #define VMM_OUTFD_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,6 +47,10 @@ struct outfd {
 
 /* A reader that goes away, or a file that reaches the size limit, is an error then, not death. Every outfd does so itself. */
 void outfd_ignore_signals(void);
+/* The same by blocking, for who does so anyhow: adds to @set what outfds need blocked in every thread from then on. */
+void outfd_block_signals(sigset_t *set);
+/* Before nothing is blocked any more: what came meanwhile goes. They are ignored then. */
+void outfd_drop_signals(void);
 
 /**
  * outfd_init_shared - write to a descriptor that others use too

@@ -18,6 +18,7 @@
 #include "vmm/clock.h"
 #include "vmm/control.h"
 #include "vmm/log.h"
+#include "vmm/outfd.h"
 #include "vmm/plan.h"
 #include "vmm/result.h"
 #include "vmm/rundir.h"
@@ -79,6 +80,7 @@ static int restart_exec(const struct restart *r, const struct config *cfg, char 
 	snprintf(env, sizeof(env), "%" PRIu64 ",%d,%d,%d,%d,%d,%d,%d,%s", r->deadline_ns, r->stdin_fd, r->lock_fd, r->control_fd, r->console_fd, r->viewer_fd,
 		r->window.fd, (int)r->window.pid, r->name);
 	setenv(RESTART_ENV, env, 1);
+	outfd_drop_signals();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execv("/proc/self/exe", argv);

@@ -224,6 +224,14 @@ static void dump_state(struct vm *vm)
 	}
 }
 
+/* nohup and shells' background jobs rely on an ignored signal staying ignored. It comes all the same, since it is blocked. */
+static bool is_ignored(int signo)
+{
+	struct sigaction sa;
+
+	return sigaction(signo, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN;
+}
+
 static void on_signal(struct loop_source *src, uint32_t events)
 {
 	struct vm *vm = (struct vm *)((char *)src - offsetof(struct vm, signals));
@@ -235,7 +243,9 @@ static void on_signal(struct loop_source *src, uint32_t events)
 		case SIGINT:
 		case SIGTERM:
 		case SIGHUP:
-			on_stop_signal(vm, (int)info.ssi_signo);
+			if (!is_ignored((int)info.ssi_signo)) {
+				on_stop_signal(vm, (int)info.ssi_signo);
+			}
 			break;
 		case SIGUSR1:
 			dump_state(vm);
@@ -263,21 +273,13 @@ static void on_terminal_power_button(void *ctx)
 
 static int setup_signals(struct vm *vm)
 {
-	static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
 	sigset_t set;
 	int r;
 
-	/* A reader of messages that goes away is no reason to stop a VM, nor is a log at the limit for files. */
-	outfd_ignore_signals();
 	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(stop_signals) / sizeof(stop_signals[0]); i++) {
-		struct sigaction sa;
-
-		/* nohup and shells' background jobs rely on an ignored signal staying ignored. */
-		if (sigaction(stop_signals[i], NULL, &sa) == 0 && sa.sa_handler != SIG_IGN) {
-			sigaddset(&set, stop_signals[i]);
-		}
-	}
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
 	terminal_signals(&set);
 	vm->signals = (struct loop_source){
@@ -287,6 +289,8 @@ static int setup_signals(struct vm *vm)
 		log_errno(LOG_ERR, r, "signalfd");
 		return r;
 	}
+	/* A reader of messages that goes away is no reason to stop a VM, nor is a log at the limit for files. */
+	outfd_block_signals(&set);
 	vcpu_init_signal(&set);
 	return loop_add(&vm->loop, &vm->signals);
 }
