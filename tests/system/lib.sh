@@ -53,6 +53,19 @@ start_guest() {
 	wait_for "$work/out" "$until"
 }
 
+# The same two with tests/guest/ends.S: $1 is what it does.
+run_ends() {
+	"$tinyvmm" run --kernel build/guest/ends.elf --append "$1" --timeout 60s --set serial.type=stdio --set console.type=none "${@:2}" > "$work/out" 2> "$work/err" < /dev/null
+	code=$?
+}
+
+start_ends() {
+	: > "$work/out"
+	"$tinyvmm" run --kernel build/guest/ends.elf --append "$1" --timeout 60s --set serial.type=stdio --set console.type=none "${@:2}" > "$work/out" 2> "$work/err" < /dev/null &
+	pid=$!
+	wait_for "$work/out" ready
+}
+
 # True as soon as the file contains the text; false when the process $pid ends before, or after a minute.
 wait_for() {
 	local tries=600
