@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -98,6 +99,7 @@ static void write_held(struct outfd *o)
 			return;
 		}
 	}
+	o->head = o->tail = 0;
 	loop_remove(&o->src);
 }
 
@@ -123,20 +125,56 @@ static void on_later(struct loop_timer *timer)
 	tell_room((struct outfd *)((char *)timer - offsetof(struct outfd, later)));
 }
 
+/* Return: how many of them have been taken. */
+static size_t write_now(struct outfd *o, const uint8_t *buf, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = write_piece(o, buf + done, len - done);
+
+		if (n > 0) {
+			done += (size_t)n;
+		} else if (n == 0 || errno != EINTR) {
+			/* If it is not for now, write_held meets it again. */
+			break;
+		}
+	}
+	return done;
+}
+
+static void hold(struct outfd *o, const uint8_t *buf, size_t len)
+{
+	uint32_t at = o->head % OUTFD_MAX;
+	uint32_t first = len < OUTFD_MAX - at ? (uint32_t)len : OUTFD_MAX - at;
+
+	if (!o->buf) {
+		o->buf = malloc(OUTFD_MAX);
+	}
+	if (!o->buf) {
+		die(o, ENOMEM);
+		return;
+	}
+	memcpy(o->buf + at, buf, first);
+	memcpy(o->buf, buf + first, len - first);
+	o->head += (uint32_t)len;
+}
+
 void outfd_write(struct outfd *o, const uint8_t *buf, size_t len)
 {
-	uint32_t at, first;
+	size_t done = 0;
 
 	if (o->dead || len == 0) {
 		return;
 	}
 	assert(len <= outfd_room(o));
-	at = o->head % OUTFD_MAX;
-	first = len < OUTFD_MAX - at ? (uint32_t)len : OUTFD_MAX - at;
-	memcpy(o->buf + at, buf, first);
-	memcpy(o->buf, buf + first, len - first);
-	o->head += (uint32_t)len;
-	o->full = o->full || held(o) == OUTFD_MAX;
+	o->full = o->full || len == outfd_room(o);
+	if (held(o) == 0) {
+		done = write_now(o, buf, len);
+	}
+	if (done < len) {
+		hold(o, buf + done, len - done);
+	}
 	if (o->src.loop) {
 		return;
 	}
@@ -205,6 +243,7 @@ static void init(
 	o->on_room = on_room;
 	o->head = 0;
 	o->tail = 0;
+	o->buf = NULL;
 }
 
 static void reopen(struct outfd *o, int fd, bool is_pipe)
@@ -268,4 +307,6 @@ void outfd_finish(struct outfd *o)
 	o->loop = NULL;
 	o->dead = true;
 	o->tail = o->head;
+	free(o->buf);
+	o->buf = NULL;
 }

@@ -42,7 +42,7 @@ struct outfd {
 	struct loop_timer later; /* calls on_room when nothing else will */
 	void (*on_room)(struct outfd *o);
 	uint32_t head, tail; /* free-running; head - tail = bytes held */
-	uint8_t buf[OUTFD_MAX];
+	uint8_t *buf; /* of OUTFD_MAX bytes, made when some have to be held */
 };
 
 /* A reader that goes away, or a file that reaches the size limit, is an error then, not death. Every outfd does so itself. */
