@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * steps PID: counts the instructions that a monitor's main thread takes from a wake to the interrupt it gives its guest, by executing them one at a time (ptrace). What the kernel does in a system
- * call is none of them. For each line on standard input:
+ * call is none of them. An instruction that repeats itself (rep stos, rep movs) is one, however much it fills or copies. For each line on standard input:
  *
  *   "armed"                     the thread sleeps: whatever wakes it now begins the count, so this is when to send the event
  *   "busy"                      it has not slept for twenty seconds: nothing is counted
@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -30,6 +31,8 @@
 
 #define SEEN_SIZE 65536 /* a power of two; more instructions than a monitor has on this way */
 #define SYSCALL_OPCODE 0x050fu
+#define REPEAT_MAX (1u << 20) /* bytes */
+#define EFLAGS_DF 0x400u
 #define ASLEEP_MS 30 /* in a call that waits for events for this long: nothing else is to be done */
 #define NONE_MS 5000
 #define BUSY_MS 20000
@@ -38,10 +41,13 @@
 static pid_t pid;
 static bool is_under_way; /* a step, in a call that takes its time */
 
-/* Which addresses hold a system call: looked up once each. */
-static struct {
+enum kind { PLAIN, CALL, MOVS, STOS };
+
+/* What is at an address: looked up once each. */
+static struct seen {
 	uint64_t rip;
-	bool is_call;
+	enum kind kind;
+	unsigned len, unit; /* of MOVS and STOS: bytes of the instruction, and that it handles at once */
 } seen[SEEN_SIZE];
 
 static uint64_t now_ms(void)
@@ -52,7 +58,22 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-static bool is_call(uint64_t rip)
+static void decode(struct seen *s)
+{
+	uint64_t text = (uint64_t)ptrace(PTRACE_PEEKTEXT, pid, s->rip, NULL);
+	bool is_wide = (text >> 8 & 0xff) == 0x48; /* REX.W */
+	uint8_t opcode = (uint8_t)(text >> (is_wide ? 16 : 8));
+
+	if ((text & 0xffff) == SYSCALL_OPCODE) {
+		s->kind = CALL;
+	} else if ((text & 0xff) == 0xf3 && ((opcode & 0xfe) == 0xa4 || (opcode & 0xfe) == 0xaa)) {
+		s->kind = (opcode & 0xfe) == 0xa4 ? MOVS : STOS;
+		s->len = is_wide ? 3 : 2;
+		s->unit = opcode & 1 ? (is_wide ? 8 : 4) : 1;
+	}
+}
+
+static const struct seen *look(uint64_t rip)
 {
 	unsigned i = (unsigned)(rip * 0x9e3779b97f4a7c15ull >> 48) % SEEN_SIZE;
 
@@ -61,9 +82,60 @@ static bool is_call(uint64_t rip)
 	}
 	if (!seen[i].rip) {
 		seen[i].rip = rip;
-		seen[i].is_call = ((uint64_t)ptrace(PTRACE_PEEKTEXT, pid, rip, NULL) & 0xffff) == SYSCALL_OPCODE;
+		decode(&seen[i]);
 	}
-	return seen[i].is_call;
+	return &seen[i];
+}
+
+static uint64_t get_rip(void)
+{
+	return (uint64_t)ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rip), NULL);
+}
+
+/* @len bytes of the monitor's memory. */
+static bool read_memory(void *to, uint64_t from, size_t len)
+{
+	struct iovec here = {to, len}, there = {(void *)(uintptr_t)from, len};
+
+	return process_vm_readv(pid, &here, 1, &there, 1, 0) == (ssize_t)len;
+}
+
+static bool write_memory(uint64_t to, const void *from, size_t len)
+{
+	struct iovec here = {(void *)(uintptr_t)from, len}, there = {(void *)(uintptr_t)to, len};
+
+	return process_vm_writev(pid, &here, 1, &there, 1, 0) == (ssize_t)len;
+}
+
+/* Does what the repeating instruction @s does, which is stepped through turn by turn otherwise: a monitor that clears its stack takes tens of thousands of them. Return: false when it is to be stepped. */
+static bool repeat(const struct seen *s)
+{
+	static uint8_t bytes[REPEAT_MAX];
+	struct user_regs_struct r;
+	uint64_t len;
+
+	if (ptrace(PTRACE_GETREGS, pid, NULL, &r) < 0 || r.rcx > REPEAT_MAX / s->unit || (r.eflags & EFLAGS_DF)) {
+		return false;
+	}
+	len = r.rcx * s->unit;
+	if (s->kind == MOVS) {
+		/* What has been copied may be to be copied again. */
+		if ((r.rdi > r.rsi && r.rdi - r.rsi < len) || !read_memory(bytes, r.rsi, len)) {
+			return false;
+		}
+		r.rsi += len;
+	} else {
+		for (uint64_t i = 0; i < len; i++) {
+			bytes[i] = (uint8_t)(r.rax >> i % s->unit * 8);
+		}
+	}
+	if (!write_memory(r.rdi, bytes, len)) {
+		return false;
+	}
+	r.rdi += len;
+	r.rcx = 0;
+	r.rip += s->len;
+	return ptrace(PTRACE_SETREGS, pid, NULL, &r) == 0;
 }
 
 static bool is_eventfd(uint64_t fd)
@@ -94,13 +166,17 @@ static bool is_wait(const struct user_regs_struct *r)
 	return r->rax == SYS_epoll_wait || r->rax == SYS_epoll_pwait || r->rax == SYS_ppoll || r->rax == SYS_poll;
 }
 
-/* One instruction. Return: false when it takes more than @ms, and goes on; -1: however long it takes. */
+/* One instruction, or one turn of one. Return: false when it takes more than @ms, and goes on; -1: however long it takes. */
 static bool step(int ms)
 {
 	uint64_t end = now_ms() + (uint64_t)ms;
+	const struct seen *at = is_under_way ? NULL : look(get_rip());
 	int status;
 	pid_t r;
 
+	if (at && (at->kind == MOVS || at->kind == STOS) && repeat(at)) {
+		return true;
+	}
 	if (!is_under_way && ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0) {
 		err(1, "PTRACE_SINGLESTEP");
 	}
@@ -121,9 +197,7 @@ static bool step(int ms)
 
 static bool is_at_call(struct user_regs_struct *regs)
 {
-	uint64_t rip = (uint64_t)ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rip), NULL);
-
-	return is_call(rip) && ptrace(PTRACE_GETREGS, pid, NULL, regs) == 0;
+	return look(get_rip())->kind == CALL && ptrace(PTRACE_GETREGS, pid, NULL, regs) == 0;
 }
 
 /* Stops it wherever it is. */
@@ -169,6 +243,7 @@ static void count(bool eventfds)
 		return;
 	}
 	for (;;) {
+		uint64_t rip = get_rip();
 		bool is_one = is_at_call(&regs);
 		bool waits = is_one && is_wait(&regs), done = is_one && is_interrupt(&regs, eventfds);
 
@@ -176,7 +251,7 @@ static void count(bool eventfds)
 			puts("none");
 			return;
 		}
-		steps++;
+		steps += is_one || get_rip() != rip;
 		calls += is_one;
 		if (done) {
 			printf("steps %llu %llu\n", (unsigned long long)steps, (unsigned long long)calls);
