@@ -316,6 +316,31 @@ static void test_vm_control_a_second_request_comes_after_everybody_s_first(void 
 	assert_true(has_answer(client[0]));
 }
 
+/* As the guest's driver switches them, and off when it goes. */
+static void test_vm_control_lights_are_said_to_who_subscribed(void **state)
+{
+	static const char subscribe[] = "{\"do\":\"subscribe\"}\n";
+	const struct virtio_input_event wire = {EV_LED, LED_CAPSL, 1};
+	uint64_t buf = tdrv_alloc(&drv, sizeof(wire), 8);
+
+	(void)state;
+	assert_int_equal(send(client[0], subscribe, sizeof(subscribe) - 1, MSG_NOSIGNAL), sizeof(subscribe) - 1);
+	serve();
+	assert_true(has_answer(client[0]));
+	memcpy(tdrv_ptr(&drv, buf, sizeof(wire)), &wire, sizeof(wire));
+	for (unsigned i = 0; i < 2; i++) {
+		tdrv_add(&drv, INPUT_STATUSQ, buf, sizeof(wire), 0, 0);
+		tdrv_kick(&drv, INPUT_STATUSQ);
+		serve();
+		/* Once: it was on already. */
+		assert_int_equal(is_answered(client[0], "\"event\":\"leds\""), i == 0);
+	}
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
+	serve();
+	assert_true(is_answered(client[0], "\"device\":\"keyboard0\",\"code\":1,\"on\":false"));
+	assert_false(has_answer(client[1]));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -327,6 +352,7 @@ int main(void)
 		T(test_vm_control_a_guest_that_gives_up_holds_nobody_back),
 		T(test_vm_control_what_a_reset_has_lost_is_said_and_counted),
 		T(test_vm_control_a_second_request_comes_after_everybody_s_first),
+		T(test_vm_control_lights_are_said_to_who_subscribed),
 	};
 	int fd = mkstemp(path);
 

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -462,6 +464,76 @@ static void test_vm_evdev_an_inherited_one_is_not_looked_for(void **state)
 }
 
 /*
+ * What is said of them.
+ */
+
+static int dial(const char *to)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", to);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+	serve();
+	return fd;
+}
+
+/* What has come by now. */
+static void expect_said(int fd, const char *want)
+{
+	char text[600] = "";
+
+	serve();
+	assert_true(recv(fd, text, sizeof(text) - 1, 0) > 0);
+	assert_non_null(strstr(text, want));
+}
+
+static void ask(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static void test_vm_evdev_changes_are_said_to_who_subscribed(void **state)
+{
+	struct config *cfg = calloc(1, sizeof(*cfg));
+	struct vm_options options = {0};
+	struct vm_result result = {0};
+	char socket_path[64];
+	unsigned n;
+	int fd;
+
+	(void)state;
+	assert_non_null(cfg);
+	cfg->console.type = CONSOLE_NONE;
+	snprintf(socket_path, sizeof(socket_path), "%s/control", evhost.root);
+	options.control_fd = listener_open(socket_path, SOCK_STREAM, CONTROL_CONNS_MAX);
+	assert_true(options.control_fd > 0);
+	vm->cfg = cfg;
+	vm->options = &options;
+	vm->result = &result;
+	assert_int_equal(start(0), 0);
+	assert_int_equal(vm_control_init(vm), 0);
+	fd = dial(socket_path);
+	ask(fd, "{\"do\":\"subscribe\"}\n");
+	expect_said(fd, "\"ok\":true");
+	ask(fd, "{\"do\":\"evdev\"}\n");
+	expect_said(fd, "\"devices\":[{\"device\":\"evdev0\",\"state\":\"absent\"}]");
+	n = evhost_plug("event0", &mouse);
+	expect_said(fd, "\"event\":\"evdev\"");
+	ask(fd, "{\"do\":\"evdev\",\"attach\":false}\n");
+	expect_said(fd, "\"devices\":[{\"device\":\"evdev0\",\"state\":\"watching\",\"name\":\"tinyvmm mouse\"}]");
+	assert_false(vm->input[0].evdev.is_wanted);
+	evhost_unplug(n);
+	expect_said(fd, "\"device\":\"evdev0\",\"state\":\"absent\"");
+	close(fd);
+	serve();
+	vm_control_finish(vm);
+	close(options.control_fd);
+	vm->cfg = NULL;
+	free(cfg);
+}
+
+/*
  * Whose they are.
  */
 
@@ -586,6 +658,7 @@ int main(void)
 		T(test_vm_evdev_another_device_in_its_place_is_refused),
 		T(test_vm_evdev_a_match_finds_it_on_another_node),
 		T(test_vm_evdev_an_inherited_one_is_not_looked_for),
+		T(test_vm_evdev_changes_are_said_to_who_subscribed),
 		T(test_vm_evdev_chords_are_for_all),
 		T(test_vm_evdev_one_that_comes_goes_where_the_others_are),
 		T(test_vm_evdev_finish_gives_back),
