@@ -261,9 +261,15 @@ int vm_evdev_start(struct vm_input *in)
 
 	if (fd >= 0 || (fd == -ENODEV && config->wait && config->description)) {
 		r = make(in, fd >= 0 ? fd : -1);
-		return r < 0 ? r : virtio_bus_add(&in->vm->virtio, &in->dev.base);
-	}
-	if (fd != -ENODEV || !config->wait) {
+		/* One that went meanwhile is absent as any other: described already, or to be described when it comes. */
+		if (r == -ENODEV && config->wait && in->evdev.in) {
+			start_watch(in->vm);
+			r = 0;
+		}
+		if (r != -ENODEV || !config->wait) {
+			return r < 0 ? r : virtio_bus_add(&in->vm->virtio, &in->dev.base);
+		}
+	} else if (fd != -ENODEV || !config->wait) {
 		log_msg(LOG_ERR, "%s: %s", in->name, err);
 		return fd;
 	}

@@ -267,6 +267,24 @@ static void test_vm_evdev_one_that_goes_while_it_is_plugged_comes_back(void **st
 	}
 }
 
+static void test_vm_evdev_one_that_goes_while_the_vm_starts_is_waited_for(void **state)
+{
+	(void)state;
+	for (unsigned answers = 1; answers <= 3; answers++) {
+		unsigned i = answers - 1, n = evhost_plug(strrchr(path[i], '/') + 1, &keyboard);
+
+		evhost.device[n].goes_after = answers;
+		assert_int_equal(start(i), 0);
+		expect_state(i, "absent");
+		/* Not before it is known what it is. */
+		assert_int_equal(is_on_bus(i), answers > 1);
+		evhost_plug(strrchr(path[i], '/') + 1, &keyboard);
+		serve();
+		expect_state(i, "watching");
+		assert_true(is_on_bus(i));
+	}
+}
+
 static void test_vm_evdev_an_error_that_passes_does_not_end_the_waiting(void **state)
 {
 	unsigned n;
@@ -649,6 +667,7 @@ int main(void)
 		T(test_vm_evdev_one_with_a_description_is_there_at_once),
 		T(test_vm_evdev_one_that_goes_before_it_is_described_is_still_expected),
 		T(test_vm_evdev_one_that_goes_while_it_is_plugged_comes_back),
+		T(test_vm_evdev_one_that_goes_while_the_vm_starts_is_waited_for),
 		T(test_vm_evdev_an_error_that_passes_does_not_end_the_waiting),
 		T(test_vm_evdev_unplugged_and_replugged),
 		T(test_vm_evdev_replugged_before_anybody_looked),
