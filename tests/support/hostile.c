@@ -8,6 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "vmm/clock.h"
 #include "vmm/log.h"
 
 #define RAM_END (TDRV_RAM_GPA + TDRV_RAM_LEN)
@@ -770,16 +771,28 @@ static const struct {
 };
 #define NROWS (sizeof(rows) / sizeof(rows[0]))
 
-static void swallow(enum log_level level, const char *line)
+static unsigned lines_logged;
+static uint64_t began_ns;
+
+static void count_line(enum log_level level, const char *line)
 {
 	(void)level;
 	(void)line;
+	lines_logged++;
+}
+
+/* However long the row took: what the guest does wrong, and one more line for what was left out. */
+static void expect_log_is_limited(void)
+{
+	assert_in_range(lines_logged, 0, (LOG_GUEST_LINES_PER_SECOND + 1) * ((clock_now_ns() - began_ns) / CLOCK_NS_PER_S + 2));
 }
 
 static int set_up(void **state)
 {
 	(void)state;
-	log_set_hook(swallow);
+	log_set_hook(count_line);
+	lines_logged = 0;
+	began_ns = clock_now_ns();
 	tdrv_init(&d);
 	tdrv_attach(&d, target->create(&d));
 	tdrv_start(&d);
@@ -801,6 +814,7 @@ static void run_row(void **state)
 	(*(void (**)(void)) * state)();
 	tdrv_start(&d);
 	target->works(&d);
+	expect_log_is_limited();
 }
 
 int hostile_run(const char *name, const struct hostile_target *hostile_target)

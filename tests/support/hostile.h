@@ -2,7 +2,7 @@
 /*
  * The hostile-guest table: what malicious and broken drivers do to queues and registers, run
  * against any device. After each row the loop has come to rest, nothing outside guest memory was
- * touched (sanitizers), the device is in the state the row says, and after a reset it works again.
+ * touched (sanitizers), the device is in the state the row says, the log has a few lines, and after a reset it works again.
  *
  * A test program for a device describes the device once and lets hostile_run do the rest: each row
  * is a test named test_hostile_<row>.
