@@ -2,6 +2,7 @@
 /* Requests to a display on a thread of its own, over a real control socket: there and back, and what happens when somebody leaves in between. */
 #include "vmm/vm_gpu.h"
 
+#include <fcntl.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -678,6 +679,60 @@ static void test_vm_still_peer_that_leaves(void **state)
 	assert_int_equal(vm->gpu->asked, 0);
 }
 
+/* On the display's thread: its timers have been looked at. */
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+static unsigned open_files(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 200; fd++) {
+		n += fcntl(fd, F_GETFD) >= 0;
+	}
+	return n;
+}
+
+/* Two wait, and the picture for one of them is on its way when he is gone: it is nobody's, and the other one gets his. */
+static void test_vm_still_forgotten_on_its_way(void **state)
+{
+	int other = connect_peer(), fd = connect_peer(), received;
+	struct vm_wait *w;
+	unsigned before;
+
+	(void)state;
+	pass(1);
+	loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
+	before = open_files();
+	say(fd, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":100,\"picture\":true}\n");
+	say(other, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":300}\n");
+	assert_int_equal(settled_sinks(), 2);
+	w = &vm->ctl.wait[1];
+	assert_int_equal(w->what, WAIT_STILL);
+	/* The display's thread has done it, and the main loop has not heard of that. */
+	test_ns += 100 * (uint64_t)CLOCK_NS_PER_MS;
+	clock_set_test_ns(test_ns);
+	loop_call(&vm->gpu->loop, nothing, NULL);
+	loop_call(&vm->gpu->loop, nothing, NULL);
+	assert_int_equal(open_files(), before + 1);
+	vm_still_forget(w->still);
+	w->what = WAIT_NOTHING;
+	assert_int_equal(settled_sinks(), 1);
+	settled_sinks();
+	assert_int_equal(vm->gpu->asked, 1);
+	assert_int_equal(open_files(), before);
+	assert_false(has_answer(fd));
+	pass(200);
+	json_decref(hear(other, &received));
+	assert_int_equal(vm->gpu->asked, 0);
+	close(other);
+	close(fd);
+	unpaint();
+	pass(0);
+}
+
 /* [expect] screen: whoever only looks now and then may see one picture all the time. */
 static void test_vm_gpu_expects_a_screen_that_is_still(void **state)
 {
@@ -898,6 +953,7 @@ int main(void)
 		T(test_vm_still_looks_a_second_time),
 		T(test_vm_still_wrong_and_ended),
 		T(test_vm_still_peer_that_leaves),
+		T(test_vm_still_forgotten_on_its_way),
 		T(test_vm_gpu_expects_a_screen_that_is_still),
 		T(test_vm_gpu_expects_what_is_not_on_the_screen),
 		T(test_vm_gpu_expects_what_is_still_when_it_is_looked_at),
