@@ -280,6 +280,27 @@ static void test_screen_save_shows_what_has_moved(void **state)
 	assert_true(screen_save(&screen, out, diff));
 }
 
+static unsigned said;
+
+static void hear(enum log_level level, const char *line)
+{
+	assert_int_equal(level, LOG_ERR);
+	assert_true(strstr(line, "/dev/full: ") == line || strstr(line, "/nonexistent/x.png: No such file") == line);
+	said++;
+}
+
+/* Half a picture is none, and is not passed off as one. */
+static void test_screen_pictures_that_cannot_be_written(void **state)
+{
+	(void)state;
+	said = 0;
+	log_set_hook(hear);
+	assert_false(screen_write_png(&shot, "/dev/full"));
+	assert_false(screen_write_png(&shot, "/nonexistent/x.png"));
+	log_set_hook(NULL);
+	assert_int_equal(said, 2);
+}
+
 static void test_screen_pictures_that_cannot_be_read(void **state)
 {
 	struct config_screen want = {.image = (char *)(uintptr_t) "/nonexistent.png"};
@@ -318,6 +339,7 @@ int main(void)
 		T(test_screen_explains_what_is_not_on_it),
 		T(test_screen_save_shows_what_was_wrong),
 		T(test_screen_save_shows_what_has_moved),
+		T(test_screen_pictures_that_cannot_be_written),
 		T(test_screen_pictures_that_cannot_be_read),
 	};
 
