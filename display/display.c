@@ -433,6 +433,7 @@ void display_publish(struct display *d, unsigned i, struct display_buffer *copy,
 	so->copy = copy;
 	so->copy_number = number;
 	so->copy_flushed_ns = flushed_ns;
+	so->copy_ready_ns = clock_now_ns();
 	count(&d->counters.copies, 1);
 	for (struct display_sink *s = d->sinks; s; s = s->next) {
 		if (gets_copies(d, i, s)) {
@@ -547,6 +548,7 @@ void display_offer(struct display *d, unsigned i, struct display_buffer *buffer,
 	so->offer_crop = *crop;
 	so->offer_number = number;
 	so->offer_flushed_ns = flushed_ns;
+	so->offer_ready_ns = clock_now_ns();
 	count(&d->counters.offers, 1);
 	has_frame(d, d->pacer, i);
 }
@@ -663,7 +665,8 @@ bool display_take(struct display *d, struct display_sink *sink, unsigned i, stru
 	}
 	if (gets_offers(d, i, sink)) {
 		/* The display's reference is the sink's from here on: nobody else is to have it. */
-		*frame = (struct display_frame){.buffer = so->offer, .crop = so->offer_crop, .number = so->offer_number, .flushed_ns = so->offer_flushed_ns};
+		*frame = (struct display_frame){.buffer = so->offer, .crop = so->offer_crop, .number = so->offer_number, .flushed_ns = so->offer_flushed_ns,
+			.ready_ns = so->offer_ready_ns};
 		d->scanout[i].offer = NULL;
 		sink->at[i].has_frame = false;
 		count(&d->counters.taken, 1);
@@ -673,14 +676,14 @@ bool display_take(struct display *d, struct display_sink *sink, unsigned i, stru
 		const struct display_picture *p = &so->copy->picture; /* one was published */
 
 		*frame = (struct display_frame){.buffer = display_buffer_ref(so->copy), .crop = {0, 0, p->width, p->height}, .number = so->copy_number,
-			.flushed_ns = so->copy_flushed_ns};
+			.flushed_ns = so->copy_flushed_ns, .ready_ns = so->copy_ready_ns};
 		sink->at[i].has_frame = false;
 		count(&d->counters.taken, 1);
 		return true;
 	}
 	display_refresh(d, i);
 	*frame = (struct display_frame){.buffer = display_buffer_ref(so->buffer), .crop = so->crop, .damage = sink->at[i].damage, .number = so->frames,
-		.flushed_ns = so->flushed_ns};
+		.flushed_ns = so->flushed_ns, .ready_ns = so->flushed_ns};
 	sink->at[i].has_frame = false;
 	sink->at[i].damage.n = 0;
 	count(&d->counters.taken, 1);

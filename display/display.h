@@ -69,11 +69,11 @@ struct display_scanout {
 	struct display_rect crop; /* of the buffer */
 	bool is_copied; /* sinks that take copies get those */
 	struct display_buffer *copy; /* the newest; NULL: none */
-	uint64_t copy_number, copy_flushed_ns; /* of the frame in it */
+	uint64_t copy_number, copy_flushed_ns, copy_ready_ns; /* of the frame in it: when it was flushed, and published */
 	bool is_direct; /* the sink that paces gets what it is offered */
 	struct display_buffer *offer; /* and not taken yet; NULL: none */
 	struct display_rect offer_crop; /* of it */
-	uint64_t offer_number, offer_flushed_ns; /* of the frame in it */
+	uint64_t offer_number, offer_flushed_ns, offer_ready_ns; /* of the frame in it */
 	struct display_cursor cursor;
 	uint64_t frames; /* flushes that changed something on it */
 	uint64_t flushed_ns; /* the last of them */
@@ -85,7 +85,7 @@ struct display_frame {
 	struct display_rect crop; /* of the buffer: what is shown */
 	struct display_damage damage; /* since the frame before, from the crop's corner; of a copy, which is another buffer each time, all of it */
 	uint64_t number; /* of all that there were on the scanout */
-	uint64_t flushed_ns;
+	uint64_t flushed_ns, ready_ns; /* when the guest said so; when it was there to be taken */
 };
 
 /* All optional. They must not call display_sink_remove. */

@@ -62,6 +62,61 @@ bool viewer_out_percentiles(const struct viewer_out_samples *s, uint32_t us[3])
 	return n > 0;
 }
 
+static enum viewer_kind kind_of(const struct display_picture *p)
+{
+	return p->planes.n > 0 ? VIEWER_DMABUF : p->is_guest ? VIEWER_GUEST : VIEWER_MEMFD;
+}
+
+static void stamp(uint64_t *what, uint64_t ns)
+{
+	__atomic_store_n(what, ns, __ATOMIC_RELAXED);
+}
+
+static void begin_stamps(struct viewer_out *v, const struct viewer_frame *m, const struct display_frame *f)
+{
+	struct viewer_out_stamps *s = &v->stamps[v->nstamps % VIEWER_OUT_STAMPS];
+
+	stamp(&s->number, m->number);
+	stamp(&s->scanout, m->scanout);
+	stamp(&s->kind, f->buffer->picture.planes.is_direct ? 0 : kind_of(&f->buffer->picture));
+	stamp(&s->input_ns, m->input_ns);
+	stamp(&s->flushed_ns, m->flushed_ns);
+	stamp(&s->ready_ns, f->ready_ns);
+	stamp(&s->sent_ns, m->sent_ns);
+	stamp(&s->released_ns, 0);
+	stamp(&s->presented_ns, 0);
+	__atomic_store_n(&v->nstamps, v->nstamps + 1, __ATOMIC_RELEASE);
+}
+
+/* Of a frame that was sent. Return: NULL when that is too long ago. */
+static struct viewer_out_stamps *stamps_of(struct viewer_out *v, unsigned scanout, uint64_t number)
+{
+	for (uint64_t n = v->nstamps; n > 0 && v->nstamps - n < VIEWER_OUT_STAMPS; n--) {
+		struct viewer_out_stamps *s = &v->stamps[(n - 1) % VIEWER_OUT_STAMPS];
+
+		if (s->number == number && s->scanout == scanout) {
+			return s;
+		}
+	}
+	return NULL;
+}
+
+bool viewer_out_stamps(const struct viewer_out *v, uint64_t n, struct viewer_out_stamps *stamps)
+{
+	const uint64_t *from = (const uint64_t *)&v->stamps[n % VIEWER_OUT_STAMPS];
+	uint64_t *to = (uint64_t *)stamps;
+
+	if (n >= __atomic_load_n(&v->nstamps, __ATOMIC_ACQUIRE)) {
+		return false;
+	}
+	for (size_t i = 0; i < sizeof(*stamps) / sizeof(*to); i++) {
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+	}
+	/* The place may have become another frame's meanwhile, or be becoming it. */
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return __atomic_load_n(&v->nstamps, __ATOMIC_RELAXED) - n < VIEWER_OUT_STAMPS;
+}
+
 /*
  * The socket.
  */
@@ -210,11 +265,6 @@ static int send_gone(struct viewer_out *v)
 static bool is_opaque(uint32_t fourcc)
 {
 	return fourcc == DISPLAY_XRGB8888 || fourcc == DISPLAY_XBGR8888 || fourcc == DISPLAY_RGBX8888 || fourcc == DISPLAY_BGRX8888;
-}
-
-static enum viewer_kind kind_of(const struct display_picture *p)
-{
-	return p->planes.n > 0 ? VIEWER_DMABUF : p->is_guest ? VIEWER_GUEST : VIEWER_MEMFD;
 }
 
 static bool is_with_viewer(const struct viewer_out *v, uint64_t buffer)
@@ -463,6 +513,8 @@ static int send_frame(struct viewer_out *v, unsigned i)
 	if (m.input_ns) {
 		sample(&v->counters.input, m.input_ns, m.sent_ns);
 	}
+	begin_stamps(v, &m, &at->frame);
+	sample(&v->counters.ready, m.flushed_ns, at->frame.ready_ns);
 	count(&v->counters.sent, 1);
 	count(&v->counters.dmabufs, at->frame.buffer->picture.planes.n > 0);
 	count(&v->counters.directs, at->frame.buffer->picture.planes.is_direct);
@@ -583,6 +635,8 @@ static const struct display_sink_ops sink_ops = {.imports = on_imports, .mode = 
 void viewer_out_release(struct viewer_out *v, unsigned i, uint64_t number)
 {
 	struct viewer_out_scanout *at = &v->at[i];
+	struct viewer_out_stamps *stamps = stamps_of(v, i, number);
+	uint64_t now = clock_now_ns();
 
 	assert(i < v->display->nscanouts);
 	if (v->is_lost) {
@@ -592,7 +646,10 @@ void viewer_out_release(struct viewer_out *v, unsigned i, uint64_t number)
 		lose(v, VIEWER_BYE_PROTOCOL, "release of a frame that is not with the viewer");
 		return;
 	}
-	sample(&v->counters.release, at->frame.flushed_ns, clock_now_ns());
+	sample(&v->counters.release, at->frame.flushed_ns, now);
+	if (stamps) {
+		stamp(&stamps->released_ns, now);
+	}
 	count(&v->counters.released, 1);
 	drop_frame(v, i);
 	/* The next one first: whoever waits for this one may flush again at once. */
@@ -600,14 +657,21 @@ void viewer_out_release(struct viewer_out *v, unsigned i, uint64_t number)
 	display_seen(v->display, &v->sink, i, number);
 }
 
-void viewer_out_presented(struct viewer_out *v, unsigned i, uint64_t number)
+void viewer_out_presented(struct viewer_out *v, unsigned i, uint64_t number, uint64_t presented_ns)
 {
+	struct viewer_out_stamps *stamps = stamps_of(v, i, number);
+	uint64_t now = clock_now_ns();
+
 	assert(i < v->display->nscanouts);
 	if (number == 0 || number > v->at[i].last) {
 		lose(v, VIEWER_BYE_PROTOCOL, "presented a frame that was not sent");
 		return;
 	}
 	count(&v->counters.presented, 1);
+	if (stamps && stamps->presented_ns == 0) {
+		stamp(&stamps->presented_ns, presented_ns < stamps->sent_ns ? stamps->sent_ns : presented_ns > now ? now : presented_ns);
+		sample(&v->counters.present, stamps->flushed_ns, stamps->presented_ns);
+	}
 }
 
 static uint32_t clamp(uint32_t n, uint32_t min, uint32_t max)

@@ -29,6 +29,7 @@
 #define VIEWER_OUT_PATIENCE_NS 5000000000u
 #define VIEWER_OUT_SETTLE_NS 150000000u /* a window that is dragged larger asks for many sizes; the guest hears of the last */
 #define VIEWER_OUT_SAMPLES 256
+#define VIEWER_OUT_STAMPS 256
 
 struct viewer_out_ops {
 	/* Nothing more is sent. @reason: why, or 0 when the other side is gone. Once. */
@@ -50,6 +51,16 @@ struct viewer_out_counters {
 	uint64_t directs; /* of those, what the guest drew in, and no copy */
 	struct viewer_out_samples release; /* from the flush to the viewer's release */
 	struct viewer_out_samples input; /* from an input event, by the viewer's time in it, to the sending of the next frame */
+	struct viewer_out_samples ready; /* from the flush to where the picture is there to be taken */
+	struct viewer_out_samples present; /* from the flush to where the viewer says that it was presented */
+};
+
+/* When what happened to a frame. CLOCK_MONOTONIC; 0: not, or not yet. Members may be read by any thread (atomic). */
+struct viewer_out_stamps {
+	uint64_t number, scanout, kind; /* enum viewer_kind; 0: what the guest drew in */
+	uint64_t input_ns; /* the last input event that the guest had got before, by the viewer's time in it */
+	uint64_t flushed_ns, ready_ns, sent_ns, released_ns;
+	uint64_t presented_ns; /* by the viewer's word, but not before it was sent, nor later than it said so */
 };
 
 /* What a viewer can import. One allocation. */
@@ -106,6 +117,8 @@ struct viewer_out {
 	uint64_t input_ns, given_ns; /* of the last event, atomic */
 	struct viewer_out_counters counters;
 	struct viewer_out_way way;
+	struct viewer_out_stamps stamps[VIEWER_OUT_STAMPS]; /* of the last frames; a ring */
+	uint64_t nstamps; /* all there were; the one that is written now is behind them. May be read by any thread (atomic) */
 };
 
 /* Begins: modes, cursors and frames leave at once. The hello has been sent. @v: zeroed memory, but for takes_guest and imports. @fd: borrowed. */
@@ -114,13 +127,16 @@ void viewer_out_finish(struct viewer_out *v); /* accepts zeroed memory */
 
 /* Messages from the viewer, which viewer_in_parse has found possible. One that is not here makes it lost. */
 void viewer_out_release(struct viewer_out *v, unsigned scanout, uint64_t number);
-void viewer_out_presented(struct viewer_out *v, unsigned scanout, uint64_t number);
+void viewer_out_presented(struct viewer_out *v, unsigned scanout, uint64_t number, uint64_t presented_ns);
 void viewer_out_output(struct viewer_out *v, const struct viewer_output *output);
 /* @imports: what it can import from now on, NULL: nothing; becomes @v's, or is freed. */
 void viewer_out_imports(struct viewer_out *v, struct viewer_formats *imports);
 
 /* The guest's devices have been given an event that the viewer sent at @input_ns. Thread: any. */
 void viewer_out_input(struct viewer_out *v, uint64_t input_ns);
+
+/* Of the @n-th frame that was sent, from 0. Return: false when there is none yet, or it is too long ago. Thread: any. */
+bool viewer_out_stamps(const struct viewer_out *v, uint64_t n, struct viewer_out_stamps *stamps);
 
 /* 50th, 90th, 99th of a hundred. Return: false when there are none. Thread: any. */
 bool viewer_out_percentiles(const struct viewer_out_samples *s, uint32_t us[3]);

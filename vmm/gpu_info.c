@@ -164,6 +164,95 @@ static void print_viewer(const json_t *v)
 	}
 }
 
+/*
+ * Traces, as complete events of Chrome's Trace Event Format. A process for each viewer and a thread for each part of a frame's way, since parts of different frames overlap.
+ */
+
+static const struct part {
+	const char *name, *from, *to; /* members of a frame */
+} parts[] = {
+	{"guest", "input_ns", "flushed_ns"},
+	{"GPU", "flushed_ns", "ready_ns"},
+	{"waits", "ready_ns", "sent_ns"},
+	{"viewer", "sent_ns", "released_ns"},
+	{"presented", "sent_ns", "presented_ns"},
+};
+
+#define PARTS (sizeof(parts) / sizeof(parts[0]))
+
+static json_int_t number_in(const json_t *o, const char *name)
+{
+	return json_integer_value(json_object_get(o, name));
+}
+
+static void add_frame(json_t *events, json_int_t viewer, const json_t *frame)
+{
+	for (size_t i = 0; i < PARTS; i++) {
+		json_int_t from = number_in(frame, parts[i].from), to = number_in(frame, parts[i].to);
+
+		if (from > 0 && to >= from) {
+			json_array_append_new(events, json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:{s:I, s:I, s:O}}", "name", parts[i].name, "cat", "frame", "ph", "X", "pid", viewer, "tid",
+				(json_int_t)i + 1, "ts", (double)from / 1000, "dur", (double)(to - from) / 1000, "args", "frame", number_in(frame, "frame"), "output",
+				number_in(frame, "scanout"), "way", json_object_get(frame, "way")));
+		}
+	}
+}
+
+static void name_line(json_t *events, const char *what, json_int_t viewer, json_int_t line, const char *name)
+{
+	json_array_append_new(events, json_pack("{s:s, s:s, s:I, s:I, s:{s:s}}", "name", what, "ph", "M", "pid", viewer, "tid", line, "args", "name", name));
+}
+
+/* All that are known of a viewer's. Return: an exit code. */
+static int add_frames(json_t *events, struct client_link *l, const char *vm, const json_t *v)
+{
+	json_int_t viewer = number_in(v, "viewer"), after = 0, before = -1;
+
+	name_line(events, "process_name", viewer, 0, json_string_value(json_object_get(v, "name")));
+	for (size_t i = 0; i < PARTS; i++) {
+		name_line(events, "thread_name", viewer, (json_int_t)i + 1, parts[i].name);
+	}
+	while (after > before) {
+		json_t *answer = client_ask(l, json_pack("{s:s, s:I, s:I}", "do", "frames", "viewer", viewer, "after", after), CLIENT_PATIENCE_MS), *frame;
+		int code = client_judge(answer, vm);
+		size_t i;
+
+		if (code != EXIT_OK) {
+			json_decref(answer);
+			return code;
+		}
+		json_array_foreach (json_object_get(answer, "frames"), i, frame) {
+			add_frame(events, viewer, frame);
+		}
+		before = after;
+		after = json_array_size(json_object_get(answer, "frames")) > 0 ? number_in(answer, "next") : after;
+		json_decref(answer);
+	}
+	return EXIT_OK;
+}
+
+static int write_frames(const struct options *o, struct client_link *l, const json_t *viewers)
+{
+	json_t *trace = json_pack("{s:[], s:s}", "traceEvents", "displayTimeUnit", "ms"), *events = json_object_get(trace, "traceEvents");
+	int code = EXIT_OK;
+	FILE *f;
+
+	for (size_t i = 0; code == EXIT_OK && i < json_array_size(viewers); i++) {
+		code = add_frames(events, l, o->files[0], json_array_get(viewers, i));
+	}
+	f = code == EXIT_OK ? fopen(o->frames, "we") : NULL;
+	if (code == EXIT_OK && (!f || json_dumpf(trace, f, JSON_INDENT(0)) != 0 || fputc('\n', f) == EOF)) {
+		log_errno(LOG_ERR, errno, "%s", o->frames);
+		code = EXIT_FAILED;
+	}
+	if (f && fclose(f) != 0 && code == EXIT_OK) {
+		log_errno(LOG_ERR, errno, "%s", o->frames);
+		code = EXIT_FAILED;
+	}
+	json_decref(trace);
+	return code;
+}
+
 static int of_vm(const struct options *o)
 {
 	const char *name = o->files[0], *mode = "off", *renderer = "", *version = "", *node = "";
@@ -201,6 +290,9 @@ static int of_vm(const struct options *o)
 			print_viewer(json_array_get(viewers, i));
 		}
 	}
+	if (code == EXIT_OK && o->frames) {
+		code = write_frames(o, &l, viewers);
+	}
 	json_decref(answer);
 	client_link_close(&l, &rd);
 	return code;
@@ -208,5 +300,9 @@ static int of_vm(const struct options *o)
 
 int gpu_info_run(const struct options *o)
 {
+	if (o->frames && !o->nfiles) {
+		log_msg(LOG_ERR, "--frames needs a VM");
+		return EXIT_USAGE;
+	}
 	return o->nfiles ? of_vm(o) : of_host(o);
 }

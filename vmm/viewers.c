@@ -89,7 +89,7 @@ static void work_off(struct viewer_conn *c, const struct viewer_mail *m)
 			viewer_out_release(&c->out, i, m->release[i]);
 		}
 		if (m->presented & 1u << i) {
-			viewer_out_presented(&c->out, i, m->present[i]);
+			viewer_out_presented(&c->out, i, m->present[i], m->presented_ns[i]);
 		}
 		if (m->outputs & 1u << i) {
 			viewer_out_output(&c->out, &m->output[i]);
@@ -458,6 +458,7 @@ static void on_presented(struct viewer_conn *c, const struct viewer_presented *m
 
 	mail->presented |= 1u << m->scanout;
 	mail->present[m->scanout] = m->number;
+	mail->presented_ns[m->scanout] = m->presented_ns;
 	mail_end(c);
 }
 

@@ -39,7 +39,7 @@ struct viewer_mail {
 	bool start, stop;
 	enum { VIEWER_PACE_AS_IT_WAS, VIEWER_PACE_ON, VIEWER_PACE_OFF } pace;
 	uint32_t released, presented, outputs; /* bits of scanouts */
-	uint64_t release[DISPLAY_SCANOUTS_MAX], present[DISPLAY_SCANOUTS_MAX];
+	uint64_t release[DISPLAY_SCANOUTS_MAX], present[DISPLAY_SCANOUTS_MAX], presented_ns[DISPLAY_SCANOUTS_MAX];
 	struct viewer_output output[DISPLAY_SCANOUTS_MAX];
 	bool has_imports;
 	struct viewer_formats *imports; /* NULL: none; whoever takes the mail has it */

@@ -405,6 +405,58 @@ static void test_viewers_send_one_frame_at_a_time(void **state)
 	hang_up(fd);
 }
 
+/* When what happened to a frame is known for the last of them, whatever the viewer says. */
+static void test_viewers_frames_have_their_times(void **state)
+{
+	const struct viewer_out *out;
+	struct viewer_out_stamps s;
+	uint64_t number;
+	int fd;
+
+	(void)state;
+	show(0);
+	flush(0, 0, 0, W, H);
+	fd = meet(0);
+	want(fd, VIEWER_FRAME);
+	number = p.frame.number;
+	out = &viewers.conn[0]->out;
+	assert_false(viewer_out_stamps(out, 1, &s));
+	assert_true(viewer_out_stamps(out, 0, &s));
+	assert_int_equal(s.number, number);
+	assert_int_equal(s.kind, VIEWER_MEMFD);
+	assert_int_equal(s.flushed_ns, p.frame.flushed_ns);
+	assert_int_equal(s.sent_ns, p.frame.sent_ns);
+	assert_true(s.flushed_ns > 0 && s.ready_ns >= s.flushed_ns && s.sent_ns >= s.ready_ns);
+	assert_int_equal(s.released_ns, 0);
+	assert_int_equal(s.presented_ns, 0);
+	/* Before it was sent, and a year from now. */
+	PUT(fd, viewer_presented, .hdr.type = VIEWER_PRESENTED, .number = number, .presented_ns = 1);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = number);
+	assert_true(viewer_out_stamps(out, 0, &s));
+	assert_int_equal(s.presented_ns, s.sent_ns);
+	assert_true(s.released_ns >= s.sent_ns);
+	flush(0, 0, 0, W, H);
+	want(fd, VIEWER_FRAME);
+	PUT(fd, viewer_presented, .hdr.type = VIEWER_PRESENTED, .number = p.frame.number, .presented_ns = UINT64_MAX);
+	assert_true(viewer_out_stamps(out, 1, &s));
+	assert_in_range(s.presented_ns, s.sent_ns, clock_now_ns());
+	assert_int_equal(out->counters.present.n, 2);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = p.frame.number);
+	for (unsigned n = 0; n < VIEWER_OUT_STAMPS; n++) {
+		flush(0, 0, 0, W, H);
+		want(fd, VIEWER_FRAME);
+		PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = p.frame.number);
+	}
+	/* Of so many that one more can be written meanwhile. */
+	assert_false(viewer_out_stamps(out, 2, &s));
+	assert_true(viewer_out_stamps(out, 3, &s));
+	assert_true(viewer_out_stamps(out, VIEWER_OUT_STAMPS + 1, &s));
+	assert_int_equal(s.number, p.frame.number);
+	PUT(fd, viewer_presented, .hdr.type = VIEWER_PRESENTED, .number = number, .presented_ns = clock_now_ns());
+	assert_int_equal(out->counters.present.n, 2);
+	hang_up(fd);
+}
+
 /* A buffer is announced once, and taken back when the guest's resource and the viewer's frame are both gone. */
 static void test_viewers_tell_of_buffers_once(void **state)
 {
@@ -1568,7 +1620,7 @@ int main(void)
 		T(test_viewers_that_wait_can_lose_control), T(test_viewers_that_wait_can_go),
 		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
 		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_are_late_for_one_output_only), T(test_viewers_pace_no_longer_than_they_control),
-		T(test_viewers_that_import_get_dmabufs), T(test_viewers_that_control_get_what_the_guest_draws_in), T(test_viewers_that_cannot_import_get_memory),
+		T(test_viewers_frames_have_their_times), T(test_viewers_that_import_get_dmabufs), T(test_viewers_that_control_get_what_the_guest_draws_in), T(test_viewers_that_cannot_import_get_memory),
 		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_never_read_are_dropped),
 		T(test_viewers_that_read_late_get_the_newest), T(test_viewers_are_so_many), T(test_viewers_are_these_users),
 	};

@@ -661,6 +661,24 @@ static void do_display(const struct verb_call *c)
 	}
 }
 
+static void do_frames(const struct verb_call *c)
+{
+	json_int_t viewer = 0, after = 0;
+	json_error_t err;
+	const char *verb;
+	json_t *id, *frames;
+
+	if (unpack_failed(c, json_unpack_ex(c->request, &err, JSON_STRICT, "{" COMMON ", s:I, s?I}", "do", &verb, "id", &id, "viewer", &viewer, "after", &after), &err)) {
+		return;
+	}
+	frames = vm_view_frames(c->vm, viewer, after);
+	if (!frames) {
+		control_error(c->conn, "field", "there is no viewer %lld", (long long)viewer);
+		return;
+	}
+	control_ok(c->conn, frames);
+}
+
 static void do_subscribe(const struct verb_call *c)
 {
 	if (takes_nothing(c)) {
@@ -677,7 +695,7 @@ static void on_request(void *ctx, struct control_conn *conn, const char *verb, j
 	} verbs[] = {
 		{"version", do_version}, {"status", do_status}, {"stats", do_stats}, {"config", do_config}, {"stop", do_stop}, {"pause", do_pause},
 		{"resume", do_resume}, {"reset", do_reset}, {"wait", do_wait}, {"input", do_input}, {"evdev", do_evdev}, {"screenshot", do_screenshot},
-		{"display", do_display}, {"subscribe", do_subscribe},
+		{"display", do_display}, {"frames", do_frames}, {"subscribe", do_subscribe},
 	};
 	const struct verb_call c = {.vm = ctx, .conn = conn, .request = request};
 

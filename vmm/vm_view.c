@@ -317,6 +317,8 @@ static json_t *one_viewer(const struct vm *vm, const struct viewer_conn *c)
 	json_object_set_new(o, "demoted", json_integer(now(&c->out.sink.demoted)));
 	json_object_set_new(o, "release_us", percentiles(&n->release));
 	json_object_set_new(o, "input_us", percentiles(&n->input));
+	json_object_set_new(o, "ready_us", percentiles(&n->ready));
+	json_object_set_new(o, "present_us", percentiles(&n->present));
 	return o;
 }
 
@@ -332,4 +334,41 @@ json_t *vm_view_stats(const struct vm *vm)
 		}
 	}
 	return all;
+}
+
+static json_t *one_frame(const struct viewer_out_stamps *f)
+{
+	static const char *const ways[] = {"zero-copy", [VIEWER_MEMFD] = "memfd", [VIEWER_DMABUF] = "dma-buf", [VIEWER_GUEST] = "guest"};
+
+	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "frame", (json_int_t)f->number, "scanout", (json_int_t)f->scanout, "way", ways[f->kind & 3], "input_ns", (json_int_t)f->input_ns,
+		"flushed_ns", (json_int_t)f->flushed_ns, "ready_ns", (json_int_t)f->ready_ns, "sent_ns", (json_int_t)f->sent_ns, "released_ns", (json_int_t)f->released_ns, "presented_ns",
+		(json_int_t)f->presented_ns);
+}
+
+json_t *vm_view_frames(const struct vm *vm, json_int_t viewer, json_int_t after)
+{
+	const struct viewer_conn *c = NULL;
+	json_t *frames = json_array();
+	uint64_t n, end;
+
+	for (unsigned i = 0; i < VIEWERS_MAX; i++) {
+		const struct viewer_conn *other = vm->view.viewers.conn[i];
+
+		c = other && other->state == VIEWER_ACTIVE && other->number == viewer ? other : c;
+	}
+	if (!c) {
+		json_decref(frames);
+		return NULL;
+	}
+	end = __atomic_load_n(&c->out.nstamps, __ATOMIC_ACQUIRE);
+	n = end < VIEWER_OUT_STAMPS ? 0 : end - VIEWER_OUT_STAMPS + 1;
+	n = after > 0 && (uint64_t)after > n ? (uint64_t)after : n;
+	for (; n < end && json_array_size(frames) < VM_VIEW_FRAMES_MAX; n++) {
+		struct viewer_out_stamps f;
+
+		if (viewer_out_stamps(&c->out, n, &f)) {
+			json_array_append_new(frames, one_frame(&f));
+		}
+	}
+	return json_pack("{s:o, s:I}", "frames", frames, "next", (json_int_t)n);
 }

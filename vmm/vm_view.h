@@ -34,4 +34,9 @@ void vm_view_input_room(struct vm *vm);
 /* [{"viewer": 1, "controls": true, ...}, ...]; the caller owns it. */
 json_t *vm_view_stats(const struct vm *vm);
 
+#define VM_VIEW_FRAMES_MAX 48 /* of one answer */
+
+/* When what happened to the frames of a viewer, from its @after-th on as far as they are known: {"frames": [{"frame": 7, "flushed_ns": 123, ...}, ...], "next": 48}; the caller owns it. NULL: there is no such viewer. */
+json_t *vm_view_frames(const struct vm *vm, json_int_t viewer, json_int_t after);
+
 #endif
