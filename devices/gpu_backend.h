@@ -84,9 +84,9 @@ struct gpu_backend_ops {
 	/* Somebody is about to read the memory of what the scanout shows (display.h, display_set_refresh): brings all of it there that is not. NULL: a flush has done that. */
 	void (*refresh)(struct gpu_backend *b, unsigned scanout);
 
-	/* Has the GPU copy what the scanout shows, a 3D resource, into its picture @copy (below GPU_COPIES_MAX), which others can import and nobody looks at now. Where there is none it is made, as large as what is
+	/* Has the GPU copy what the scanout shows, a 3D resource, into its picture @copy (below GPU_COPIES_MAX), which others can import and nobody looks at now. Where there is none it is made (@linear: in rows, as any GPU can read it), as large as what is
 	 * shown, and *@p is it, with descriptors that become the caller's. It is there when backend->retired is called with *@fence, or a later one. NULL: none can be made. */
-	int (*copy)(struct gpu_backend *b, unsigned scanout, unsigned copy, struct display_picture *p, uint64_t *fence);
+	int (*copy)(struct gpu_backend *b, unsigned scanout, unsigned copy, bool linear, struct display_picture *p, uint64_t *fence);
 	void (*drop_copy)(struct gpu_backend *b, unsigned scanout, unsigned copy); /* there may be none */
 
 	/* A 3D resource that can be shown, as a picture others can import where the guest draws: *@p, with descriptors that become the caller's. NULL: there are none. */

@@ -17,11 +17,16 @@ static void drop_one(struct gpu *g, unsigned i, unsigned n)
 	}
 }
 
-static void drop(struct gpu *g, unsigned i)
+static void drop_all(struct gpu *g, unsigned i)
 {
 	for (unsigned n = 0; n < GPU_COPIES_MAX; n++) {
 		drop_one(g, i, n);
 	}
+}
+
+static void drop(struct gpu *g, unsigned i)
+{
+	drop_all(g, i);
 	g->scanout[i].copies.is_pending = g->scanout[i].copies.is_due = false;
 }
 
@@ -108,7 +113,7 @@ static int copy_into(struct gpu *g, unsigned i, unsigned n)
 	if (!display_budget_take(&g->display->budget, cost)) {
 		return -ENOMEM;
 	}
-	r = g->backend->ops->copy(g->backend, i, n, &p, &so->copies.fence);
+	r = g->backend->ops->copy(g->backend, i, n, so->copies.is_linear, &p, &so->copies.fence);
 	if (r == 0 && !so->copies.copy[n]) {
 		so->copies.copy[n] = display_buffer_create(&p, &g->display->budget, cost);
 		if (!so->copies.copy[n]) {
@@ -120,6 +125,24 @@ static int copy_into(struct gpu *g, unsigned i, unsigned n)
 		display_budget_give(&g->display->budget, cost);
 	}
 	return r;
+}
+
+/* The same in rows, which a GPU that is not this one can read too, where somebody cannot import what this one likes. Return: 0, or -errno; then no place was taken. */
+static int copy_for_all(struct gpu *g, unsigned i, unsigned n)
+{
+	struct gpu_copies *c = &g->scanout[i].copies;
+	int r = copy_into(g, i, n);
+
+	if (r < 0 || c->is_linear || display_copies_are_imported(g->display, i, &c->copy[n]->picture)) {
+		return r;
+	}
+	drop_all(g, i);
+	c->is_linear = true;
+	if (copy_into(g, i, n) == 0) {
+		return 0;
+	}
+	c->is_linear = false;
+	return copy_into(g, i, n);
 }
 
 static void start(struct gpu *g, unsigned i)
@@ -135,7 +158,7 @@ static void start(struct gpu *g, unsigned i)
 		return;
 	}
 	c->is_due = false;
-	r = copy_into(g, i, n);
+	r = copy_for_all(g, i, n);
 	if (r < 0) {
 		fail(g, i, r);
 		return;
@@ -170,6 +193,11 @@ void gpu_copy_wanted(struct gpu *g, unsigned i)
 {
 	/* There may be memory now. */
 	g->scanout[i].copies.failed_width = g->scanout[i].copies.failed_height = 0;
+	/* And who had to have rows may be the one that has gone. */
+	if (g->scanout[i].copies.is_linear) {
+		g->scanout[i].copies.is_linear = false;
+		drop(g, i);
+	}
 	if (decide(g, i)) {
 		start(g, i);
 	}

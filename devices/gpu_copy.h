@@ -9,6 +9,8 @@
  *
  * The first copy after somebody has come is of what is there then, which a guest that paints in place may be painting.
  *
+ * Copies lie as their driver likes it; where one of those who get them can import none like that, in rows.
+ *
  * What cannot be copied (no memory for it, no driver that gives such buffers) is read back for everybody, until what is shown has another size or somebody else comes or goes.
  *
  * Thread: the device's loop.

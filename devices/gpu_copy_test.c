@@ -26,6 +26,7 @@
 #define H 48u
 #define BUDGET (64u << 20)
 #define ID 5u
+#define TILED 77u /* a modifier */
 
 #define TEXTURE_2D 2u /* Gallium's */
 #define BIND_PICTURE ((1u << 1) | (1u << 3) | (1u << 18)) /* rendered to, sampled, shown */
@@ -40,16 +41,20 @@ static struct {
 } gl;
 
 static int fails; /* what storage says */
+static bool no_rows; /* nor does it know rows */
 static unsigned made;
 
-static int storage(uint32_t width, uint32_t height, bool opaque, unsigned texture, struct display_picture *p)
+static int storage(uint32_t width, uint32_t height, bool opaque, bool linear, unsigned texture, struct display_picture *p)
 {
 	if (fails < 0) {
 		return fails;
 	}
+	if (linear && no_rows) {
+		return -ENOTSUP;
+	}
 	gl.tex_image(GL_TEXTURE_2D, 0, GL_RGBA8, (GLsizei)width, (GLsizei)height, 0, GL_RGBA, GL_UNSIGNED_BYTE, NULL);
 	p->fourcc = opaque ? DISPLAY_XRGB8888 : DISPLAY_ARGB8888;
-	p->planes = (struct display_planes){.n = 1, .fd = {open("/dev/null", O_RDONLY | O_CLOEXEC)}, .offset = {texture}};
+	p->planes = (struct display_planes){.n = 1, .modifier = linear ? 0 : TILED, .fd = {open("/dev/null", O_RDONLY | O_CLOEXEC)}, .offset = {texture}};
 	made++;
 	return 0;
 }
@@ -72,6 +77,7 @@ static bool load_gl(void)
 static int set_up_with(uint64_t budget)
 {
 	fails = 0;
+	no_rows = false;
 	if (!gl.bind_texture && !load_gl()) {
 		return -1;
 	}
@@ -129,7 +135,15 @@ static void on_frame(void *ctx, unsigned scanout)
 	frames++;
 }
 
-static const struct display_sink_ops ops = {.frame = on_frame};
+static bool imports_rows; /* and nothing else */
+
+static bool on_imports(void *ctx, const struct display_picture *p)
+{
+	(void)ctx;
+	return !imports_rows || p->planes.modifier == 0;
+}
+
+static const struct display_sink_ops ops = {.frame = on_frame, .imports = on_imports};
 static struct display_sink sink;
 
 static void join(void)
@@ -407,6 +421,43 @@ static void test_copy_is_counted(void **state)
 	display_sink_remove(&v.display, &sink);
 }
 
+static void want_modifier(uint64_t number, uint64_t modifier)
+{
+	struct display_frame f;
+
+	OK(gpudrv_flush(&v, ID, all));
+	f = take_number(number);
+	assert_int_equal(f.buffer->picture.planes.modifier, modifier);
+	assert_int_equal(pixel(&f, 1, 2), 1 << 16 | 2 << 8 | 60);
+	let_go(&f);
+}
+
+/* A viewer on another GPU cannot import what this one's driver likes best: then everybody gets rows, as long as it is there. */
+static void test_copy_in_rows_for_who_imports_no_other(void **state)
+{
+	(void)state;
+	make_texture(ID, GPU_FORMAT_B8G8R8X8, 0);
+	paint(ID, 60);
+	OK(gpudrv_set_scanout(&v, 0, ID, all));
+	join();
+	want_modifier(1, TILED);
+	imports_rows = true;
+	display_sink_imports(&v.display, &sink);
+	want_modifier(2, 0);
+	want_modifier(3, 0);
+	imports_rows = false;
+	display_sink_imports(&v.display, &sink);
+	want_modifier(4, TILED);
+	/* Where there are none that is for the viewer to find out. */
+	no_rows = true;
+	imports_rows = true;
+	display_sink_imports(&v.display, &sink);
+	want_modifier(5, TILED);
+	assert_int_equal(v.gpu.backend->read_bytes, 0);
+	imports_rows = false;
+	display_sink_remove(&v.display, &sink);
+}
+
 /* Whatever goes while one is on its way: the resource, the picture, the driver, who wanted it. */
 static void test_copy_on_its_way_can_be_forgotten(void **state)
 {
@@ -490,6 +541,7 @@ int main(void)
 		T(test_copy_follows_the_size),
 		T(test_copy_that_cannot_be_is_read_back),
 		T(test_copy_is_counted),
+		T(test_copy_in_rows_for_who_imports_no_other),
 		T(test_copy_on_its_way_can_be_forgotten),
 	};
 

@@ -47,8 +47,9 @@ static int fails; /* what exporting says */
 static unsigned exported;
 
 /* A copy's. */
-static int storage(uint32_t width, uint32_t height, bool opaque, unsigned texture, struct display_picture *p)
+static int storage(uint32_t width, uint32_t height, bool opaque, bool linear, unsigned texture, struct display_picture *p)
 {
+	(void)linear;
 	gl.tex_image(GL_TEXTURE_2D, 0, GL_RGBA8, (GLsizei)width, (GLsizei)height, 0, GL_RGBA, GL_UNSIGNED_BYTE, NULL);
 	p->fourcc = opaque ? DISPLAY_XRGB8888 : DISPLAY_ARGB8888;
 	p->planes = (struct display_planes){.n = 1, .fd = {open("/dev/null", O_RDONLY | O_CLOEXEC)}, .offset = {texture}};

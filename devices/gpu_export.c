@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gbm.h>
+#include <libdrm/drm_fourcc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,11 +45,11 @@ static struct {
 	typeof(gbm_bo_get_fd_for_plane) *bo_fd;
 	typeof(gbm_bo_get_stride_for_plane) *bo_stride;
 	typeof(gbm_bo_get_offset) *bo_offset;
-	int (*test_storage)(uint32_t width, uint32_t height, bool opaque, unsigned texture, struct display_picture *p);
+	int (*test_storage)(uint32_t width, uint32_t height, bool opaque, bool linear, unsigned texture, struct display_picture *p);
 	int (*test_texture)(unsigned texture, struct display_picture *p);
 } api;
 
-void gpu_export_set_test_storage(int (*storage)(uint32_t width, uint32_t height, bool opaque, unsigned texture, struct display_picture *p))
+void gpu_export_set_test_storage(int (*storage)(uint32_t width, uint32_t height, bool opaque, bool linear, unsigned texture, struct display_picture *p))
 {
 	api.test_storage = storage;
 }
@@ -120,13 +121,14 @@ static int describe(struct gbm_bo *bo, struct display_picture *p)
 }
 
 /* The bound texture's storage is a buffer of GBM's. */
-static int storage(const struct gpu_export *x, struct gpu_export_image *im, bool opaque, struct display_picture *p)
+static int storage(const struct gpu_export *x, struct gpu_export_image *im, bool opaque, bool linear, struct display_picture *p)
 {
 	EGLImageKHR image;
 	bool is_ok;
+	int r;
 
 	p->fourcc = opaque ? DISPLAY_XRGB8888 : DISPLAY_ARGB8888;
-	im->bo = api.bo_create(x->egl->gbm, im->width, im->height, p->fourcc, GBM_BO_USE_RENDERING);
+	im->bo = api.bo_create(x->egl->gbm, im->width, im->height, p->fourcc, GBM_BO_USE_RENDERING | (linear ? GBM_BO_USE_LINEAR : 0));
 	image = im->bo ? api.create_image(x->egl->display, EGL_NO_CONTEXT, EGL_NATIVE_PIXMAP_KHR, im->bo, NULL) : EGL_NO_IMAGE_KHR;
 	if (image == EGL_NO_IMAGE_KHR) {
 		return im->bo ? -ENOTSUP : -ENOMEM;
@@ -138,10 +140,15 @@ static int storage(const struct gpu_export *x, struct gpu_export_image *im, bool
 	if (!is_ok) {
 		return -ENOTSUP;
 	}
-	return describe(im->bo, p);
+	r = describe(im->bo, p);
+	if (r == 0 && linear && p->planes.n == 1) {
+		/* Drivers that know no modifiers do not say so. */
+		p->planes.modifier = DRM_FORMAT_MOD_LINEAR;
+	}
+	return r;
 }
 
-int gpu_export_image_init(struct gpu_export *x, struct gpu_export_image *im, uint32_t width, uint32_t height, bool opaque, struct display_picture *p)
+int gpu_export_image_init(struct gpu_export *x, struct gpu_export_image *im, uint32_t width, uint32_t height, bool opaque, bool linear, struct display_picture *p)
 {
 	int r;
 
@@ -149,7 +156,7 @@ int gpu_export_image_init(struct gpu_export *x, struct gpu_export_image *im, uin
 	*p = (struct display_picture){.fd = -1, .width = width, .height = height};
 	api.gen_textures(1, &im->texture);
 	api.bind_texture(GL_TEXTURE_2D, im->texture);
-	r = api.test_storage ? api.test_storage(width, height, opaque, im->texture, p) : storage(x, im, opaque, p);
+	r = api.test_storage ? api.test_storage(width, height, opaque, linear, im->texture, p) : storage(x, im, opaque, linear, p);
 	api.bind_texture(GL_TEXTURE_2D, 0);
 	if (r < 0) {
 		gpu_export_image_finish(x, im);
@@ -346,7 +353,7 @@ static bool try_it(struct gpu_export *x)
 {
 	struct gpu_export_image a = {.texture = 0}, b = {.texture = 0};
 	struct display_picture p = {.fd = -1}, q = {.fd = -1};
-	bool works = gpu_export_image_init(x, &a, TRIED_SIZE, TRIED_SIZE, true, &p) == 0 && gpu_export_image_init(x, &b, TRIED_SIZE, TRIED_SIZE, false, &q) == 0 &&
+	bool works = gpu_export_image_init(x, &a, TRIED_SIZE, TRIED_SIZE, true, false, &p) == 0 && gpu_export_image_init(x, &b, TRIED_SIZE, TRIED_SIZE, false, false, &q) == 0 &&
 		gpu_export_copy(x, &(const struct gpu_export_part){.texture = a.texture}, &b) == 0;
 
 	display_picture_close(&p);

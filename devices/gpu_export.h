@@ -34,8 +34,8 @@ struct gpu_export_image {
 int gpu_export_open(struct gpu_export *x, struct gpu_egl *egl, char *why, size_t why_len);
 void gpu_export_close(struct gpu_export *x); /* no image is left; accepts zeroed memory */
 
-/* @opaque: alpha says nothing. @p: gets the picture with descriptors that become the caller's. Return: 0 or -errno. */
-int gpu_export_image_init(struct gpu_export *x, struct gpu_export_image *im, uint32_t width, uint32_t height, bool opaque, struct display_picture *p);
+/* @opaque: alpha says nothing. @linear: in rows, as any GPU can read it, and not as the driver likes it. @p: gets the picture with descriptors that become the caller's. Return: 0 or -errno. */
+int gpu_export_image_init(struct gpu_export *x, struct gpu_export_image *im, uint32_t width, uint32_t height, bool opaque, bool linear, struct display_picture *p);
 void gpu_export_image_finish(struct gpu_export *x, struct gpu_export_image *im); /* accepts zeroed memory; whoever has imported it keeps what is in it */
 
 /* The part of a texture that begins at @x, @y and is as large as the image, into that. @is_upside_down: the texture, which is @texture_height high, has its first row at the end. Return: 0 or -errno. */
@@ -53,7 +53,7 @@ int gpu_export_texture(struct gpu_export *x, unsigned texture, uint32_t width, u
 int gpu_export_await(struct gpu_export *x, unsigned texture);
 
 /* For tests, where there is no GPU: makes the storage of the texture that is bound, and a picture of something. NULL: GBM does. */
-void gpu_export_set_test_storage(int (*storage)(uint32_t width, uint32_t height, bool opaque, unsigned texture, struct display_picture *p));
+void gpu_export_set_test_storage(int (*storage)(uint32_t width, uint32_t height, bool opaque, bool linear, unsigned texture, struct display_picture *p));
 /* The same for textures that are exported. */
 void gpu_export_set_test_texture(int (*texture)(unsigned texture, struct display_picture *p));
 

@@ -408,7 +408,7 @@ static unsigned texture_of(uint32_t id)
 }
 
 /* The base context is current: the library finds its own again when it is asked for by force_ctx_0. */
-static int copy(struct gpu_virgl *g, const struct scanout *so, struct gpu_export_image *im, struct display_picture *p, uint64_t *fence)
+static int copy(struct gpu_virgl *g, const struct scanout *so, struct gpu_export_image *im, bool linear, struct display_picture *p, uint64_t *fence)
 {
 	const struct resource *res = find(g, so->id);
 	const struct gpu_export_part part = {.texture = texture_of(so->id), .x = so->crop.x, .y = so->crop.y, .texture_height = res->height, .is_upside_down = res->is_upside_down};
@@ -419,7 +419,7 @@ static int copy(struct gpu_virgl *g, const struct scanout *so, struct gpu_export
 		return -EINVAL;
 	}
 	if (is_new) {
-		r = gpu_export_image_init(&g->export, im, so->crop.w, so->crop.h, gpu_format_is_opaque(res->format), p);
+		r = gpu_export_image_init(&g->export, im, so->crop.w, so->crop.h, gpu_format_is_opaque(res->format), linear, p);
 	}
 	if (r < 0) {
 		return r;
@@ -435,7 +435,7 @@ static int copy(struct gpu_virgl *g, const struct scanout *so, struct gpu_export
 	return r;
 }
 
-static int gpu_virgl_copy(struct gpu_backend *b, unsigned scanout, unsigned number, struct display_picture *p, uint64_t *fence)
+static int gpu_virgl_copy(struct gpu_backend *b, unsigned scanout, unsigned number, bool linear, struct display_picture *p, uint64_t *fence)
 {
 	struct gpu_virgl *g = from(b);
 	struct scanout *so = &g->scanout[scanout];
@@ -444,7 +444,7 @@ static int gpu_virgl_copy(struct gpu_backend *b, unsigned scanout, unsigned numb
 	if (!g->export.egl) {
 		return -ENOTSUP;
 	}
-	r = gpu_egl_make_current(&g->egl, g->egl.base) ? copy(g, so, &so->copy[number], p, fence) : -EIO;
+	r = gpu_egl_make_current(&g->egl, g->egl.base) ? copy(g, so, &so->copy[number], linear, p, fence) : -EIO;
 	virgl.force_ctx_0();
 	return r;
 }

@@ -380,6 +380,16 @@ unsigned display_copy_sinks(const struct display *d)
 	return n;
 }
 
+bool display_copies_are_imported(const struct display *d, unsigned i, const struct display_picture *p)
+{
+	for (const struct display_sink *s = d->sinks; s; s = s->next) {
+		if (s->takes_copies && !gets_offers(d, i, s) && s->ops->imports && !s->ops->imports(s->ctx, p)) {
+			return false;
+		}
+	}
+	return true;
+}
+
 void display_set_wanted(struct display *d, void (*wanted)(void *ctx, unsigned scanout), void *ctx)
 {
 	d->wanted = wanted;
@@ -555,8 +565,12 @@ void display_offer(struct display *d, unsigned i, struct display_buffer *buffer,
 
 void display_sink_imports(struct display *d, struct display_sink *sink)
 {
-	if (sink == d->pacer) {
-		follow_direct(d, sink, end_direct(d));
+	uint32_t direct = sink == d->pacer ? end_direct(d) : 0;
+
+	if (direct) {
+		follow_direct(d, sink, direct);
+	} else if (sink->takes_copies) {
+		tell_wanted(d);
 	}
 }
 

@@ -182,7 +182,10 @@ bool display_is_watched(const struct display *d, unsigned i);
 /* How many sinks take copies, of scanouts that are direct the one that paces too. */
 unsigned display_copy_sinks(const struct display *d);
 
-/* @wanted: a sink that takes copies has come, or one has gone, or another one paces. NULL: nobody makes copies. */
+/* Whether all of them that get copies of scanout @i can do something with one like @p. */
+bool display_copies_are_imported(const struct display *d, unsigned i, const struct display_picture *p);
+
+/* @wanted: a sink that takes copies has come, or one has gone, or imports other things, or another one paces. NULL: nobody makes copies. */
 void display_set_wanted(struct display *d, void (*wanted)(void *ctx, unsigned scanout), void *ctx);
 
 /* From now on sinks that take copies get those of scanout @i, each when it is published, and nothing until then; or (false, and at first) they map its buffer as all do. */

@@ -270,11 +270,12 @@ static void step(void)
 static void (*tex_image)(unsigned target, int level, int internal, int width, int height, int border, unsigned format, unsigned type, const void *pixels);
 
 /* What stands in for a dma-buf; now and then there is none. */
-static int storage(uint32_t width, uint32_t height, bool opaque, unsigned texture, struct display_picture *p)
+static int storage(uint32_t width, uint32_t height, bool opaque, bool linear, unsigned texture, struct display_picture *p)
 {
 	static unsigned n;
 
 	(void)texture;
+	(void)linear;
 	if (n++ % 16 == 15) {
 		return -ENOMEM;
 	}
