@@ -28,6 +28,7 @@
 #define SET_FRAMEBUFFER 5u
 #define CLEAR 7u
 #define INLINE_WRITE 9u
+#define SAMPLER_STATE 7u
 #define SURFACE 8u
 #define CLEAR_COLOR0 4u
 
@@ -753,6 +754,19 @@ static void test_3d_context_that_failed_ends_alone(void **state)
 	assert_int_equal(pixel(0, 0, 0), 0xff0000);
 }
 
+/* How a texture is sampled, where OpenGL has no seams of cube maps for one sampler (main() says it has not): that is no error of the guest's. */
+static void test_3d_samples_textures(void **state)
+{
+	const uint32_t words[] = {CMD(CREATE_OBJECT, SAMPLER_STATE, 9), 1, 2u | 2u << 3 | 2u << 6, 0, 0, bits(1000), 0, 0, 0, 0};
+
+	(void)state;
+	make_target(1, 5);
+	OK(gpudrv_submit(&v, words, sizeof(words) / 4));
+	OK(clear(5, 1, 1, 0, 0));
+	OK(gpudrv_set_scanout(&v, 0, 5, all));
+	assert_int_equal(pixel(0, 0, 0), 0xff0000);
+}
+
 /* What takes host memory by way of a submission. */
 static void test_3d_submissions_take_no_memory_unseen(void **state)
 {
@@ -1031,6 +1045,7 @@ int main(void)
 		T(test_3d_submissions_of_any_kind),
 		T(test_3d_submissions_are_copies),
 		T(test_3d_context_that_failed_ends_alone),
+		T(test_3d_samples_textures),
 		T(test_3d_submissions_take_no_memory_unseen),
 		T(test_3d_attachments_are_counted),
 		T(test_3d_what_is_in_use_can_go),
@@ -1042,5 +1057,6 @@ int main(void)
 		cmocka_unit_test(test_3d_hosts_that_cannot),
 	};
 
+	setenv("MESA_EXTENSION_OVERRIDE", "-GL_AMD_seamless_cubemap_per_texture", 1);
 	return cmocka_run_group_tests_name("3d", tests, keep_drivers, NULL);
 }

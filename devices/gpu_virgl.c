@@ -28,6 +28,8 @@
 /* Of a resource's flags, Gallium's: its first row is the last of the texture. */
 #define FLAG_Y_0_TOP 1u
 
+#define GL_TEXTURE_CUBE_MAP_SEAMLESS 0x884f
+
 /* The library's headers only name it. */
 struct virgl_box {
 	uint32_t x, y, z, w, h, d;
@@ -657,6 +659,51 @@ static void find_capsets(struct gpu_virgl *g)
 	}
 }
 
+/*
+ * The library sets for each sampler of the guest's whether cube maps have seams. Not every OpenGL can do that for one sampler (Mesa's virgl cannot), and the library takes that error for the
+ * guest's: a context is lost with its first texture. So it is kept from OpenGL there. The library calls OpenGL by pointers that are part of libepoxy's interface.
+ */
+static struct {
+	void (*set)(unsigned sampler, unsigned name, int value); /* OpenGL's */
+	bool lacks_seamless;
+} samplers;
+
+static void set_sampler(unsigned sampler, unsigned name, int value)
+{
+	if (name != GL_TEXTURE_CUBE_MAP_SEAMLESS || !samplers.lacks_seamless) {
+		samplers.set(sampler, name, value);
+	}
+}
+
+/* The base context is current. */
+static void spare_samplers(struct gpu_virgl *g)
+{
+	void *epoxy = dlopen("libepoxy.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+	void *pointer = epoxy ? dlsym(epoxy, "epoxy_glSamplerParameteri") : NULL;
+	void (*generate)(int n, unsigned *sampler) = NULL, (*destroy)(int n, const unsigned *sampler) = NULL, (*wanted)(unsigned, unsigned, int) = set_sampler;
+	unsigned (*get_error)(void) = NULL, sampler;
+
+	if (epoxy) {
+		dlclose(epoxy);
+	}
+	/* Before OpenGL 3.3 there are none. */
+	if (!pointer || !gpu_egl_load(&g->egl, "glSamplerParameteri", &samplers.set) || !gpu_egl_load(&g->egl, "glGenSamplers", &generate) ||
+		!gpu_egl_load(&g->egl, "glDeleteSamplers", &destroy) || !gpu_egl_load(&g->egl, "glGetError", &get_error)) {
+		return;
+	}
+	get_error();
+	generate(1, &sampler);
+	if (get_error() != 0) {
+		return;
+	}
+	samplers.set(sampler, GL_TEXTURE_CUBE_MAP_SEAMLESS, 0);
+	samplers.lacks_seamless = get_error() != 0;
+	destroy(1, &sampler);
+	if (samplers.lacks_seamless) {
+		memcpy(pointer, &wanted, sizeof(wanted));
+	}
+}
+
 /* Return: whether the renderer works; else @why, and nothing of it is left. */
 static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *why, size_t why_len)
 {
@@ -678,6 +725,10 @@ static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *wh
 	}
 	virgl.is_used = true;
 	g->is_open = true;
+	if (gpu_egl_make_current(&g->egl, g->egl.base)) {
+		spare_samplers(g);
+	}
+	virgl.force_ctx_0();
 	g->base.poll_fd = virgl.get_poll_fd();
 	find_capsets(g);
 	if (g->base.poll_fd < 0 || g->base.ncapsets == 0) {
