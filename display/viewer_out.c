@@ -451,7 +451,9 @@ void viewer_out_imports(struct viewer_out *v, struct viewer_formats *imports)
 	v->imports = imports;
 	set_way(&v->way.is_unlike, false);
 	if (!v->is_lost) {
-		display_sink_imports(v->display, &v->sink);
+		if (imports) {
+			display_sink_imports(v->display, &v->sink);
+		}
 		display_sink_set_copies(v->display, &v->sink, imports != NULL);
 	}
 }
