@@ -371,7 +371,8 @@ static char *state_file(const struct session *s, const char *file)
 	return rundir_state_file(&s->dir, file, path, sizeof(path)) ? strdup(path) : NULL;
 }
 
-static void open_logs(struct session *s)
+/* Not a part of the frame that lasts as long as the VM, like write_result: it would be larger by their paths. */
+static __attribute__((noinline)) void open_logs(struct session *s)
 {
 	char path[4200];
 	int fd = open_log(s, "tinyvmm.log", path, sizeof(path));
@@ -393,7 +394,7 @@ static void open_logs(struct session *s)
 	s->serial_log = state_file(s, "serial.log");
 }
 
-static void write_result(const struct session *s, const struct vm_result *result)
+static __attribute__((noinline)) void write_result(const struct session *s, const struct vm_result *result)
 {
 	char path[4200];
 	int r;
@@ -501,9 +502,11 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	const struct options *o = s->o;
 	struct vm_options options = {.quiet = o->verbose < 0, .restarted = r->restarted, .deadline_ns = r->deadline_ns, .paused = o->paused && !r->restarted, .expect = o->expect, .stats = o->stats,
 		.config_path = run_default_path(o) ? run_default_path(o) : "", .on_started = on_started, .ctx = s};
-	struct vm_result result = {.end = VM_END_FAILED};
+	/* Large, and hardly touched where all goes well. */
+	static struct vm_result result;
 	int code = take_name(s);
 
+	result.end = VM_END_FAILED;
 	if (o->detach || o->expect) {
 		/* Nobody sits there. */
 		s->cfg->display.type = DISPLAY_NONE;

@@ -55,18 +55,19 @@ struct vm_wait {
 
 struct vm_control {
 	struct control control;
-	struct console_sock console_sock;
-	struct line_watch console_watch, serial_watch;
-	struct vm_wait wait[CONTROL_CONNS_MAX];
 	uint64_t started_ns;
 	enum { VM_RUNNING, VM_PAUSING, VM_PAUSED } state;
 	struct loop_post parked; /* from vCPUs which have parked or opened their counters */
 	bool has_parked; /* it is on its way (atomic) */
-	struct expect expect;
 	bool lines_seen; /* all of expect.console */
 	struct loop_timer sample; /* two thirds of the time are over: what has happened until then */
 	uint64_t sample_bytes, sample_busy_ns, sample_ns;
-	uint64_t held_clock_ns, held_tsc[X86_CPUS_MAX];
+	uint64_t held_clock_ns;
+	struct console_sock console_sock;
+	struct line_watch console_watch, serial_watch;
+	struct vm_wait wait[CONTROL_CONNS_MAX];
+	struct expect expect;
+	uint64_t held_tsc[X86_CPUS_MAX];
 };
 
 struct vm {
@@ -82,7 +83,6 @@ struct vm {
 	struct x86_cpu_model model;
 	struct boot_entry entry;
 	struct vcpu_bus bus;
-	struct vcpu vcpu[X86_CPUS_MAX];
 	unsigned nvcpus; /* made */
 	unsigned vcpus_running; /* atomic */
 
@@ -92,31 +92,34 @@ struct vm {
 	int serial_irq_fd;
 	int stop_signal; /* the first one that asked the VM to end; 0: none */
 
-	struct terminal terminal;
 	struct stream_file serial_file, console_file, console_log, serial_log;
 	struct boot_trace_sink console_trace, serial_trace;
-	struct serial serial;
 	struct exit_port exit_port;
 	struct pvpanic pvpanic;
 	struct ged ged;
-	struct rng rng;
-	struct console console;
-	struct blk blk[CONFIG_DISKS_MAX];
 	unsigned nblks; /* made */
 	struct vm_gpu *gpu; /* NULL: there is no display */
 	struct vm_input *input;
 	unsigned ninputs; /* made */
 	struct loop_source evdev_watch; /* fn NULL: no device of the host has been absent yet */
 	struct loop_timer evdev_again; /* one more look: what has just gone may be there again */
-	struct vm_screen screen;
 	struct vm_view view;
-	struct vm_control ctl;
 	struct loop_post panicked; /* the end waits a little: the display may still be drawing what happened */
 	struct loop_timer after_panic;
 	bool waits_after_panic; /* guarded by end_lock */
 
 	pthread_mutex_t end_lock;
 	struct vm_result *result; /* guarded by end_lock while vCPUs run */
+
+	/* What is large, and mostly never touched, last: the rest shares pages. */
+	struct vm_control ctl;
+	struct vm_screen screen;
+	struct vcpu vcpu[X86_CPUS_MAX];
+	struct blk blk[CONFIG_DISKS_MAX];
+	struct rng rng;
+	struct console console;
+	struct terminal terminal;
+	struct serial serial;
 };
 
 /* How long the display of a guest that has panicked is served. */
