@@ -22,6 +22,22 @@ def sparse(name, megabytes):
     return path
 
 
+def boots_to_a_login(root, cpus, *disks):
+    """Returns the guest, if it is to go on: with more @disks."""
+    try:
+        vm = c.Guest("boot", "--cpus", str(cpus), *disks, root=root)
+        seen = vm.run("nproc; findmnt -n -o FSTYPE /; ps -o comm= 1")[1].split()
+        good = seen == [str(cpus), "ext4" if root == "ext4" else "overlay", "systemd"]
+    except c.Gone as e:
+        vm, good, seen = None, False, str(e)
+    c.last = repr(seen)
+    c.check(f"{root}, {cpus} CPUs: a login under systemd", good)
+    if good and disks:
+        return vm
+    c.check("and it ends", c.tinyvmm("stop", "--kill", "boot")[0] == 0)
+    return None
+
+
 def fio(engine, depth, *more, size="12M", device="/dev/vdb", rw="randwrite"):
     """A command line: blocks of random sizes in random places, each with a CRC of its own, read back and compared at the end."""
     return (f"fio --name=verify --filename={device} --ioengine={engine} --iodepth={depth} --direct=1 --rw={rw} --bsrange=512-64k --size={size} "
@@ -36,6 +52,7 @@ class Writer:
 
     def __init__(self, vm, engine, depth, device="/dev/vdb"):
         self.vm, self.engine, self.depth, self.device, self.promised, self.over = vm, engine, depth, device, 0, False
+        self.heard = ""
         self.teach(vm)
         pieces = int(vm.run(f"cat /sys/block/{os.path.basename(device)}/size")[1]) * 512 // CHUNK
         vm.run(f"rm -f /tmp/enough; {{ (i=0; while [ $i -lt {pieces} ] && [ ! -e /tmp/enough ] && piece $i --do_verify=0 --end_fsync=1 2> /tmp/why; do "
@@ -63,6 +80,7 @@ class Writer:
             self.note(self.vm.wait(r"promised-\d+\n|no-more\n", timeout))
 
     def note(self, text):
+        self.heard += text
         for number in re.findall(r"promised-(\d+)\n", text):
             self.promised = int(number) + 1
         self.over = self.over or "no-more" in text
