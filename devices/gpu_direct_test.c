@@ -206,13 +206,18 @@ static void make_context(uint32_t ctx, uint32_t id, uint32_t id2)
 	v.ctx = 0;
 }
 
+static void turn_for(int ms)
+{
+	clock_set_test_ns(++now);
+	loop_run_once(&v.d.loop, ms);
+	gpudrv_collect(&v);
+}
+
 static void turn(unsigned n)
 {
 	while (n-- > 0) {
-		clock_set_test_ns(++now);
-		loop_run_once(&v.d.loop, 5);
+		turn_for(0);
 	}
-	gpudrv_collect(&v);
 }
 
 static void at(uint64_t ns)
@@ -259,7 +264,7 @@ static struct display_frame await(unsigned i)
 		if (display_take(&v.display, &sink, i, &f)) {
 			return f;
 		}
-		turn(1);
+		turn_for(5);
 	}
 	fail_msg("no frame came");
 	return f;
@@ -370,7 +375,7 @@ static void test_direct_is_for_who_paces(void **state)
 	f = await(0);
 	assert_true(f.buffer->picture.planes.is_direct);
 	while (!display_take(&v.display, &other, 0, &g)) {
-		turn(1);
+		turn_for(5);
 	}
 	assert_false(g.buffer->picture.planes.is_direct);
 	assert_int_equal(pixel(&g, 3, 4), 3 << 16 | 4 << 8 | 7);
@@ -445,7 +450,7 @@ static void test_direct_waits_from_the_flush_on(void **state)
 	/* On offer, and nobody has taken it. */
 	flip(0, B);
 	while (!v.display.scanout[0].offer) {
-		turn(1);
+		turn_for(5);
 	}
 	WAITS(paint(B, 3));
 	f = await(0);
@@ -663,7 +668,7 @@ static void test_direct_that_cannot_be(void **state)
 	/* It says that it can no more, while one is on offer. */
 	flip(0, A);
 	while (!v.display.scanout[0].offer) {
-		turn(1);
+		turn_for(5);
 	}
 	takes_all = false;
 	display_sink_imports(&v.display, &sink);
@@ -822,7 +827,7 @@ static void test_direct_another_one_paces(void **state)
 	OK(paint(A, 3));
 	flip(0, A);
 	while (!display_take(&v.display, &other, 0, &g) || !g.buffer->picture.planes.is_direct) {
-		turn(1);
+		turn_for(5);
 	}
 	assert_int_equal(pixel(&g, 3, 4), 3 << 16 | 4 << 8 | 3);
 	display_buffer_unref(f.buffer);
