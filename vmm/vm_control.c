@@ -891,6 +891,12 @@ void vm_control_started(struct vm *vm)
 	}
 }
 
+/* What "wait" waits for, rather than what another request has asked for. */
+static bool is_waited_for(const struct vm_wait *w)
+{
+	return w->what == WAIT_RUNNING || w->what == WAIT_EXIT || w->what == WAIT_TEXT || w->what == WAIT_FRAME || w->what == WAIT_STILL;
+}
+
 void vm_control_finish(struct vm *vm)
 {
 	struct vm_control *ctl = &vm->ctl;
@@ -901,7 +907,7 @@ void vm_control_finish(struct vm *vm)
 	for (unsigned i = 0; ctl->control.loop && i < CONTROL_CONNS_MAX; i++) {
 		struct vm_wait *w = &ctl->wait[i];
 
-		if (w->what == WAIT_EXIT && restarts) {
+		if (restarts && is_waited_for(w)) {
 			/* Nothing has ended: who waits connects again. */
 			end_wait(w);
 		} else if (w->what == WAIT_EXIT) {

@@ -341,6 +341,41 @@ static void test_vm_control_lights_are_said_to_who_subscribed(void **state)
 	assert_false(has_answer(client[1]));
 }
 
+/* The connections end, of those who wait without an answer; what another request wants has ended with the guest that was to do it. */
+static void test_vm_control_a_wait_outlasts_a_reset(void **state)
+{
+	static const char *const waits[] = {"{\"do\":\"wait\",\"for\":\"exit\"}\n", "{\"do\":\"wait\",\"for\":\"text\",\"text\":\"login:\"}\n"};
+
+	(void)state;
+	cfg->machine.on_reboot = END_RESTART;
+	for (unsigned ends = 0; ends < 2; ends++) {
+		for (unsigned i = 0; i < 2; i++) {
+			assert_int_equal(send(client[i], waits[i], strlen(waits[i]), MSG_NOSIGNAL), strlen(waits[i]));
+		}
+		serve();
+		press_much(2);
+		assert_int_equal(vm->ctl.wait[2].what, WAIT_INPUT);
+		result.end = ends ? VM_END_POWEROFF : VM_END_REBOOT;
+		vm_control_finish(vm);
+		assert_true(is_answered(client[2], "the VM has ended"));
+		if (ends) {
+			assert_true(is_answered(client[0], "\"reason\":\"poweroff\""));
+			assert_true(is_answered(client[1], "\"code\":\"ended\""));
+		}
+		for (unsigned i = 0; i < CLIENTS; i++) {
+			char byte;
+
+			assert_int_equal(recv(client[i], &byte, 1, MSG_DONTWAIT), 0);
+			close(client[i]);
+		}
+		memset(&vm->ctl, 0, sizeof(vm->ctl));
+		assert_int_equal(vm_control_init(vm), 0);
+		for (unsigned i = 0; i < CLIENTS; i++) {
+			client[i] = dial();
+		}
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -353,6 +388,7 @@ int main(void)
 		T(test_vm_control_what_a_reset_has_lost_is_said_and_counted),
 		T(test_vm_control_a_second_request_comes_after_everybody_s_first),
 		T(test_vm_control_lights_are_said_to_who_subscribed),
+		T(test_vm_control_a_wait_outlasts_a_reset),
 	};
 	int fd = mkstemp(path);
 
