@@ -91,7 +91,8 @@ struct gpu_direct {
 	struct gpu_direct_frame pending, due; /* what is being drawn; what was flushed after that */
 	uint64_t fence; /* of pending: the renderer's */
 	uint32_t last; /* the resource that was flushed last; 0: it is gone, or there was none */
-	unsigned flips; /* flushes in a row of another one than the one before, at most as many as matter */
+	unsigned flips; /* flushes of another one than the one before, at most as many as matter; 0 when there were too many of one */
+	unsigned same; /* times that it was flushed again since */
 	const char *why; /* it is copied, or read back, for people; NULL: it is not. May be read by any thread (atomic) */
 };
 

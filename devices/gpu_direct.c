@@ -42,7 +42,7 @@ static bool may_be_drawn(const struct gpu *g, unsigned i, const struct gpu_direc
 {
 	const struct gpu_scanout *so = &g->scanout[i];
 
-	return !so->res || so->res->entry.id != p->id || so->direct.flips == 0;
+	return !so->res || so->res->entry.id != p->id || so->direct.same > 0 || so->direct.flips == 0;
 }
 
 bool gpu_direct_must_wait(struct gpu *g, uint32_t id, struct gpu_table *attached)
@@ -277,6 +277,19 @@ static void start(struct gpu *g, unsigned i, struct gpu_direct_frame *f)
 	}
 }
 
+/* Whether the guest flips. The first flush says nothing. */
+static void note_flush(struct gpu_direct *d, uint32_t id)
+{
+	if (d->last != id) {
+		d->flips += d->last != 0 && d->flips < GPU_DIRECT_FLIPS;
+		d->same = 0;
+	} else if (++d->same >= GPU_DIRECT_SAME) {
+		d->same = GPU_DIRECT_SAME;
+		d->flips = 0;
+	}
+	d->last = id;
+}
+
 void gpu_direct_flushed(struct gpu *g, unsigned i)
 {
 	const struct display_scanout *shown = &g->display->scanout[i];
@@ -284,8 +297,7 @@ void gpu_direct_flushed(struct gpu *g, unsigned i)
 	struct gpu_direct *d = direct_at(g, i);
 	struct gpu_direct_frame f = {.id = so->res->entry.id, .crop = so->crop, .number = shown->frames, .flushed_ns = shown->flushed_ns};
 
-	d->flips = d->last == f.id || d->last == 0 ? 0 : d->flips < GPU_DIRECT_FLIPS ? d->flips + 1 : d->flips;
-	d->last = f.id;
+	note_flush(d, f.id);
 	f.buffer = display_buffer_ref(decide(g, i));
 	if (!f.buffer) {
 		return;
@@ -322,7 +334,7 @@ void gpu_direct_forget(struct gpu *g, unsigned i)
 
 	drop_all(g, i);
 	d->last = 0;
-	d->flips = 0;
+	d->flips = d->same = 0;
 	say_why(d, NULL);
 }
 

@@ -8,13 +8,14 @@
  * where the viewer lets go of it the picture is held, and a command that might draw in it waits, and with it all that come behind it on the control queue:
  *
  *   a transfer to it;
- *   a submission in a context it is attached to, since that may draw in anything there, unless it is what its scanout shows: a guest that flips between pictures draws in the others. One that does not, and
- *   draws in what it shows, waits then too.
+ *   a submission in a context it is attached to, since that may draw in anything there, unless it is what its scanout shows: a guest that flips between pictures draws in the others. One that has flushed
+ *   it more than once, and may draw in what it shows, waits then too.
  *
  * A command waits GPU_DIRECT_WAIT_NS at most: then the viewer was late, and gets copies (gpu_copy.h). Pointers and the answers to what came before go on.
  *
- * Which scanouts: those whose guest has flushed another texture each time for GPU_DIRECT_FLIPS times, while the viewer let go of as many frames as GPU_DIRECT_PROMPT says at once, or, once it was late,
- * GPU_DIRECT_PROMPT_AGAIN. All others are copied, and so is a scanout whose guest flushes one texture twice: waiting for the viewer with each of its pictures would cost it more than the copy.
+ * Which scanouts: those whose guest has flushed another texture than before for GPU_DIRECT_FLIPS times, while the viewer let go of as many frames as GPU_DIRECT_PROMPT says at once, or, once it was late,
+ * GPU_DIRECT_PROMPT_AGAIN. All others are copied, and so is a scanout whose guest flushes one texture GPU_DIRECT_SAME times more: waiting for the viewer with each of its pictures would cost it more than the copy.
+ * Fewer times say nothing: weston flushes what it shows once more when there was nothing to draw.
  * GPU_DIRECT_ALWAYS asks for neither, and lets late viewers have what is half drawn.
  *
  * Thread: the device's loop.
@@ -26,6 +27,7 @@
 
 #define GPU_DIRECT_WAIT_NS 40000000u
 #define GPU_DIRECT_FLIPS 4
+#define GPU_DIRECT_SAME 4
 #define GPU_DIRECT_PROMPT 8
 #define GPU_DIRECT_PROMPT_AGAIN 256
 
