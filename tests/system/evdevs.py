@@ -169,7 +169,7 @@ class Guest(console.Guest):
         Guest.initrd = Guest.initrd or make_initrd()
         self.name, self.text, self.sock, self.marks = name, "", None, 0
         code, said = console.tinyvmm("run", "--detach", "--name", name, "--kernel", f"{console.GUEST}/vmlinux", "--initrd",
-                                     f"{console.GUEST}/initramfs.cpio", "--initrd", Guest.initrd, "--append", "quiet rdinit=/evdev-init", *args, pass_fds=pass_fds)
+                                     f"{console.GUEST}/initramfs.cpio", "--initrd", Guest.initrd, "--append", f"{console.QUIET} rdinit=/evdev-init", *args, pass_fds=pass_fds)
         if code != 0:
             raise console.Gone(f"run ended with {code}: {said}")
         self.connect()

@@ -180,7 +180,7 @@ class Tinyvmm(Guest):
         gpu = ["--set", "gpu.mode=2d", "--set", f"gpu.size={self.size[0]}x{self.size[1]}", "--set", f"gpu.scanouts={self.screens}", "--set", f"gpu.blob={str(self.blob).lower()}",
                "--set", "gpu.max_host_memory=1G"]
         return [TINYVMM, "run", "--name", self.name, "--kernel", self.kernel, *[w for i in self.initrds for w in ("--initrd", i)], "--memory", self.memory,
-                "--append", f"quiet loglevel=1 tinyvmm.do={self.do} {self.append}", "--set", "console.type=socket", *gpu, *self.extra]
+                "--append", f"quiet cryptomgr.notests loglevel=1 tinyvmm.do={self.do} {self.append}", "--set", "console.type=socket", *gpu, *self.extra]
 
     def start(self):
         log = open(os.path.join(WORK, f"{self.name}.log"), "wb")
@@ -285,7 +285,7 @@ class Qemu(Guest):
                 out.write(data + bytes(-len(data) % 4))
         command = [*program, *self.machine, "-smp", "1", "-m", self.memory, "-name", "guest,debug-threads=on", "-no-user-config", "-nodefaults",
                    "-display", "none", "-no-reboot", "-kernel", self.kernel, "-initrd", f"{base}.cpio",
-                   "-append", f"quiet loglevel=1 panic=-1 {self.append} console=hvc0 tinyvmm.do={self.do}",
+                   "-append", f"quiet cryptomgr.notests loglevel=1 panic=-1 {self.append} console=hvc0 tinyvmm.do={self.do}",
                    "-chardev", f"socket,id=c,path={base}.console,server=on,wait=off", "-device", "virtio-serial-device", "-device", "virtconsole,chardev=c",
                    "-device", f"virtio-gpu-device,id=gpu,max_outputs={self.screens},xres={self.size[0]},yres={self.size[1]},max_hostmem=1G",
                    "-qmp", f"unix:{base}.qmp,server=on,wait=off", *self.extra]
