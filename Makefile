@@ -241,17 +241,17 @@ check: check-unit-build
 	tests/run --sum build/counts && [ $$failed = 0 ]
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
-LONG_TESTS := $(sort $(filter-out %/udmabuf %/dmabuf %/zero_copy,$(wildcard tests/system/long/*)))
+LONG_TESTS := $(sort $(filter-out %/udmabuf %/dmabuf %/zero_copy %/virgl,$(wildcard tests/system/long/*)))
 UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test
-GPU_TESTS := tests/system/long/dmabuf tests/system/long/zero_copy
+GPU_TESTS := tests/system/long/dmabuf tests/system/long/zero_copy tests/system/long/virgl
 check-long:
-	$(Q)tools/deps.sh build test guest images
+	$(Q)tools/deps.sh build test guest images gpu
 	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
-	$(Q)guest-images/rootfs && guest-images/desktop && guest-images/newer-kernel trixie-backports
+	$(Q)guest-images/rootfs && guest-images/desktop && guest-images/gl && guest-images/newer-kernel trixie-backports
 	$(Q)mkdir -p build/hostvm; failed=0; \
 	tools/with-kvm --timeout 9000 tests/run --junit build/hostvm/long.xml $(LONG_TESTS) || failed=1; \
 	tools/hostvm --kernel backports --timeout 1800 -- tests/run --junit build/hostvm/udmabuf.xml $(UDMABUF_TESTS) || failed=1; \
-	tools/hostvm --gpu --timeout 1800 -- tests/run --junit build/hostvm/gpu.xml $(GPU_TESTS) || failed=1; \
+	tools/hostvm --gpu --timeout 4800 -- tests/run --junit build/hostvm/gpu.xml $(GPU_TESTS) || failed=1; \
 	tests/run --junit build/debian13.xml tests/debian13 || failed=1; \
 	[ $$failed = 0 ]
 

@@ -9,14 +9,11 @@ import picture
 from screen import CACHE, KEEP, Tinyvmm, check, until
 
 
-class Desktop(Tinyvmm):
-    """guest-images/desktop, a shell on its console."""
+class Shell:
+    """What a guest's class has besides when it is a Debian with bash as its init, on its console."""
 
+    ARGS = {"append": "root=/dev/vda rootfstype=erofs init=/bin/bash", "initrds": [f"{CACHE}/rootfs/disk.cpio"]}
     commands = 0
-
-    def __init__(self, name, size=(1280, 800), extra=(), **more):
-        super().__init__(name, size=size, append="root=/dev/vda rootfstype=erofs init=/bin/bash", initrds=[f"{CACHE}/rootfs/disk.cpio"],
-                         extra=["--disk", f"{CACHE}/desktop/desktop.erofs", "--set", "disk.0.readonly=true", *extra], **more)
 
     def ready(self):
         self.wait(r"# $", 180)
@@ -29,6 +26,13 @@ class Desktop(Tinyvmm):
         self.commands += 1
         self.type(f"{command}\necho '<<'{self.commands}:$?'>>'\n")
         return self.wait(rf"<<{self.commands}:\d+>>\n", seconds)
+
+
+class Desktop(Shell, Tinyvmm):
+    """guest-images/desktop, or another Debian."""
+
+    def __init__(self, name, size=(1280, 800), extra=(), root=f"{CACHE}/desktop/desktop.erofs", **more):
+        super().__init__(name, size=size, extra=["--disk", root, "--set", "disk.0.readonly=true", *extra], **self.ARGS, **more)
 
     def input(self, *words):
         code, text = self.verb("input", self.name, *words)
