@@ -226,7 +226,7 @@ check-unit: check-unit-build
 # Two lanes side by side, a host VM in each: one processor is all that one of them uses. They share the tests, the longest of which come first.
 # What the second one says comes at its end.
 SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long,$(wildcard tests/system/*)))
-LONGEST := $(addprefix tests/system/,exit_codes terminal disk transport evdev wait_screen control)
+LONGEST := $(addprefix tests/system/,disk evdev disk_faults ci boots gpu control)
 SYSTEM_TESTS := $(LONGEST) $(filter-out $(LONGEST),$(SYSTEM_TESTS))
 check: check-unit-build
 	$(Q)tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu && guest-images/keymap de
