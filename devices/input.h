@@ -70,10 +70,10 @@ struct input {
 	bool is_torn; /* the guest has the beginning of the ring's first frame */
 	bool is_full; /* a source was told that there is no room, and not yet that there is */
 	bool is_behind; /* something was sent since the source was last told that all is with the guest */
-	struct input_ev ring[INPUT_RING_EVENTS]; /* whole frames, except that the first may have begun; filled from the start whenever it runs empty */
-	unsigned first, end; /* of what waits in it */
+	unsigned first, end; /* of what waits in the ring */
 	struct loop_timer again; /* the rest of a turn that used up its budget; the first turn after DRIVER_OK; telling of room */
 	struct virtq_chain chain;
+	struct input_ev ring[INPUT_RING_EVENTS]; /* whole frames, except that the first may have begun; filled from the start whenever it runs empty */
 };
 
 /* @in is zeroed memory: its ring is not touched before it is needed. */

@@ -22,16 +22,16 @@ struct vm;
 #define VM_INPUT_HOLDERS (CONTROL_CONNS_MAX + VIEWERS_MAX)
 
 struct vm_input {
-	struct input dev;
-	struct evdev evdev; /* where the events come from, of a device of the host; else zeroed */
 	struct vm *vm;
 	const struct config_input_device *config;
 	const char *name;
 	unsigned place; /* on the virtio bus, of a device of the host that is not there yet: dev and evdev are zeroed memory until it comes */
 	bool is_expected; /* place counts */
+	unsigned slot; /* of whatever comes next */
+	struct input dev;
+	struct evdev evdev; /* where the events come from, of a device of the host; else zeroed */
 	uint8_t held[VM_INPUT_HOLDERS][KEY_CNT / 8]; /* pressed by a connection, and not released since */
 	uint32_t touched[VM_INPUT_HOLDERS]; /* a bit for each slot whose finger it put down, and did not lift since */
-	unsigned slot; /* of whatever comes next */
 };
 
 /* Return: 0 or -errno (logged). */
