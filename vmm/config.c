@@ -16,6 +16,7 @@
 #include "boot/x86_layout.h"
 #include "devices/evdev.h"
 #include "devices/key_name.h"
+#include "vmm/clock.h"
 #include "vmm/config_keys.h"
 #include "vmm/log.h"
 #include "vmm/suggest.h"
@@ -199,7 +200,7 @@ static void apply_table(struct load *l, const struct source *src, const struct t
 		const char *name, *near;
 		const struct toml_node *value = toml_item(node, i, &name, &pos);
 		const struct config_key *key = find_key(t->table, t->table_len, name);
-		char err[256], origin[PATH_MAX + 32];
+		char err[1024], origin[PATH_MAX + 32];
 
 		if (!key) {
 			near = nearest_key(t->table, t->table_len, name);
@@ -877,10 +878,30 @@ static void check_screen(struct load *l)
 		const char *key = s ? "expect.screen" : "expect.first_frame";
 
 		whole_mistake(l, config_where(cfg, key), "%s: the VM has no display: gpu.mode is \"off\"", key);
-	} else if (s && !s->image && !s->stable_ns) {
-		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: like which image, or stable for how long?");
 	} else if (s && s->scanout >= cfg->gpu.scanouts) {
 		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: scanout %u, but gpu.scanouts is %u", s->scanout, cfg->gpu.scanouts);
+	}
+	if (s && !s->image && !s->stable_ns) {
+		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: like which image, or stable for how long?");
+	} else if (s && !s->image && (s->tolerance > 0 || s->max_diff > 0)) {
+		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: %s goes with image only", s->tolerance > 0 ? "tolerance" : "max_diff");
+	}
+	if (s && s->region.w && s->scanout < cfg->gpu.scanouts) {
+		const struct config_pixels *sizes = &cfg->gpu.size;
+		unsigned i = s->scanout < sizes->n ? s->scanout : sizes->n - 1;
+
+		if (s->region.x + s->region.w > sizes->item[i].width || s->region.y + s->region.h > sizes->item[i].height) {
+			fprintf(l->report, "%s: warning: expect.screen: the region is not inside the %ux%u pixels of gpu.size: the guest must choose another size\n",
+				config_where(cfg, "expect.screen"), sizes->item[i].width, sizes->item[i].height);
+		}
+	}
+	if (s && s->stable_ns >= cfg->expect.timeout_ns) {
+		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: stable for %" PRIu64 " ms, but expect.timeout is over after %" PRIu64 " ms",
+			s->stable_ns / (uint64_t)CLOCK_NS_PER_MS, cfg->expect.timeout_ns / (uint64_t)CLOCK_NS_PER_MS);
+	}
+	if (cfg->expect.first_frame_ns > cfg->expect.timeout_ns) {
+		whole_mistake(l, config_where(cfg, "expect.first_frame"), "expect.first_frame: %" PRIu64 " ms, but expect.timeout is over after %" PRIu64 " ms",
+			cfg->expect.first_frame_ns / (uint64_t)CLOCK_NS_PER_MS, cfg->expect.timeout_ns / (uint64_t)CLOCK_NS_PER_MS);
 	}
 }
 

@@ -55,7 +55,7 @@ struct config_pixels {
 	} item[CONFIG_SCANOUTS_MAX];
 };
 
-#define CONFIG_REGION_MAX 65535 /* pixels */
+#define CONFIG_REGION_MAX 16384 /* pixels, of the largest screen */
 #define CONFIG_SCALE_MIN 0.25
 #define CONFIG_SCALE_MAX 4.0
 

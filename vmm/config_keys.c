@@ -59,7 +59,7 @@ static const struct config_key screen_keys[] = {
 	{"screen", "region", CONFIG_REGION, IN_SCREEN(region), NULL, NULL, 0, 0, "What of it counts."},
 	{"screen", "max_diff", CONFIG_FRACTION, IN_SCREEN(max_diff), NULL, NULL, 0, 0, "How many pixels of the region may differ."},
 	{"screen", "tolerance", CONFIG_COUNT, IN_SCREEN(tolerance), NULL, NULL, 1, 255, "How far a channel may be off before its pixel differs."},
-	{"screen", "stable", CONFIG_TIME, IN_SCREEN(stable_ns), NULL, NULL, 0, 0, "How long nothing of it must change."},
+	{"screen", "stable", CONFIG_TIME, IN_SCREEN(stable_ns), NULL, NULL, CLOCK_NS_PER_MS, 0, "How long nothing of it must change."},
 	{"screen", "scanout", CONFIG_COUNT, IN_SCREEN(scanout), NULL, NULL, 1, CONFIG_SCANOUTS_MAX - 1, "Which output."},
 };
 static const struct config_fields match_fields = {match_keys, sizeof(match_keys) / sizeof(match_keys[0]), sizeof(struct config_match)};
@@ -128,7 +128,7 @@ const struct config_key config_keys[] = {
 	{"display", "socket", CONFIG_PATH, AT(display.socket), NULL, NULL, 1, 107, "Socket for viewers; default: viewer.sock in the folder of the VM's other sockets."},
 	{"display", "allow", CONFIG_STRINGS, AT(display.allow), NULL, NULL, 1, 32,
 		"Users who may view it, such as \"uid:1000\", one or an array; default: the one who runs it."},
-	{"expect", "timeout", CONFIG_TIME, AT(expect.timeout_ns), "60s", NULL, 0, 0, "How long a test may take."},
+	{"expect", "timeout", CONFIG_TIME, AT(expect.timeout_ns), "60s", NULL, CLOCK_NS_PER_MS, 0, "How long a test may take."},
 	{"expect", "console", CONFIG_REGEXES, AT(expect.console), NULL, NULL, 1, REGEX_LEN_MAX,
 		"What the consoles must say, in this order: extended regular expressions, one or an array."},
 	{"expect", "fail", CONFIG_REGEXES, AT(expect.fail), NULL, NULL, 1, REGEX_LEN_MAX, "What they must not say."},
@@ -137,7 +137,7 @@ const struct config_key config_keys[] = {
 	{"expect", "ready", CONFIG_REGEX, AT(expect.ready), NULL, NULL, 1, REGEX_LEN_MAX, "The line that says that the guest has booted."},
 	{"expect", "screen", CONFIG_FIELDS, AT(expect.screen), NULL, &screen_fields, 0, 0,
 		"What the display must show: image (a PNG), region, max_diff, tolerance, stable, scanout."},
-	{"expect", "first_frame", CONFIG_TIME, AT(expect.first_frame_ns), NULL, NULL, 0, 0, "By when the guest must have shown something on its display."},
+	{"expect", "first_frame", CONFIG_TIME, AT(expect.first_frame_ns), NULL, NULL, CLOCK_NS_PER_MS, 0, "By when the guest must have shown something on its display."},
 	{"expect", "exit", CONFIG_ENUM, AT(expect.exit), "stop", expect_exit_values, 0, 0,
 		"When everything was said: the VM is stopped, must power off, or must write its exit code to the exit port."},
 	{"disk", "path", CONFIG_PATH, IN_DISK(path), NULL, NULL, 1, PATH_LEN_MAX, "Raw file or block device. Required; no other VM may write it."},
@@ -343,13 +343,16 @@ static int to_size(uint64_t *out, const struct config_key *key, const char *text
 	return 0;
 }
 
-static int to_time(uint64_t *out, const char *text, const struct toml_node *value, char *err, size_t err_len)
+static int to_time(uint64_t *out, const struct config_key *key, const char *text, const struct toml_node *value, char *err, size_t err_len)
 {
 	static const struct unit units[] = {
 		{"ms", CLOCK_NS_PER_MS}, {"s", CLOCK_NS_PER_S}, {"m", 60 * CLOCK_NS_PER_S}, {"h", 3600 * CLOCK_NS_PER_S}, {NULL, 0}};
 
 	if (!text || !parse_with_unit(text, units, out) || *out > UINT64_MAX / 4) {
 		return expected(err, err_len, "a time as a string, such as \"500ms\", \"20s\" or \"2m\"", value);
+	}
+	if (*out < key->min) {
+		return refuse(err, err_len, "\"%s\" is no time: leave it out, or say how long", text);
 	}
 	return 0;
 }
@@ -615,10 +618,26 @@ static const char *field_names(const struct config_fields *fields, char *buf, si
 	return buf;
 }
 
+/* One more reason at @used in @err. Return: where the next one goes. */
+static size_t __attribute__((format(printf, 4, 5))) also(char *err, size_t err_len, size_t used, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (used > 0 && used + 2 < err_len) {
+		memcpy(err + used, "; ", 3);
+		used += 2;
+	}
+	va_start(ap, fmt);
+	vsnprintf(err + used, err_len - used, fmt, ap);
+	va_end(ap);
+	return used + strlen(err + used);
+}
+
 static int set_fields(void **out, const struct config_key *key, const struct toml_node *value, const char *dir, char *err, size_t err_len)
 {
 	const struct config_fields *fields = key->values;
 	char names[120], why[200];
+	size_t used = 0;
 
 	if (toml_type_of(value) != TOML_TABLE || toml_count(value) == 0) {
 		snprintf(why, sizeof(why), "a table with %s", field_names(fields, names, sizeof(names)));
@@ -634,16 +653,17 @@ static int set_fields(void **out, const struct config_key *key, const struct tom
 		const struct toml_node *node = toml_item(value, i, &name, NULL);
 		const struct config_key *field = find_field(fields, name);
 
+		/* All that is wrong at once. */
 		if (!field) {
-			drop_fields(out, fields);
-			return refuse(err, err_len, "unknown field \"%.40s\": want %s", name, field_names(fields, names, sizeof(names)));
-		}
-		if (config_set(*out, field, node, NULL, dir, why, sizeof(why)) < 0) {
-			drop_fields(out, fields);
-			return refuse(err, err_len, "%s: %s", name, why);
+			used = also(err, err_len, used, "unknown field \"%.40s\": want %s", name, field_names(fields, names, sizeof(names)));
+		} else if (config_set(*out, field, node, NULL, dir, why, sizeof(why)) < 0) {
+			used = also(err, err_len, used, "%s: %s", name, why);
 		}
 	}
-	return 0;
+	if (used > 0) {
+		drop_fields(out, fields);
+	}
+	return used > 0 ? -EINVAL : 0;
 }
 
 static int set_fraction(double *out, const struct toml_node *value, char *err, size_t err_len)
@@ -682,6 +702,9 @@ static int set_region(struct config_region *out, const struct toml_node *value, 
 			return expected(err, err_len, "[x, y, width, height] in pixels", value);
 		}
 		n[i] = (uint32_t)toml_integer(item);
+	}
+	if (n[0] + n[2] > CONFIG_REGION_MAX || n[1] + n[3] > CONFIG_REGION_MAX) {
+		return refuse(err, err_len, "%u,%u,%u,%u is in no screen: the largest is %d pixels both ways", n[0], n[1], n[2], n[3], CONFIG_REGION_MAX);
 	}
 	*out = (struct config_region){n[0], n[1], n[2], n[3]};
 	return 0;
@@ -748,7 +771,7 @@ int config_set(void *base, const struct config_key *key, const struct toml_node 
 	case CONFIG_SIZE:
 		return to_size(out, key, string, value, err, err_len);
 	case CONFIG_TIME:
-		return to_time(out, string, value, err, err_len);
+		return to_time(out, key, string, value, err, err_len);
 	case CONFIG_ENUM:
 		return to_enum(out, key, string, value, err, err_len);
 	default:

@@ -379,6 +379,62 @@ static void test_config_load_checks_what_belongs_together(void **state)
 	assert_one_mistake("config_version = 2\n", "vm.toml:1:18: error: config_version");
 }
 
+/* What no guest can show, and what would have no effect. */
+static void test_config_load_screens_that_cannot_be(void **state)
+{
+	static const char at[] = "vm.toml:6:10: error: expect.screen: ";
+	static const struct {
+		const char *screen, *want;
+	} cases[] = {
+		{"{ image = '/x' }", NULL},
+		{"{ image = '/x', tolerance = 3, max_diff = 0.5 }", NULL},
+		{"{ stable = '9999ms', region = [0, 0, 1280, 800] }", NULL},
+		{"{ stable = '1s', max_diff = 0 }", NULL},
+		{"{ region = [0, 0, 1, 1] }", "like which image, or stable for how long?"},
+		{"{ tolerance = 3 }", "like which image, or stable for how long?"},
+		{"{ stable = '1s', tolerance = 3 }", "tolerance goes with image only"},
+		{"{ stable = '1s', max_diff = 0.1 }", "max_diff goes with image only"},
+		{"{ stable = '0s' }", "stable: \"0s\" is no time: leave it out, or say how long"},
+		{"{ stable = '10s' }", "stable for 10000 ms, but expect.timeout is over after 10000 ms"},
+		{"{ stable = '1s', scanout = 1 }", "scanout 1, but gpu.scanouts is 1"},
+		{"{ stable = '1s', region = [16383, 0, 2, 1] }", "region: 16383,0,2,1 is in no screen: the largest is 16384 pixels both ways"},
+		{"{ stable = '1s', region = [0, 1, 1, 16384] }", "region: 0,1,1,16384 is in no screen"},
+		{"{ image = 1, stable = 2 }", "image: expected a string, got integer 1; stable: expected a time as a string"},
+		{"{ imag = 1, regio = 2, scanout = 99 }",
+			"unknown field \"imag\": want image, region, max_diff, tolerance, stable or scanout; unknown field \"regio\": want image, region, max_diff, tolerance, stable or scanout; "
+			"scanout: expected integer 1..15, got integer 99"},
+	};
+	char text[400], want[400];
+	struct config cfg;
+	char *report;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), "[boot]\nkernel='k'\n[expect]\ntimeout='10s'\n\nscreen = %s\n[gpu]\nmode='2d'\n", cases[i].screen);
+		snprintf(want, sizeof(want), "%s%s", at, cases[i].want ? cases[i].want : "");
+		if (cases[i].want) {
+			assert_one_mistake(text, want);
+			continue;
+		}
+		assert_int_equal(load(&cfg, text, NULL, 0, &report), 0);
+		assert_string_equal(report, "");
+		free(report);
+		config_finish(&cfg);
+	}
+	assert_one_mistake("[boot]\nkernel='k'\n[expect]\nfirst_frame='60001ms'\n[gpu]\nmode='2d'\n",
+		"vm.toml:4:13: error: expect.first_frame: 60001 ms, but expect.timeout is over after 60000 ms");
+	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n[expect]\nfirst_frame='60s'\n[gpu]\nmode='2d'\n", NULL, 0, &report), 0);
+	free(report);
+	config_finish(&cfg);
+	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n[expect]\nscreen={ stable='1s', region=[0, 0, 1281, 800] }\n[gpu]\nmode='2d'\n", NULL, 0, &report), 0);
+	assert_non_null(strstr(report, "warning: expect.screen: the region is not inside the 1280x800 pixels of gpu.size"));
+	free(report);
+	config_finish(&cfg);
+	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n[expect]\ntimeout='1s'\nfirst_frame='2s'\nscreen={ stable='1s', tolerance=1, scanout=1 }\n[gpu]\nmode='2d'\n", NULL, 0, &report), 4);
+	free(report);
+	config_finish(&cfg);
+}
+
 static void test_config_load_sets_win_and_take_bare_words(void **state)
 {
 	const char *sets[] = {"machine.memory=1G", "machine.cpus=1", "machine.name=42", "boot.kernel=\"/quoted\"", "rng.enable=false"};
@@ -869,6 +925,7 @@ int main(void)
 		cmocka_unit_test(test_config_load_reports_mistakes_from_top_to_bottom),
 		cmocka_unit_test(test_config_load_survives_what_the_parser_calls_impossible),
 		cmocka_unit_test(test_config_load_checks_what_belongs_together),
+		cmocka_unit_test(test_config_load_screens_that_cannot_be),
 		cmocka_unit_test(test_config_load_sets_win_and_take_bare_words),
 		cmocka_unit_test(test_config_load_names_a_wrong_set),
 		cmocka_unit_test(test_config_load_messages_are_one_printable_line),

@@ -347,6 +347,7 @@ static int set_scanout(const struct parse *p, const char *value)
 	}
 	p->o->scanout = (unsigned)n;
 	p->o->screen.scanout = (unsigned)n;
+	p->o->is_scanout_said = true;
 	return 0;
 }
 
@@ -356,8 +357,11 @@ static int set_region(const struct parse *p, const char *value)
 	int end = 0;
 
 	if (sscanf(value, "%5" SCNu32 ",%5" SCNu32 ",%5" SCNu32 ",%5" SCNu32 "%n", &r->x, &r->y, &r->w, &r->h, &end) != 4 || value[end] || strchr(value, '-') ||
-		r->w == 0 || r->h == 0 || r->x > CONFIG_REGION_MAX || r->y > CONFIG_REGION_MAX || r->w > CONFIG_REGION_MAX || r->h > CONFIG_REGION_MAX) {
+		r->w == 0 || r->h == 0) {
 		return wrong(p, "--region: expected X,Y,WIDTH,HEIGHT in pixels, got \"%s\"", value);
+	}
+	if (r->x + r->w > CONFIG_REGION_MAX || r->y + r->h > CONFIG_REGION_MAX) {
+		return wrong(p, "--region: %s is in no screen: the largest is %d pixels both ways", value, CONFIG_REGION_MAX);
 	}
 	return 0;
 }
@@ -383,6 +387,7 @@ static int set_tolerance(const struct parse *p, const char *value)
 		return wrong(p, "--tolerance: expected 0..255, got \"%s\"", value);
 	}
 	p->o->screen.tolerance = (unsigned)n;
+	p->o->image_only = "--tolerance";
 	return 0;
 }
 
@@ -395,6 +400,7 @@ static int set_max_diff(const struct parse *p, const char *value)
 		return wrong(p, "--max-diff: expected a number from 0 to 1, got \"%s\"", value);
 	}
 	p->o->screen.max_diff = n;
+	p->o->image_only = "--max-diff";
 	return 0;
 }
 
@@ -785,6 +791,23 @@ static int parse_all(struct parse *p, int argc, char *const *argv)
 	return 0;
 }
 
+/* What would have no effect. */
+static int check_wait(const struct parse *p)
+{
+	const struct options *o = p->o;
+
+	if (o->image_only && !o->screen.image) {
+		return wrong(p, "wait: %s goes with --for image=FILE only", o->image_only);
+	}
+	if (o->screen.region.w && !o->screen.image && !o->screen.stable_ns) {
+		return wrong(p, "wait: --region goes with --for stable=TIME and image=FILE only");
+	}
+	if (o->is_scanout_said && !o->wait_screen) {
+		return wrong(p, "wait: --scanout goes with --for frame, stable=TIME and image=FILE only");
+	}
+	return 0;
+}
+
 /* What only the whole command line tells. */
 static int check_words(const struct parse *p)
 {
@@ -799,6 +822,9 @@ static int check_words(const struct parse *p)
 	}
 	if (o->verb == VERB_STOP && o->all == (o->nfiles > 0)) {
 		return wrong(p, o->all ? "stop: either --all or names" : "stop: which VM? see tinyvmm help stop");
+	}
+	if (o->verb == VERB_WAIT) {
+		return check_wait(p);
 	}
 	if (o->plug && o->unplug) {
 		return wrong(p, "display: either --plug or --unplug");

@@ -66,6 +66,8 @@ struct options {
 	const char *wait_for; /* wait: "running", "exit", "text=RE", "frame", "stable" or "image"; NULL: exit */
 	bool wait_screen; /* one of the last three: */
 	struct config_screen screen; /* its image is borrowed from argv */
+	const char *image_only; /* the option, if any, that said how an image may differ */
+	bool is_scanout_said;
 	const char *describe; /* devices: which one; NULL: list all */
 	const char *device, *layout; /* input: NULL: the first one, and its own */
 	bool log; /* console */

@@ -119,6 +119,36 @@ static void test_options_parse_leaves_the_words_of_input_alone(void **state)
 	assert_refused(ARGS("wait", "--for", "frame", "--for", "stable=1s", "web"), "--for: of several only stable=TIME and image=FILE go together");
 }
 
+/* What has no effect on what is waited for is a mistake, in whatever order it is said. */
+static void test_options_parse_wait_has_no_option_in_vain(void **state)
+{
+	struct options o;
+	char *said;
+
+	(void)state;
+	assert_refused(ARGS("wait", "--for", "frame", "--region", "0,0,1,1", "web"), "wait: --region goes with --for stable=TIME and image=FILE only");
+	assert_refused(ARGS("wait", "--region", "0,0,1,1", "web"), "wait: --region goes with");
+	assert_refused(ARGS("wait", "--for", "stable=1s", "--tolerance", "3", "web"), "wait: --tolerance goes with --for image=FILE only");
+	assert_refused(ARGS("wait", "--max-diff", "0", "--for", "stable=1s", "web"), "wait: --max-diff goes with --for image=FILE only");
+	assert_refused(ARGS("wait", "--for", "text=x", "--tolerance=0", "web"), "wait: --tolerance goes with");
+	assert_refused(ARGS("wait", "--for", "running", "--scanout", "0", "web"), "wait: --scanout goes with --for frame, stable=TIME and image=FILE only");
+	assert_refused(ARGS("wait", "--scanout", "1", "web"), "wait: --scanout goes with");
+	assert_refused(ARGS("wait", "--for", "stable=0s", "web"), "--for: expected running");
+	assert_refused(ARGS("wait", "--for", "stable=1s", "--region", "16384,0,1,1", "web"), "--region: 16384,0,1,1 is in no screen: the largest is 16384 pixels both ways");
+	assert_refused(ARGS("wait", "--for", "stable=1s", "--region", "0,0,1,16385", "web"), "--region: 0,0,1,16385 is in no screen");
+	assert_int_equal(parse(&o, ARGS("wait", "--scanout", "1", "--for", "frame", "web"), &said), 0);
+	free(said);
+	options_finish(&o);
+	assert_int_equal(parse(&o, ARGS("wait", "--region", "16383,16383,1,1", "--artifacts", "d", "--for", "stable=1s", "web"), &said), 0);
+	assert_int_equal(o.screen.region.x, 16383);
+	free(said);
+	options_finish(&o);
+	assert_int_equal(parse(&o, ARGS("wait", "--tolerance", "3", "--max-diff", "0.5", "--scanout", "2", "--region", "0,0,1,1", "--for", "image=x", "--for", "stable=1s", "web"), &said), 0);
+	assert_int_equal(o.screen.tolerance, 3);
+	free(said);
+	options_finish(&o);
+}
+
 static void test_options_parse_understands_times(void **state)
 {
 	struct options o;
@@ -287,6 +317,7 @@ int main(void)
 		cmocka_unit_test(test_options_parse_joins_initrds_and_quotes),
 		cmocka_unit_test(test_options_parse_ends_at_two_dashes),
 		cmocka_unit_test(test_options_parse_leaves_the_words_of_input_alone),
+		cmocka_unit_test(test_options_parse_wait_has_no_option_in_vain),
 		cmocka_unit_test(test_options_parse_understands_times),
 		cmocka_unit_test(test_options_parse_refuses_what_it_does_not_know),
 		cmocka_unit_test(test_options_parse_knows_what_doctor_may_need),
