@@ -564,12 +564,14 @@ static void test_gpu_largest_number_of_pieces(void **state)
 {
 	static struct gpudrv_entry e[GPU_BACKING_ENTRIES_MAX];
 	const struct display_rect all = rect(0, 0, 128, 128);
-	uint64_t mem = tdrv_alloc(&v.d, sizeof(uint32_t) * GPU_BACKING_ENTRIES_MAX, 16);
+	/* A pixel each, none next to another, which would be one piece. */
+	uint64_t mem = tdrv_alloc(&v.d, sizeof(uint32_t) * GPU_BACKING_ENTRIES_MAX, 16), apart = tdrv_alloc(&v.d, 2 * sizeof(uint32_t) * GPU_BACKING_ENTRIES_MAX, 16);
 
 	(void)state;
 	paint(mem, "BGRX", 512, &all, 3);
 	for (uint32_t i = 0; i < GPU_BACKING_ENTRIES_MAX; i++) {
-		e[i] = (struct gpudrv_entry){.addr = mem + 4 * i, .len = 4};
+		e[i] = (struct gpudrv_entry){.addr = apart + 8 * i, .len = 4};
+		memcpy(tdrv_ptr(&v.d, e[i].addr, 4), tdrv_ptr(&v.d, mem + 4 * i, 4), 4);
 	}
 	OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8X8, 128, 128));
 	OK(gpudrv_attach(&v, 1, e, GPU_BACKING_ENTRIES_MAX));
@@ -1763,14 +1765,20 @@ static void test_gpu_holds_so_many(void **state)
 
 static void test_gpu_reset_forgets_what_waits(void **state)
 {
-	uint64_t at;
+	uint64_t fenced, at;
 
 	(void)state;
 	begin_pacing();
-	leave(GPU_CMD_RESOURCE_FLUSH, 3, &at);
+	leave(GPU_CMD_RESOURCE_FLUSH, 3, &fenced);
 	leave(GPU_CMD_RESOURCE_FLUSH, 0, &at);
-	gpudrv_start(&v);
+	memcpy(tdrv_ptr(&v.d, fenced, 4), "mine", 4);
+	memcpy(tdrv_ptr(&v.d, at, 4), "mine", 4);
+	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
 	assert_null(v.display.holds);
+	/* Memory where an answer would have been is the guest's again. */
+	assert_memory_equal(tdrv_ptr(&v.d, fenced, 4), "mine", 4);
+	assert_memory_equal(tdrv_ptr(&v.d, at, 4), "mine", 4);
+	gpudrv_start(&v);
 	make(1, GPU_FORMAT_B8G8R8X8, 64, 32);
 	OK(gpudrv_set_scanout(&v, 0, 1, rect(0, 0, 64, 32)));
 	leave(GPU_CMD_RESOURCE_FLUSH, 0, &at);
