@@ -6,6 +6,7 @@
 #include <linux/virtio_input.h>
 #include <string.h>
 
+#include "devices/input_melt.h"
 #include "vmm/clock.h"
 
 static struct input *input_from(struct virtio_device *d)
@@ -43,58 +44,6 @@ static void forget_ring(struct input *in)
 	in->is_torn = false;
 }
 
-/* Pure motion: only events whose order and number mean nothing, sums and last values do. Of an axis with fuzz they do: the last value alone may be near to where the guest has it, and be noise to it. */
-static bool is_motion(const struct input *in, const struct input_ev *ev, unsigned n)
-{
-	for (unsigned i = 0; i + 1 < n; i++) {
-		if (ev[i].type == EV_ABS && (ev[i].code >= ABS_MT_SLOT || in->desc.abs[ev[i].code].fuzz > 0)) {
-			return false;
-		}
-		if (ev[i].type != EV_REL && ev[i].type != EV_ABS && ev[i].type != EV_MSC) {
-			return false;
-		}
-	}
-	return true;
-}
-
-static struct input_ev *find_ev(struct input_ev *ev, unsigned n, const struct input_ev *like)
-{
-	for (unsigned i = 0; i < n; i++) {
-		if (ev[i].type == like->type && ev[i].code == like->code) {
-			return &ev[i];
-		}
-	}
-	return NULL;
-}
-
-static int32_t add_motion(int32_t a, int32_t b)
-{
-	int64_t sum = (int64_t)a + b;
-
-	return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
-}
-
-/* Adds the motion in @ev to the frame of @n events at @frame. Return: its new length; the events of @ev must have room behind it. */
-static unsigned merge_motion(struct input_ev *frame, unsigned n, const struct input_ev *ev, unsigned nev)
-{
-	struct input_ev syn = frame[n - 1];
-
-	n--;
-	for (unsigned i = 0; i + 1 < nev; i++) {
-		struct input_ev *same = find_ev(frame, n, &ev[i]);
-
-		if (!same) {
-			frame[n++] = ev[i];
-		} else if (ev[i].type == EV_REL) {
-			same->value = add_motion(same->value, ev[i].value);
-		} else {
-			same->value = ev[i].value;
-		}
-	}
-	frame[n++] = syn;
-	return n;
-}
-
 /* Length of the frame at ring[@at]. */
 static unsigned frame_len(const struct input *in, unsigned at)
 {
@@ -112,50 +61,56 @@ static unsigned first_whole(const struct input *in)
 	return in->is_torn ? in->first + frame_len(in, in->first) : in->first;
 }
 
-/* Moves what waits to the start, frames of motion melted into the one before. */
-static void compact(struct input *in)
-{
-	unsigned to = 0, previous = 0, previous_len = 0;
-	unsigned whole = first_whole(in);
-
-	memmove(in->ring, in->ring + in->first, (whole - in->first) * sizeof(in->ring[0]));
-	to = whole - in->first;
-	for (unsigned from = whole; from < in->end;) {
-		unsigned n = frame_len(in, from), next = from + n;
-		struct input_ev *frame = &in->ring[from];
-
-		if (previous_len && is_motion(in, frame, n) && is_motion(in, &in->ring[previous], previous_len) &&
-			previous_len + n <= INPUT_FRAME_MAX) {
-			previous_len = merge_motion(&in->ring[previous], previous_len, frame, n);
-			to = previous + previous_len;
-			in->counters.coalesced++;
-		} else {
-			memmove(&in->ring[to], frame, n * sizeof(*frame));
-			previous = to;
-			previous_len = n;
-			to += n;
-		}
-		from = next;
-	}
-	in->first = 0;
-	in->end = to;
-}
-
-static void sum_motion(struct input_ev rel[REL_CNT], const struct input_ev *ev, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		if (ev[i].type == EV_REL && ev[i].code < REL_CNT) {
-			rel[ev[i].code].value = add_motion(rel[ev[i].code].value, ev[i].value);
-		}
-	}
-}
-
 /* What the guest will have been given when it has fetched the ring up to @end. */
 static void expected_state(const struct input *in, unsigned end, struct input_state *s)
 {
 	*s = in->sent;
 	for (unsigned i = in->first; i < end; i++) {
 		input_state_apply(s, &in->ring[i]);
+	}
+}
+
+/* Return: events at ring[@to]. */
+static unsigned write_melted(struct input *in, struct input_melt *melt, unsigned to)
+{
+	unsigned frames = melt->frames, n = input_melt_write(melt, &in->ring[to]);
+
+	in->counters.coalesced += frames - (n > 0);
+	return n;
+}
+
+/* Moves what waits to the start, frames of motion melted into the one before. */
+static void compact(struct input *in)
+{
+	struct input_melt melt;
+	struct input_state expected;
+	unsigned whole = first_whole(in), to = whole - in->first;
+
+	expected_state(in, whole, &expected);
+	input_melt_start(&melt, &in->desc, &expected);
+	memmove(in->ring, in->ring + in->first, to * sizeof(in->ring[0]));
+	for (unsigned from = whole; from < in->end;) {
+		unsigned n = frame_len(in, from);
+
+		if (!input_melt_add(&melt, &in->ring[from], n)) {
+			to += write_melted(in, &melt, to);
+			if (!input_melt_add(&melt, &in->ring[from], n)) {
+				to += input_melt_keep(&melt, &in->ring[to], &in->ring[from], n);
+			}
+		}
+		from += n;
+	}
+	to += write_melted(in, &melt, to);
+	in->first = 0;
+	in->end = to;
+}
+
+static void sum_motion(int32_t rel[REL_CNT], const struct input_ev *ev, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (ev[i].type == EV_REL && ev[i].code < REL_CNT) {
+			rel[ev[i].code] = input_add_motion(rel[ev[i].code], ev[i].value);
+		}
 	}
 }
 
@@ -166,10 +121,112 @@ static void append(struct input *in, const struct input_ev *ev, unsigned n)
 	in->end += n;
 }
 
-/* Everything not yet begun gives way to the difference between what the guest has and what is now, and to how far things were moved. */
-static void collapse(struct input *in, const struct input_ev *ev, unsigned n)
+/* Just enough room would mean to compact again for each of the next frames. */
+static bool would_fit(const struct input *in, unsigned n)
 {
-	struct input_ev diff[INPUT_DIFF_MAX + REL_CNT], rel[REL_CNT] = {0};
+	return n + INPUT_RING_EVENTS / 8 <= INPUT_RING_EVENTS - waiting(in);
+}
+
+/* Of two states of a touch device's slot. */
+static bool is_elsewhere(const struct input_state *a, const struct input_state *b, unsigned slot, unsigned axis)
+{
+	return axis != ABS_MT_TRACKING_ID - ABS_MT_SLOT && a->mt[slot][axis] != b->mt[slot][axis];
+}
+
+/*
+ * Moves a frame, of @n events at ring[@from], to ring[@to], which is further ahead by what has given way. @slot: the one it goes to; @given: what the guest will have been given before it, which follows;
+ * @real: the state behind it. A source says of a finger only what is not as it was at the last one's: where it touches is said here, if that has given way. Return: its length.
+ */
+static unsigned keep_frame(struct input *in, unsigned to, unsigned from, unsigned n, unsigned slot, struct input_state *given, const struct input_state *real)
+{
+	struct input_state after = *given;
+	unsigned at = to;
+
+	if (given->slot != slot && slot < given->nslots) {
+		in->ring[at++] = (struct input_ev){.type = EV_ABS, .code = ABS_MT_SLOT, .value = (int32_t)slot};
+		after.slot = slot;
+		given->slot = slot;
+	}
+	for (unsigned i = from; i < from + n; i++) {
+		input_state_apply(&after, &in->ring[i]);
+	}
+	for (unsigned i = from; i < from + n; i++) {
+		struct input_ev ev = in->ring[i];
+
+		in->ring[at++] = ev;
+		input_state_apply(given, &ev);
+		if (ev.type == EV_ABS && ev.code == ABS_MT_TRACKING_ID && ev.value >= 0 && given->slot < given->nslots) {
+			for (unsigned axis = 1; axis < INPUT_MT_AXES && at <= i; axis++) {
+				if (is_elsewhere(&after, real, given->slot, axis)) {
+					in->ring[at] = (struct input_ev){.type = EV_ABS, .code = (uint16_t)(ABS_MT_SLOT + axis), .value = real->mt[given->slot][axis]};
+					input_state_apply(given, &in->ring[at++]);
+				}
+			}
+		}
+	}
+	return at - to;
+}
+
+/* The frame that takes the place of what gave way: what is, less what the guest will have been given, and how far things were moved. Return: its length. */
+static unsigned make_difference(const struct input *in, const struct input_state *given, const struct input_state *real, const int32_t rel[REL_CNT], struct input_ev diff[INPUT_DIFF_MAX + REL_CNT])
+{
+	unsigned len = input_state_diff(&in->desc, given, real, diff);
+
+	len -= len > 0;
+	for (unsigned code = 0; code < REL_CNT; code++) {
+		if (rel[code]) {
+			diff[len++] = (struct input_ev){.type = EV_REL, .code = (uint16_t)code, .value = rel[code]};
+		}
+	}
+	if (len > 0) {
+		diff[len++] = (struct input_ev){.type = EV_SYN, .code = SYN_REPORT};
+	}
+	return len;
+}
+
+/*
+ * Of a compact ring, motion gives way, the oldest first, as much as it takes for a frame of @n events; everything else stays, in its order. Where things are then is said at the ring's end.
+ * Return: false when that does not do: @rel is what was moved by what is gone.
+ */
+static bool drop_motion(struct input *in, unsigned n, int32_t rel[REL_CNT])
+{
+	const unsigned want = INPUT_RING_EVENTS - INPUT_RING_EVENTS / 8 - INPUT_FRAME_MAX - INPUT_DIFF_MAX - REL_CNT;
+	struct input_ev diff[INPUT_DIFF_MAX + REL_CNT];
+	unsigned to = first_whole(in), len, from = to, gone = 0;
+	struct input_state given, real;
+
+	expected_state(in, to, &given);
+	real = given;
+	while (from < in->end) {
+		unsigned frame = frame_len(in, from), slot = real.slot;
+		enum input_frame_kind kind = input_frame_kind(&in->desc, &real, slot, &in->ring[from], frame);
+
+		for (unsigned i = from; i < from + frame; i++) {
+			input_state_apply(&real, &in->ring[i]);
+		}
+		if (kind != INPUT_FRAME_STATE && in->end - (from - to) > want) {
+			sum_motion(rel, &in->ring[from], frame);
+			gone++;
+		} else {
+			to += keep_frame(in, to, from, frame, slot, &given, &real);
+		}
+		from += frame;
+	}
+	in->end = to;
+	in->counters.dropped += gone;
+	len = make_difference(in, &given, &real, rel, diff);
+	if (gone == 0 || !would_fit(in, len + n)) {
+		return false;
+	}
+	append(in, diff, len);
+	in->counters.resyncs += len > 0;
+	return true;
+}
+
+/* Everything not yet begun gives way to the difference between what the guest has and what is now, and to how far things were moved. */
+static void collapse(struct input *in, const struct input_ev *ev, unsigned n, int32_t rel[REL_CNT])
+{
+	struct input_ev diff[INPUT_DIFF_MAX + REL_CNT];
 	struct input_state expected;
 	unsigned whole = first_whole(in), len;
 
@@ -180,36 +237,21 @@ static void collapse(struct input *in, const struct input_ev *ev, unsigned n)
 	sum_motion(rel, ev, n);
 	in->counters.dropped++;
 	expected_state(in, whole, &expected);
-	memmove(in->ring, in->ring + in->first, (whole - in->first) * sizeof(in->ring[0]));
-	in->end = whole - in->first;
-	in->first = 0;
+	in->end = whole;
 
-	len = input_state_diff(&in->desc, &expected, &in->now, diff);
-	len -= len > 0;
-	for (unsigned code = 0; code < REL_CNT; code++) {
-		if (rel[code].value) {
-			diff[len++] = (struct input_ev){.type = EV_REL, .code = (uint16_t)code, .value = rel[code].value};
-		}
-	}
-	if (len > 0) {
-		diff[len++] = (struct input_ev){.type = EV_SYN, .code = SYN_REPORT};
-		append(in, diff, len);
-	}
+	len = make_difference(in, &expected, &in->now, rel, diff);
+	append(in, diff, len);
 	in->counters.resyncs++;
-}
-
-/* Just enough room would mean to compact again for each of the next frames. */
-static bool would_fit(const struct input *in, unsigned n)
-{
-	return n + INPUT_RING_EVENTS / 8 <= INPUT_RING_EVENTS - waiting(in);
 }
 
 static void put_frame(struct input *in, const struct input_ev *ev, unsigned n)
 {
 	if (n > INPUT_RING_EVENTS - in->end) {
+		int32_t rel[REL_CNT] = {0};
+
 		compact(in);
-		if (!would_fit(in, n)) {
-			collapse(in, ev, n);
+		if (!would_fit(in, n) && !drop_motion(in, n, rel)) {
+			collapse(in, ev, n, rel);
 			return;
 		}
 	}

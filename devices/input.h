@@ -9,8 +9,9 @@
  *   guest -> status queue -> lights only, only those the device has -> source
  *
  * No key stays held in the guest that is not held at the source, whatever is lost on the way: the device follows what the source says (now) and what the
- * guest was given (sent). A ring that fills up first lets adjacent frames of pure motion melt into one, sums for relative and last values for absolute axes;
- * when that is not enough, everything not yet begun is dropped, counted, and replaced by the difference between the two, with the sum of relative motion.
+ * guest was given (sent). A ring that fills up first lets adjacent frames of pure motion melt into one (input_melt.h): sums for relative, last values for absolute axes, those of each finger for
+ * multitouch. When that is not enough, motion gives way, the oldest first, and where things are is said at the end: keys, switches and touches stay, in their order, but a click may be where the pointer
+ * was before. When those alone are too many, everything not yet begun is dropped and replaced by the difference between the two, with the sum of relative motion. All of that is counted.
  * A source that can wait loses nothing: it asks input_has_room before each frame, and goes on when it is told (room). The host's own devices cannot wait.
  * A frame is never torn: what the guest was given the beginning of, it gets the end of, in pieces where it is larger than the guest's 64 buffers.
  *
@@ -38,7 +39,7 @@ struct input_counters {
 	uint64_t frames_in, events_in; /* from the source */
 	uint64_t frames_out, events_out; /* in the guest's buffers */
 	uint64_t coalesced; /* frames that melted into the one before */
-	uint64_t dropped; /* frames whose place a difference took, that came while no driver was there, or that it had not fetched when it went */
+	uint64_t dropped; /* frames of motion that gave way, frames whose place a difference took, that came while no driver was there, or that it had not fetched when it went */
 	uint64_t resyncs; /* differences sent, the source's own (SYN_DROPPED) included */
 	uint64_t refused; /* events the description does not have, repeats the guest makes itself */
 	uint64_t lights; /* that changed */

@@ -20,7 +20,7 @@ static void put_bit(uint8_t *bits, unsigned i, bool on)
 	}
 }
 
-static bool is_mt(unsigned code)
+bool input_is_mt(unsigned code)
 {
 	return code > ABS_MT_SLOT && code <= ABS_MT_TOOL_Y;
 }
@@ -38,7 +38,7 @@ static void apply_abs(struct input_state *s, unsigned code, int32_t value)
 {
 	if (code == ABS_MT_SLOT) {
 		s->slot = value >= 0 && (unsigned)value < s->nslots ? (unsigned)value : INPUT_SLOTS_MAX;
-	} else if (is_mt(code)) {
+	} else if (input_is_mt(code)) {
 		if (s->slot < s->nslots) {
 			s->mt[s->slot][code - ABS_MT_SLOT] = value;
 		}
@@ -104,11 +104,7 @@ static void add(struct writer *w, unsigned type, unsigned code, int32_t value)
 	}
 }
 
-/*
- * A place to go by on the way to @to. The guest's kernel takes what is within twice an axis' fuzz of where that is for noise, so that it would stay near to where it was; and where it is may be off by
- * the fuzz from @from, by the noise it has seen before. Return: false when none is needed, or the axis is too short for one.
- */
-static bool find_detour(const struct input_axis *axis, int32_t from, int32_t to, int32_t *detour)
+bool input_find_detour(const struct input_axis *axis, int32_t from, int32_t to, int32_t *detour)
 {
 	int64_t fuzz = axis->fuzz, way = (int64_t)to - from, far = 6 * fuzz;
 
@@ -123,7 +119,7 @@ static void add_axis(struct writer *w, unsigned code, int32_t from, int32_t to)
 {
 	int32_t detour;
 
-	if (find_detour(&w->desc->abs[code], from, to, &detour)) {
+	if (input_find_detour(&w->desc->abs[code], from, to, &detour)) {
 		add(w, EV_ABS, code, detour);
 	}
 	add(w, EV_ABS, code, to);
@@ -187,7 +183,7 @@ unsigned input_state_diff(const struct input_desc *desc, const struct input_stat
 	diff_bits(&w, EV_KEY, from->key, to->key, false);
 	end_touches(&w, from, to);
 	for (unsigned code = 0; code < ABS_CNT; code++) {
-		if (code != ABS_MT_SLOT && !is_mt(code) && from->abs[code] != to->abs[code]) {
+		if (code != ABS_MT_SLOT && !input_is_mt(code) && from->abs[code] != to->abs[code]) {
 			add_axis(&w, code, from->abs[code], to->abs[code]);
 		}
 	}

@@ -35,6 +35,17 @@ bool input_state_any_key(const struct input_state *s);
 /* Every key up and every touch ended; axes and switches as they are. */
 void input_state_release(struct input_state *s);
 
+/* Whether an axis of multitouch, of which each slot has its own. ABS_MT_SLOT is none. */
+bool input_is_mt(unsigned code);
+
+/**
+ * input_find_detour - a place to go by on the way to @to
+ *
+ * The guest's kernel takes what is within twice an axis' fuzz of where that is for noise, so that it would stay near to where it was; and where it is may be off by the fuzz from @from, by the noise it
+ * has seen before. Return: false when none is needed, or the axis is too short for one.
+ */
+bool input_find_detour(const struct input_axis *axis, int32_t from, int32_t to, int32_t *detour);
+
 /* Room for any difference, with its SYN_REPORT. */
 #define INPUT_DIFF_MAX (KEY_CNT + SW_CNT + 2 * ABS_CNT + INPUT_SLOTS_MAX * (2 * INPUT_MT_AXES + 2) + 2)
 

@@ -359,6 +359,282 @@ static void test_input_an_axis_with_fuzz_is_where_it_is_after_an_overflow(void *
 	assert_ends_whole();
 }
 
+/* As Linux' input core has it since 2.6. */
+static int32_t defuzz(int32_t value, int32_t old, int32_t fuzz)
+{
+	if (value > old - fuzz / 2 && value < old + fuzz / 2) {
+		return old;
+	}
+	if (value > old - fuzz && value < old + fuzz) {
+		return (old * 3 + value) / 4;
+	}
+	return value > old - fuzz * 2 && value < old + fuzz * 2 ? (old + value) / 2 : value;
+}
+
+/* A guest that hears all that came, with an ear for noise. */
+static struct input_state hear(void)
+{
+	struct input_state s;
+
+	input_state_init(&s, &in->desc);
+	for (unsigned i = 0; i < ngot; i++) {
+		struct input_ev ev = got[i];
+		int32_t fuzz = ev.type == EV_ABS ? in->desc.abs[ev.code].fuzz : 0;
+
+		if (fuzz > 0) {
+			ev.value = defuzz(ev.value, input_is_mt(ev.code) ? s.mt[s.slot][ev.code - ABS_MT_SLOT] : s.abs[ev.code], fuzz);
+		}
+		input_state_apply(&s, &ev);
+	}
+	return s;
+}
+
+/*
+ * A touch screen of the host, two fingers of which one stays and one drags and taps. As its kernel does it: slot and place are said only where they are others than before. Its driver's fuzz is 4.
+ */
+static struct {
+	struct input_ev tap[GOT_MAX]; /* what is no motion, in its order */
+	int32_t x[GOT_MAX], y[GOT_MAX]; /* where that happened */
+	unsigned slot[GOT_MAX], n;
+	int32_t id, other;
+} finger;
+
+static void start_touch_screen(void)
+{
+	struct input_desc desc;
+
+	input_desc_make(&desc, INPUT_MULTITOUCH, 0);
+	desc.abs[ABS_MT_POSITION_X].fuzz = 4;
+	desc.abs[ABS_MT_POSITION_Y].fuzz = 4;
+	start(&desc);
+	memset(&finger, 0, sizeof(finger));
+	SEND({EV_ABS, ABS_MT_SLOT, 1}, {EV_ABS, ABS_MT_TRACKING_ID, 60000}, {EV_ABS, ABS_MT_POSITION_X, 32000}, {EV_ABS, ABS_MT_POSITION_Y, 32000}, {EV_ABS, ABS_MT_SLOT, 0});
+	take_all();
+	ngot = 0;
+}
+
+static const int32_t *where(void)
+{
+	return in->now.mt[0];
+}
+
+static void note(const struct input_ev *ev, unsigned n)
+{
+	for (unsigned i = 0; i + 1 < n; i++) {
+		if (ev[i].type == EV_KEY || ev[i].code == ABS_MT_TRACKING_ID) {
+			finger.x[finger.n] = where()[ABS_MT_POSITION_X - ABS_MT_SLOT];
+			finger.y[finger.n] = where()[ABS_MT_POSITION_Y - ABS_MT_SLOT];
+			finger.slot[finger.n] = in->now.slot;
+			finger.tap[finger.n++] = ev[i];
+		}
+	}
+}
+
+/* Comes down where it was in x, and somewhere else in y, or is lifted; now and then it alone is no touch of the whole screen. */
+static void tap(bool down)
+{
+	struct input_ev frame[4] = {{EV_ABS, ABS_MT_TRACKING_ID, down ? ++finger.id : -1}};
+	unsigned n = 1;
+
+	if (finger.id % 2) {
+		frame[n++] = (struct input_ev){EV_KEY, BTN_TOUCH, down};
+	}
+	if (down) {
+		frame[n++] = (struct input_ev){EV_ABS, ABS_MT_POSITION_Y, 1000 + finger.id};
+	}
+	frame[n++] = (struct input_ev)SYN;
+	input_send(in, frame, n);
+	note(frame, n);
+}
+
+/* The other finger: the slot is 1 behind it. */
+static void tap_other(void)
+{
+	struct input_ev frame[] = {{EV_ABS, ABS_MT_SLOT, 1}, {EV_ABS, ABS_MT_TRACKING_ID, 60000 + ++finger.other}, SYN};
+
+	input_send(in, frame, 3);
+	note(frame, 3);
+}
+
+/* The other finger moves between, so that the slot is said in frames that are nothing but motion; behind them it is 0. */
+static void drag(int32_t x, int32_t y)
+{
+	struct input_ev frame[] = {{EV_ABS, ABS_MT_SLOT, 0}, {EV_ABS, ABS_MT_POSITION_X, x}, {EV_ABS, ABS_MT_POSITION_Y, y + 20}, SYN};
+	struct input_ev other[] = {{EV_ABS, ABS_MT_SLOT, 1}, {EV_ABS, ABS_MT_POSITION_Y, 32000 - x % 8}, SYN};
+	struct input_ev back[] = {{EV_ABS, ABS_MT_SLOT, 0}, {EV_ABS, ABS_MT_POSITION_Y, y}, SYN};
+
+	input_send(in, frame, 4);
+	input_send(in, other, 3);
+	input_send(in, back, 3);
+}
+
+/* Every one that there was, none besides, in its order; @at: each where it happened, and not only where a finger comes down. */
+static void expect_taps(bool at)
+{
+	unsigned found = 0, begin = 0;
+	struct input_state s;
+
+	input_state_init(&s, &in->desc);
+	for (unsigned i = 0; i < ngot; i++) {
+		if (got[i].type == EV_SYN) {
+			for (unsigned k = begin; k <= i; k++) {
+				input_state_apply(&s, &got[k]);
+			}
+			for (unsigned k = begin; k < i; k++) {
+				if (got[k].type != EV_KEY && got[k].code != ABS_MT_TRACKING_ID) {
+					continue;
+				}
+				assert_true(found < finger.n);
+				assert_int_equal(s.slot, finger.slot[found]);
+				assert_memory_equal(&got[k], &finger.tap[found], sizeof(got[k]));
+				if (at || (finger.slot[found] == 0 && finger.tap[found].value > 0)) {
+					assert_int_equal(s.mt[0][ABS_MT_POSITION_X - ABS_MT_SLOT], finger.x[found]);
+					assert_int_equal(s.mt[0][ABS_MT_POSITION_Y - ABS_MT_SLOT], finger.y[found]);
+				}
+				found++;
+			}
+			begin = i + 1;
+		}
+	}
+	assert_int_equal(found, finger.n);
+	assert_ends_whole();
+	assert_guest_agrees();
+	s = hear();
+	assert_int_equal(s.mt[0][ABS_MT_POSITION_X - ABS_MT_SLOT], where()[ABS_MT_POSITION_X - ABS_MT_SLOT]);
+	assert_int_equal(s.mt[0][ABS_MT_POSITION_Y - ABS_MT_SLOT], where()[ABS_MT_POSITION_Y - ABS_MT_SLOT]);
+}
+
+static void test_input_fingers_melt_between_taps(void **state)
+{
+	(void)state;
+	start_touch_screen();
+	for (int i = 0; i < 300; i++) {
+		tap(true);
+		for (int k = 0; k < 100; k++) {
+			drag(k == 99 ? 500 : 200 + i + k % 7, 300 + i + k);
+		}
+		tap(false);
+	}
+	tap(true);
+	/* Many ways, each long, and at last it is near to where it was. */
+	while (in->end + 20 <= INPUT_RING_EVENTS) {
+		drag(9000 + (int)in->end, 9000);
+	}
+	drag(503, 1003 + finger.id);
+	assert_true(input_has_room(in));
+	take_all();
+	assert_true(in->counters.coalesced > 50000);
+	assert_int_equal(in->counters.dropped + in->counters.resyncs, 0);
+	expect_taps(true);
+}
+
+/* There is no room for both. A finger that comes down where the one before was dragged to comes down there. */
+static void test_input_taps_outlast_motion(void **state)
+{
+	(void)state;
+	start_touch_screen();
+	for (int i = 0; i < 1100; i++) {
+		tap(true);
+		tap_other();
+		drag(200 + i, 300 + i);
+		drag(100 + i * 8, 200 + i * 8);
+		tap(false);
+		drag(i % 1000 * 16, 9000);
+	}
+	take_all();
+	assert_true(in->counters.dropped > 1000);
+	assert_int_equal(in->counters.frames_in + in->counters.resyncs, in->counters.frames_out + in->counters.coalesced + in->counters.dropped);
+	expect_taps(false);
+}
+
+/* A controller: sticks that tremble, and buttons. */
+static void test_input_axes_with_fuzz_melt_between_buttons(void **state)
+{
+	const unsigned rounds = 400;
+	struct input_desc desc;
+	struct input_state heard;
+	unsigned presses = 0;
+
+	(void)state;
+	input_desc_make(&desc, INPUT_TABLET, 0);
+	desc.abs[ABS_X].fuzz = 16;
+	desc.abs[ABS_Y].fuzz = 250;
+	start(&desc);
+	for (unsigned i = 0; i < rounds; i++) {
+		for (int k = 0; k < 50; k++) {
+			struct input_ev frame[] = {{EV_ABS, ABS_X, 5000 + k * k % 90}, {EV_ABS, ABS_Y, 300 + (int)i * 2 + k % 3 * 250}, SYN};
+
+			input_send(in, frame, 3);
+		}
+		key(BTN_LEFT, i % 2 == 0);
+	}
+	move(EV_ABS, ABS_X, 5003);
+	take_all();
+	for (unsigned i = 0; i < ngot; i++) {
+		if (got[i].type == EV_KEY) {
+			assert_int_equal(got[i].value, presses++ % 2 == 0);
+		}
+	}
+	assert_int_equal(presses, rounds);
+	assert_true(in->counters.coalesced > 10000);
+	assert_int_equal(in->counters.dropped, 0);
+	heard = hear();
+	/* As far off as noise may be, where nothing melted. */
+	assert_in_range(heard.abs[ABS_X] - in->now.abs[ABS_X] + 16, 1, 31);
+	assert_in_range(heard.abs[ABS_Y] - in->now.abs[ABS_Y] + 250, 1, 499);
+	assert_guest_agrees();
+}
+
+/* On an axis of 30 with a fuzz of 10 nothing is far enough away to go by. What it says cannot melt, and gives way all the same. */
+static void test_input_axis_without_detours_gives_way_to_buttons(void **state)
+{
+	struct input_desc desc;
+	unsigned presses = 0;
+
+	(void)state;
+	input_desc_make(&desc, INPUT_TABLET, 0);
+	desc.abs[ABS_X].max = 30;
+	desc.abs[ABS_X].fuzz = 10;
+	start(&desc);
+	for (unsigned i = 0; i < INPUT_RING_EVENTS; i++) {
+		move(EV_ABS, ABS_X, (int)i % 31);
+		if (i % 4 == 0) {
+			key(BTN_LEFT, i / 4 % 2 == 0);
+		}
+	}
+	take_all();
+	for (unsigned i = 0; i < ngot; i++) {
+		presses += got[i].type == EV_KEY;
+	}
+	assert_int_equal(presses, INPUT_RING_EVENTS / 4);
+	assert_int_equal(in->counters.coalesced, 0);
+	assert_true(in->counters.dropped > 0);
+	assert_guest_agrees();
+}
+
+/* What gave way is added to what comes. */
+static void test_input_buttons_outlast_relative_motion(void **state)
+{
+	int64_t x = 0;
+	unsigned presses = 0;
+
+	(void)state;
+	start_kind(INPUT_MOUSE);
+	for (int i = 0; i < 6500; i++) {
+		move(EV_REL, REL_X, 3);
+		key(BTN_LEFT, i % 2 == 0);
+	}
+	take_all();
+	for (unsigned i = 0; i < ngot; i++) {
+		x += got[i].type == EV_REL ? got[i].value : 0;
+		presses += got[i].type == EV_KEY;
+	}
+	assert_int_equal(x, 3 * 6500);
+	assert_int_equal(presses, 6500);
+	assert_true(in->counters.dropped > 0);
+	assert_guest_agrees();
+}
+
 static void test_input_overflow_across_a_key_up_leaves_no_key_held(void **state)
 {
 	(void)state;
@@ -805,6 +1081,11 @@ int main(void)
 		T(test_input_overflow_melts_motion_and_keeps_every_button),
 		T(test_input_melted_absolute_motion_has_the_last_place),
 		T(test_input_an_axis_with_fuzz_is_where_it_is_after_an_overflow),
+		T(test_input_fingers_melt_between_taps),
+		T(test_input_taps_outlast_motion),
+		T(test_input_axes_with_fuzz_melt_between_buttons),
+		T(test_input_axis_without_detours_gives_way_to_buttons),
+		T(test_input_buttons_outlast_relative_motion),
 		T(test_input_overflow_across_a_key_up_leaves_no_key_held),
 		T(test_input_overflow_keeps_the_way_of_dropped_motion),
 		T(test_input_a_source_that_waits_for_room_loses_no_key),

@@ -2,7 +2,8 @@
 /*
  * libFuzzer target: virtio-input between a source that sends any frames and a driver that does anything in any order. What must hold: a used length is 8 or 0,
  * no frame is torn (the guest never sees the source's frames cut or mixed), and once the guest has fetched everything it is in the state the source is in:
- * no key is held that is not held. A source that waits for room loses no frame, and is told when there is some.
+ * no key is held that is not held. A source that waits for room loses no frame, and is told when there is some. Of one that does not wait, no key is lost or overtaken by another
+ * while there is motion that can give way.
  *
  * The input is a list of three-byte steps: what to do, and two numbers.
  */
@@ -11,6 +12,7 @@
 #include <linux/virtio_input.h>
 
 #include "devices/input.h"
+#include "devices/input_melt.h"
 #include "devices/fake_virtio.h"
 
 #define CHECK(x) \
@@ -29,6 +31,21 @@ static unsigned fetched; /* chains of the event queue that were looked at */
 static bool waits; /* the source was told that there is no room, and not yet that there is */
 static bool inside; /* the guest has the beginning of a frame */
 
+/* Keys on their way: those the guest got while it was looked at, and those that wait. */
+struct keys {
+	struct input_ev ev[2 * INPUT_RING_EVENTS];
+	unsigned n;
+};
+static struct keys *listens;
+
+static void hear(const struct input_ev *ev)
+{
+	if (listens && ev->type == EV_KEY) {
+		CHECK(listens->n < 2 * INPUT_RING_EVENTS);
+		listens->ev[listens->n++] = *ev;
+	}
+}
+
 static void look(void)
 {
 	for (; fetched < fake_queue[INPUT_EVENTQ].nchains && fake_queue[INPUT_EVENTQ].chain[fetched].pushed; fetched++) {
@@ -42,6 +59,7 @@ static void look(void)
 			ev = (struct input_ev){wire.type, wire.code, (int32_t)wire.value};
 			CHECK(ev.type == EV_SYN || input_desc_has(&in.desc, ev.type, ev.code));
 			input_state_apply(&guest, &ev);
+			hear(&ev);
 			inside = ev.type != EV_SYN;
 		}
 	}
@@ -67,6 +85,64 @@ static void give(unsigned n, size_t bytes)
 	}
 }
 
+static void hear_waiting(void)
+{
+	for (unsigned i = in.first; i < in.end; i++) {
+		hear(&in.ring[i]);
+	}
+}
+
+/* Events that must stay, whatever gives way, and what may have to be added to them: the slot, and where a finger is. */
+static unsigned firm_events(unsigned n)
+{
+	struct input_state s = in.sent;
+	unsigned total = n, end;
+
+	for (unsigned at = in.first; at < in.end; at = end) {
+		enum input_frame_kind kind;
+
+		for (end = at; in.ring[end].type != EV_SYN; end++) {
+		}
+		end++;
+		kind = input_frame_kind(&in.desc, &s, s.slot, &in.ring[at], end - at);
+		for (; at < end; at++) {
+			bool begins = in.ring[at].type == EV_ABS && in.ring[at].code == ABS_MT_TRACKING_ID;
+
+			total += kind == INPUT_FRAME_STATE || in.is_torn ? 1 + begins * INPUT_MT_AXES + (in.ring[at].type == EV_SYN) : 0;
+			input_state_apply(&s, &in.ring[at]);
+		}
+	}
+	return total;
+}
+
+static void send_watched(const struct input_ev *ev, unsigned n)
+{
+	static struct keys before, after;
+	unsigned room = INPUT_RING_EVENTS - INPUT_RING_EVENTS / 8 - INPUT_DIFF_MAX - REL_CNT;
+	bool runs = fake_running && virtio_device_is_running(&in.base);
+
+	if (!runs || n <= INPUT_RING_EVENTS - in.end || firm_events(n) > room) {
+		input_send(&in, ev, n);
+		return;
+	}
+	look();
+	before.n = 0;
+	listens = &before;
+	hear_waiting();
+	for (unsigned i = 0; i < n; i++) {
+		if (input_desc_has(&in.desc, ev[i].type, ev[i].code)) {
+			hear(&ev[i]);
+		}
+	}
+	after.n = 0;
+	listens = &after;
+	input_send(&in, ev, n);
+	look();
+	hear_waiting();
+	listens = NULL;
+	CHECK(after.n == before.n && memcmp(after.ev, before.ev, after.n * sizeof(after.ev[0])) == 0);
+}
+
 static void send(uint8_t a, uint8_t b)
 {
 	static const uint16_t kinds[][2] = {{EV_KEY, KEY_A}, {EV_KEY, BTN_LEFT}, {EV_REL, REL_X}, {EV_ABS, ABS_X}, {EV_ABS, ABS_MT_SLOT},
@@ -83,7 +159,7 @@ static void send(uint8_t a, uint8_t b)
 		}
 	}
 	frame[n - 1] = (struct input_ev){EV_SYN, SYN_REPORT, 0};
-	input_send(&in, frame, n);
+	send_watched(frame, n);
 }
 
 /* As the source of keys that must not be lost: not without room, and then nothing is dropped for it. */
@@ -211,7 +287,7 @@ static void fetch_all(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const struct input_axis axis = {.max = 9};
+	const struct input_axis axis = {.max = 9, .fuzz = len && data[0] & 2};
 	static const struct input_source_ops source = {.room = on_room};
 	struct input_desc desc;
 	struct loop loop;
