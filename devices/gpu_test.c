@@ -1492,9 +1492,44 @@ static void measure(unsigned long *pages, unsigned *maps)
 	fclose(f);
 }
 
+/* Made, painted, shown and gone, while it is shown. */
+static void picture_comes_and_goes(uint32_t i, const struct gpudrv_entry *e)
+{
+	const struct display_rect all = rect(0, 0, 32, 32);
+
+	OK(gpudrv_create(&v, i + 1, GPU_FORMAT_B8G8R8X8, 32, 32));
+	OK(gpudrv_attach(&v, i + 1, e, 1));
+	OK(gpudrv_transfer(&v, i + 1, all, 0));
+	OK(gpudrv_set_scanout(&v, i % 2, i + 1, all));
+	OK(gpudrv_flush(&v, i + 1, all));
+	if (i % 3 == 0) {
+		OK(gpudrv_detach(&v, i + 1));
+	}
+	OK(gpudrv_unref(&v, i + 1));
+}
+
+static void blob_comes_and_goes(uint32_t i, const struct gpudrv_entry *e)
+{
+	const struct display_rect all = rect(0, 0, 32, 32);
+
+	OK(gpudrv_create_blob(&v, i + 1, e->len, e, 1));
+	OK(gpudrv_set_scanout_blob(&v, i / 4 % 2, i + 1, all, &(struct gpu_layout){GPU_FORMAT_B8G8R8X8, 32, 32, 128, 0}));
+	OK(gpudrv_flush(&v, i + 1, all));
+	OK(gpudrv_unref(&v, i + 1));
+}
+
+static void cursor_comes_and_goes(uint32_t i, const struct gpudrv_entry *e)
+{
+	OK(gpudrv_create(&v, i + 1, GPU_FORMAT_B8G8R8A8, 64, 64));
+	OK(gpudrv_attach(&v, i + 1, e, 1));
+	OK(gpudrv_transfer(&v, i + 1, rect(0, 0, 64, 16), 0));
+	OK(gpudrv_cursor(&v, GPU_CMD_UPDATE_CURSOR, i / 4 % 2, i + 1, 1, 2, 3, 4));
+	OK(gpudrv_unref(&v, i + 1));
+}
+
 static void test_gpu_ten_thousand_resources_come_and_go(void **state)
 {
-	struct display_rect all = rect(0, 0, 32, 32);
+	static void (*const come_and_go[])(uint32_t i, const struct gpudrv_entry *e) = {picture_comes_and_goes, blob_comes_and_goes, cursor_comes_and_goes};
 	unsigned before = 0, maps = 0, maps_before = 0;
 	unsigned long pages = 0, pages_before = 0;
 	size_t allocated_before = 0;
@@ -1503,15 +1538,7 @@ static void test_gpu_ten_thousand_resources_come_and_go(void **state)
 	(void)state;
 	e.addr = tdrv_alloc(&v.d, e.len, 16);
 	for (uint32_t i = 0; i < 10000; i++) {
-		OK(gpudrv_create(&v, i + 1, GPU_FORMAT_B8G8R8X8, 32, 32));
-		OK(gpudrv_attach(&v, i + 1, &e, 1));
-		OK(gpudrv_transfer(&v, i + 1, all, 0));
-		OK(gpudrv_set_scanout(&v, i % 2, i + 1, all));
-		OK(gpudrv_flush(&v, i + 1, all));
-		OK(i % 3 ? gpudrv_unref(&v, i + 1) : gpudrv_detach(&v, i + 1));
-		if (i % 3 == 0) {
-			OK(gpudrv_unref(&v, i + 1));
-		}
+		come_and_go[i % 4 < 2 ? 0 : i % 4 - 1](i, &e);
 		if (i == 200) {
 			before = open_descriptors();
 			allocated_before = allocated();
@@ -1836,7 +1863,7 @@ int main(void)
 		T(test_gpu_turns_are_bounded_by_what_is_compared),
 		T(test_gpu_cursor_queue_alone),
 		TB(test_gpu_reset_forgets_everything),
-		T2(test_gpu_ten_thousand_resources_come_and_go),
+		TB(test_gpu_ten_thousand_resources_come_and_go),
 		T(test_gpu_memory_of_a_slow_sink_counts),
 		T(test_gpu_finish_accepts_zeroed_memory),
 	};
