@@ -61,7 +61,9 @@ def formats(g):
     """All that the specification has. Linux' own buffers have only the second."""
     for n, name in FORMATS.items():
         # The second picture is over a part of the first: a rectangle that begins and ends nowhere special.
-        g.scene(f"{name}, whole and in part", f"create 1 173 97 virtio:{n}", f"paint 1 scene {n}", "set 0 1 160 90 13 5", f"paint 1 scene {n + 1}", "dirty 1 19 7 101 43")
+        what = f"{name}, whole and in part"
+        g.scene(what, f"create 1 173 97 virtio:{n}", f"paint 1 scene {n}", "set 0 1 160 90 13 5", f"paint 1 scene {n + 1}", "dirty 1 19 7 101 43")
+        notices(g, what)
         g.kms("remove 1")
     g.kms("close")
 
@@ -86,7 +88,9 @@ def matrix(g, sizes):
             g.scene(f"{what}, on two screens", f"create 1 {bw} {bh} virtio:{n}", f"paint 1 scene {n} {painted}", f"set 0 1 {cw} {ch} {x} {y}",
                     f"set 1 1 {mw} {mh} {x + (cw - mw) // 2} {y + (ch - mh) // 3}")
             notices(g, f"{what}, on two screens")
-            g.scene(f"{what}, a part of another picture", f"paint 1 scene {n + 1} {painted}", f"dirty 1 {x + cw // 3} {y + ch // 5} {max(1, cw // 2)} {max(1, ch // 2)}")
+            part = f"{what}, a part of another picture"
+            g.scene(part, f"paint 1 scene {n + 1} {painted}", f"dirty 1 {x + cw // 3} {y + ch // 5} {max(1, cw // 2)} {max(1, ch // 2)}")
+            notices(g, part)
             g.kms("remove 1")
     g.kms("close")
 
