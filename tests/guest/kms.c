@@ -408,6 +408,14 @@ static bool do_churn(void)
 	return true;
 }
 
+/* Sleeps until frame @i is due, of @hz a second; 0: at once. */
+static void until_its_turn(uint64_t start_us, int32_t i, int32_t hz)
+{
+	if (hz > 0) {
+		sleep_until_us(start_us + (uint64_t)i * 1000000 / (uint64_t)hz);
+	}
+}
+
 static bool do_flips(void)
 {
 	const struct buffer *a = buffer(2, true), *b = a ? buffer(3, true) : NULL;
@@ -419,9 +427,7 @@ static bool do_flips(void)
 		return false;
 	}
 	for (int32_t i = 0; i < n[0]; i++) {
-		if (n[1] > 0) {
-			sleep_until_us(start + (uint64_t)i * 1000000 / (uint64_t)n[1]);
-		}
+		until_its_turn(start, i, n[1]);
 		if (!card_flip(&card, s, i & 1 ? b : a)) {
 			return fail("flip");
 		}
@@ -464,9 +470,7 @@ static bool count_frames(unsigned nbuffers)
 	for (int32_t i = 0; i < n[0]; i++) {
 		const struct buffer *next = b[i & 1];
 
-		if (n[1] > 0) {
-			sleep_until_us(start + (uint64_t)i * 1000000 / (uint64_t)n[1]);
-		}
+		until_its_turn(start, i, n[1]);
 		/* The first row long before the last: a picture that is looked at between the two is seen to be. */
 		for (unsigned part = 0; part < 2; part++) {
 			if (!count_part(next, b[2], (const uint32_t[4]){0, part == 0 ? 0 : next->h - 8, next->w, 8}, (uint32_t)i + 1)) {
@@ -495,15 +499,16 @@ static bool do_damage(void)
 	const struct buffer *b = buffer(1, true);
 	uint64_t start = now_us();
 	uint32_t r[4];
-	int32_t n = 0;
+	int32_t n = 0, hz = 0;
 
-	if (!b || !numbers(2, &n, 1) || !rectangle(3, b, r)) {
+	if (!b || !numbers(2, &n, 1) || !rectangle(3, b, r) || !numbers(7, &hz, 1)) {
 		return false;
 	}
 	for (int32_t i = 0; i < n; i++) {
 		struct drm_clip_rect clip = {(uint16_t)r[0], (uint16_t)r[1], (uint16_t)(r[0] + r[2]), (uint16_t)(r[1] + r[3])};
 		struct drm_mode_fb_dirty_cmd d = {.fb_id = b->fb, .clips_ptr = (uintptr_t)&clip, .num_clips = 1};
 
+		until_its_turn(start, i, hz);
 		if (ioctl(card.fd, DRM_IOCTL_MODE_DIRTYFB, &d) != 0) {
 			return fail("dirty");
 		}
@@ -516,13 +521,14 @@ static bool do_moves(void)
 	struct drm_mode_cursor2 c = {.flags = DRM_MODE_CURSOR_MOVE};
 	uint64_t start = now_us();
 	unsigned s;
-	int32_t n = 0;
+	int32_t n[2] = {0, 0};
 
-	if (!screen(1, &s) || !numbers(2, &n, 1)) {
+	if (!screen(1, &s) || !numbers(2, n, 2)) {
 		return false;
 	}
 	c.crtc_id = card.crtc[s];
-	for (int32_t i = 0; i < n; i++) {
+	for (int32_t i = 0; i < n[0]; i++) {
+		until_its_turn(start, i, n[1]);
 		c.x = i % 500;
 		c.y = i % 300;
 		if (ioctl(card.fd, DRM_IOCTL_MODE_CURSOR2, &c) != 0) {
@@ -645,8 +651,8 @@ static const struct command {
 	{"churn", "N", "N buffers of 1 x 1 to 64 x 64, each made and removed", 1, do_churn},
 	{"flips", "SCREEN BUFFER BUFFER N [HZ]", "one and the other, N times in all, so many a second; says the microseconds", 4, do_flips},
 	{"count", "SCREEN BUFFER BUFFER N [HZ]", "one and the other (or the same), N times in all, so many a second, with the number in the first and last rows; says the microseconds", 4, do_count},
-	{"damage", "BUFFER N X Y W H", "the same rectangle N times; says the microseconds", 6, do_damage},
-	{"moves", "SCREEN N", "moves the cursor N times; says the microseconds", 2, do_moves},
+	{"damage", "BUFFER N X Y W H [HZ]", "the same rectangle N times, so many a second; says the microseconds", 6, do_damage},
+	{"moves", "SCREEN N [HZ]", "moves the cursor N times, so many a second; says the microseconds", 2, do_moves},
 	{"drawn", "SCREEN BUFFER BUFFER FROM N [HZ]", "as count, but the GPU draws them, out of a third one", 5, do_drawn},
 	{"watch", "", "from now on the kernel counts the pieces of each buffer that is made", 0, do_watch},
 	{"entries", "", "of how many pieces, runs of neighbouring pages, the last buffer is made", 0, do_entries},
