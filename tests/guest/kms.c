@@ -382,32 +382,6 @@ static bool do_nocursor(void)
 	return cursor((struct drm_mode_cursor2){.flags = DRM_MODE_CURSOR_BO});
 }
 
-static bool do_churn(void)
-{
-	int32_t n = 0;
-
-	if (!numbers(1, &n, 1)) {
-		return false;
-	}
-	if (!card_open(&card)) {
-		return fail("/dev/dri/card0");
-	}
-	for (uint32_t i = 0; i < (uint32_t)n; i++) {
-		struct drm_mode_create_dumb c = {.width = 1 + i % 64, .height = 1 + i / 64 % 64, .bpp = 32};
-		struct drm_mode_destroy_dumb d;
-
-		if (ioctl(card.fd, DRM_IOCTL_MODE_CREATE_DUMB, &c) != 0) {
-			return fail("create");
-		}
-		d.handle = c.handle;
-		if (ioctl(card.fd, DRM_IOCTL_MODE_DESTROY_DUMB, &d) != 0) {
-			return fail("destroy");
-		}
-	}
-	printf("kms: ok churn %d\n", n);
-	return true;
-}
-
 /* Sleeps until frame @i is due, of @hz a second; 0: at once. */
 static void until_its_turn(uint64_t start_us, int32_t i, int32_t hz)
 {
@@ -482,6 +456,62 @@ static bool count_frames(unsigned nbuffers)
 		}
 	}
 	return took(start);
+}
+
+/* A buffer that is painted, shown where @shown is, and gone. */
+static bool show_one(unsigned s, const struct buffer *shown, uint32_t frame)
+{
+	struct buffer b = {.fb = 0};
+	const char *what;
+	bool good;
+
+	if (!buffer_create(&card, &b, shown->w, shown->h, DRM_FORMAT_XRGB8888, &what)) {
+		return fail(what);
+	}
+	number_rows(&b, 0, b.h, frame);
+	good = (buffer_send(&card, &b, (const uint32_t[4]){0, 0, b.w, b.h}) && card_flip(&card, s, &b) && card_flip(&card, s, shown)) || fail("flip");
+	buffer_destroy(&card, &b);
+	return good;
+}
+
+static bool do_churn(void)
+{
+	int32_t n[2] = {0, 0};
+	const struct buffer *shown = NULL;
+	unsigned s = 0;
+
+	if (!numbers(1, n, 2)) {
+		return false;
+	}
+	if (!card_open(&card)) {
+		return fail("/dev/dri/card0");
+	}
+	if (n[1] > 0) {
+		shown = buffer(4, true);
+		if (!shown || !screen(3, &s)) {
+			return false;
+		}
+	}
+	for (uint32_t i = 0; i < (uint32_t)n[0]; i++) {
+		struct drm_mode_create_dumb c = {.width = 1 + i % 64, .height = 1 + i / 64 % 64, .bpp = 32};
+		struct drm_mode_destroy_dumb d;
+
+		if (shown && i % (uint32_t)n[1] == 0) {
+			if (!show_one(s, shown, i)) {
+				return false;
+			}
+			continue;
+		}
+		if (ioctl(card.fd, DRM_IOCTL_MODE_CREATE_DUMB, &c) != 0) {
+			return fail("create");
+		}
+		d.handle = c.handle;
+		if (ioctl(card.fd, DRM_IOCTL_MODE_DESTROY_DUMB, &d) != 0) {
+			return fail("destroy");
+		}
+	}
+	printf("kms: ok churn %d\n", n[0]);
+	return true;
 }
 
 static bool do_count(void)
@@ -648,7 +678,7 @@ static const struct command {
 	{"cursor", "SCREEN BUFFER HOT_X HOT_Y", "64 x 64 pixels", 4, do_cursor},
 	{"move", "SCREEN X Y", "the cursor's upper left corner, which may lie outside", 3, do_move},
 	{"nocursor", "SCREEN", "hides it", 1, do_nocursor},
-	{"churn", "N", "N buffers of 1 x 1 to 64 x 64, each made and removed", 1, do_churn},
+	{"churn", "N [EVERY SCREEN BUFFER]", "N buffers of 1 x 1 to 64 x 64, each made and removed; so many of them painted and shown instead of this one", 1, do_churn},
 	{"flips", "SCREEN BUFFER BUFFER N [HZ]", "one and the other, N times in all, so many a second; says the microseconds", 4, do_flips},
 	{"count", "SCREEN BUFFER BUFFER N [HZ]", "one and the other (or the same), N times in all, so many a second, with the number in the first and last rows; says the microseconds", 4, do_count},
 	{"damage", "BUFFER N X Y W H [HZ]", "the same rectangle N times, so many a second; says the microseconds", 6, do_damage},
