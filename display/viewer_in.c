@@ -83,7 +83,7 @@ static bool is_event(uint32_t device, const struct viewer_event *e)
 		if (e->type != EV_ABS) {
 			return false;
 		}
-		return (e->code == ABS_MT_SLOT && is_place(e->value)) || (e->code == ABS_MT_TRACKING_ID && e->value >= -1 && e->value <= VIEWER_ABS_MAX) ||
+		return (e->code == ABS_MT_SLOT && e->value >= 0 && e->value < VIEWER_SLOTS) || (e->code == ABS_MT_TRACKING_ID && e->value >= -1 && e->value <= VIEWER_ABS_MAX) ||
 			((e->code == ABS_MT_POSITION_X || e->code == ABS_MT_POSITION_Y) && is_place(e->value));
 	default:
 		return false;

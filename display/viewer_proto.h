@@ -251,10 +251,11 @@ enum viewer_device {
 	VIEWER_KEYBOARD = 1, /* EV_KEY */
 	VIEWER_MOUSE = 2, /* EV_KEY buttons, REL_X, REL_Y in pixels, REL_WHEEL_HI_RES, REL_HWHEEL_HI_RES in 1/120 of a notch */
 	VIEWER_TABLET = 3, /* the same without REL_X, REL_Y, and ABS_X, ABS_Y from 0 to VIEWER_ABS_MAX over what the scanout shows */
-	VIEWER_TOUCH = 4, /* ABS_MT_SLOT, ABS_MT_TRACKING_ID, ABS_MT_POSITION_X and _Y as the tablet's */
+	VIEWER_TOUCH = 4, /* ABS_MT_SLOT below VIEWER_SLOTS, ABS_MT_TRACKING_ID, ABS_MT_POSITION_X and _Y as the tablet's */
 };
 
 #define VIEWER_ABS_MAX 65535
+#define VIEWER_SLOTS 10
 
 /* Events by the names of linux/input-event-codes.h. */
 struct viewer_event {

@@ -19,6 +19,8 @@
 #define TURN_PACKETS 32
 #define NOTCH 120
 
+static_assert(VIEWER_SLOTS == INPUT_TOUCH_SLOTS, "every slot of a viewer's is one of the guest's");
+
 static void close_conn(struct viewer_conn *c, enum viewer_bye_reason reason, const char *text);
 static void share_control(struct viewers *vs);
 

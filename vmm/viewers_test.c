@@ -1407,6 +1407,24 @@ static void lie_place(int fd)
 	type(fd, VIEWER_TABLET, 0, 1, (struct viewer_event[]){{EV_ABS, ABS_X, VIEWER_ABS_MAX + 1}});
 }
 
+static void lie_slot(int fd)
+{
+	hello(fd);
+	type(fd, VIEWER_TOUCH, 0, 1, (struct viewer_event[]){{EV_ABS, ABS_MT_SLOT, VIEWER_SLOTS}});
+}
+
+static void lie_finger(int fd)
+{
+	hello(fd);
+	type(fd, VIEWER_TOUCH, 0, 1, (struct viewer_event[]){{EV_ABS, ABS_MT_TRACKING_ID, -2}});
+}
+
+static void lie_key(int fd)
+{
+	hello(fd);
+	type(fd, VIEWER_KEYBOARD, 0, 1, (struct viewer_event[]){{EV_KEY, KEY_A, 2}});
+}
+
 static void lie_nevents(int fd)
 {
 	const struct viewer_in_input m = {.hdr.type = VIEWER_INPUT, .device = VIEWER_KEYBOARD, .nevents = UINT32_MAX / 8 + 2};
@@ -1474,6 +1492,7 @@ static void test_viewers_that_lie_lose_their_connection_only(void **state)
 		{"a release of what was not sent", lie_release_unknown, VIEWER_BYE_PROTOCOL}, {"a scanout", lie_scanout, VIEWER_BYE_PROTOCOL},
 		{"presented what was not sent", lie_presented, VIEWER_BYE_PROTOCOL}, {"a size", lie_output, VIEWER_BYE_PROTOCOL},
 		{"a device", lie_device, VIEWER_BYE_PROTOCOL}, {"an event", lie_event, VIEWER_BYE_PROTOCOL}, {"an end of a frame", lie_syn, VIEWER_BYE_PROTOCOL},
+		{"a slot", lie_slot, VIEWER_BYE_PROTOCOL}, {"a finger", lie_finger, VIEWER_BYE_PROTOCOL}, {"a key", lie_key, VIEWER_BYE_PROTOCOL},
 		{"a place", lie_place, VIEWER_BYE_PROTOCOL}, {"more events than there are", lie_nevents, VIEWER_BYE_PROTOCOL},
 		{"an action", lie_action, VIEWER_BYE_PROTOCOL}, {"imports that are not there", lie_imports, VIEWER_BYE_PROTOCOL}, {"too many imports", lie_imports_many, VIEWER_BYE_PROTOCOL},
 		{"short imports", lie_imports_short, VIEWER_BYE_PROTOCOL}, {"a flood", lie_flood, VIEWER_BYE_PROTOCOL},

@@ -128,10 +128,32 @@ static bool is_syn(const struct input_ev *ev)
 	return ev->type == EV_SYN;
 }
 
+/* The values that an event of the device may have. */
+static void find_range(const struct input_desc *desc, const struct input_ev *ev, int32_t *min, int32_t *max)
+{
+	const struct input_axis *axis = ev->type == EV_ABS ? &desc->abs[ev->code] : NULL;
+
+	*min = INT32_MIN;
+	*max = INT32_MAX;
+	if (ev->type == EV_KEY || ev->type == EV_SW) {
+		*min = 0;
+		/* A repeat, which a device without EV_REP may say itself. */
+		*max = ev->type == EV_KEY && !input_desc_has_type(desc, EV_REP) ? 2 : 1;
+	} else if (axis && ev->code == ABS_MT_TRACKING_ID) {
+		*min = -1;
+		*max = axis->max > 0 ? axis->max : INT32_MAX;
+	} else if (axis && axis->min < axis->max) {
+		/* Else it is one of the host's, whose driver does not know its range. */
+		*min = axis->min;
+		*max = axis->max;
+	}
+}
+
 /* Event @i of a request. Return: 0, or -EINVAL with @err. */
 static int parse(const struct vm_input *in, const json_t *events, size_t i, struct input_ev *ev, char *err, size_t err_len)
 {
 	json_int_t type, code, value;
+	int32_t min, max;
 	const json_t *item = json_array_get(events, i);
 
 	if (json_array_size(item) != 3 || json_unpack((json_t *)item, "[I, I, I]", &type, &code, &value) != 0) {
@@ -146,6 +168,10 @@ static int parse(const struct vm_input *in, const json_t *events, size_t i, stru
 		return refuse(err, err_len, "events[%zu]: %s has no event of type %lld and code %lld", i, in->name, (long long)type, (long long)code);
 	}
 	*ev = (struct input_ev){.type = (uint16_t)type, .code = (uint16_t)code, .value = (int32_t)value};
+	find_range(&in->dev.desc, ev, &min, &max);
+	if (value < min || value > max) {
+		return refuse(err, err_len, "events[%zu]: %s takes values from %d to %d for type %lld and code %lld", i, in->name, min, max, (long long)type, (long long)code);
+	}
 	return 0;
 }
 

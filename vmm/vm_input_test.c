@@ -31,12 +31,17 @@ static int setup(void **state)
 	vm = calloc(1, sizeof(*vm));
 	assert_non_null(vm);
 	assert_int_equal(loop_init(&vm->loop), 0);
-	vm->input = calloc(3, sizeof(*vm->input));
+	vm->input = calloc(4, sizeof(*vm->input));
 	assert_non_null(vm->input);
-	vm->ninputs = 3;
+	vm->ninputs = 4;
 	make(&vm->input[0], INPUT_KEYBOARD, "keyboard0");
 	make(&vm->input[1], INPUT_MULTITOUCH, "screen");
 	make(&vm->input[2], INPUT_MOUSE, "mouse0");
+	/* As one of the host's may be. */
+	make(&vm->input[3], INPUT_MOUSE, "lid");
+	input_desc_add(&vm->input[3].dev.desc, EV_SW, SW_LID);
+	input_desc_add_abs(&vm->input[3].dev.desc, ABS_MISC, &(struct input_axis){0});
+	input_desc_add_abs(&vm->input[3].dev.desc, ABS_MT_TRACKING_ID, &(struct input_axis){0});
 	memset(err, 0, sizeof(err));
 	return 0;
 }
@@ -127,14 +132,35 @@ static void test_vm_input_refuses_before_anything_is_sent(void **state)
 		{"keyboard0", "[[20,0,1],[0,0,0]]", "has no event"},
 		{"keyboard0", "[[0,2,0],[0,0,0]]", "has no event"},
 		{"keyboard0", "[[0,3,0],[0,0,0]]", "has no event"},
+		{"keyboard0", "[[1,30,5],[0,0,0]]", "events[0]: keyboard0 takes values from 0 to 1 for type 1 and code 30"},
+		{"keyboard0", "[[1,30,-1],[0,0,0]]", "from 0 to 1"},
+		{"keyboard0", "[[1,30,2],[0,0,0]]", "from 0 to 1"},
+		{"mouse0", "[[1,272,3],[0,0,0]]", "from 0 to 2"},
+		{"screen", "[[3,53,99999999],[0,0,0]]", "screen takes values from 0 to 32767 for type 3 and code 53"},
+		{"screen", "[[3,0,32768],[0,0,0]]", "from 0 to 32767"},
+		{"screen", "[[3,1,-1],[0,0,0]]", "from 0 to 32767"},
+		{"screen", "[[3,47,10],[0,0,0]]", "from 0 to 9"},
+		{"screen", "[[3,47,-1],[0,0,0]]", "from 0 to 9"},
+		{"screen", "[[3,47,0],[3,57,-2],[0,0,0]]", "events[1]: screen takes values from -1 to 65535"},
+		{"screen", "[[3,57,65536],[0,0,0]]", "from -1 to 65535"},
+		{"lid", "[[5,0,2],[0,0,0]]", "from 0 to 1"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		assert_int_equal(ask(cases[i].device, 0, cases[i].events), -EINVAL);
 		assert_non_null(strstr(err, cases[i].want));
-		assert_int_equal(vm->input[0].dev.counters.frames_in, 0);
+		assert_int_equal(vm_input_find(vm, cases[i].device)->dev.counters.frames_in, 0);
 	}
+}
+
+static void test_vm_input_takes_whatever_a_device_can_say(void **state)
+{
+	(void)state;
+	assert_int_equal(ask("screen", 0, "[[3,47,9],[3,57,65535],[3,53,32767],[3,54,0],[0,0,0],[3,57,-1],[0,0,0]]"), 0);
+	assert_int_equal(ask("mouse0", 0, "[[2,0,-2147483648],[2,1,2147483647],[1,272,2],[1,272,0],[0,0,0]]"), 0);
+	/* Its range is not known. */
+	assert_int_equal(ask("lid", 0, "[[5,0,1],[3,40,-5],[3,57,2000000000],[0,0,0]]"), 0);
 }
 
 static void test_vm_input_frame_has_a_largest_size(void **state)
@@ -211,7 +237,7 @@ static void test_vm_input_stats_name_every_device(void **state)
 	(void)state;
 	ask("keyboard0", 0, "[[1,30,1],[0,0,0]]");
 	stats = vm_input_stats(vm);
-	assert_int_equal(json_object_size(stats), 3);
+	assert_int_equal(json_object_size(stats), 4);
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(stats, "keyboard0"), "frames_in")), 1);
 	/* No driver was there. */
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(stats, "keyboard0"), "dropped")), 1);
@@ -231,6 +257,7 @@ static void test_vm_input_list_says_what_a_typist_needs(void **state)
 	cfg.input[1] = (struct config_input_device){.type = INPUT_MULTITOUCH, .layout = de};
 	cfg.input[2] = (struct config_input_device){.type = INPUT_MOUSE, .layout = de};
 	vm->cfg = &cfg;
+	vm->ninputs = 3;
 	vm->input[0].dev.lights[0] = 1u << LED_CAPSL | 1u << LED_KANA;
 	list = vm_input_list(vm);
 	want = json_pack("[{s:s, s:s, s:b, s:s, s:[i, i]}, {s:s, s:s, s:b, s:[]}, {s:s, s:s, s:b, s:[]}]", "name", "keyboard0", "type", "keyboard", "driver", 0,
@@ -248,6 +275,7 @@ int main(void)
 		T(test_vm_input_finds_devices_by_name),
 		T(test_vm_input_sends_whole_frames),
 		T(test_vm_input_refuses_before_anything_is_sent),
+		T(test_vm_input_takes_whatever_a_device_can_say),
 		T(test_vm_input_frame_has_a_largest_size),
 		T(test_vm_input_keys_of_a_connection_come_up_when_it_ends),
 		T(test_vm_input_fingers_of_a_connection_are_lifted_when_it_ends),
