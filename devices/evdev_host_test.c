@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Which devices the host has, and which of them is meant. What its kernel says of them is seen in tests/system/evdev. */
+/* Which devices the host has, and which of them is meant. What a real kernel says of them is seen in tests/system/evdev. */
 #include "devices/evdev_host.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/input.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -40,6 +43,124 @@ static void test_evdev_host_matches_no_twin(void **state)
 	/* Whoever calls his hardware so gets it. */
 	twin.desc.bustype = BUS_USB;
 	assert_true(evdev_host_matches(&twin, &(struct evdev_match){.name = "*ACME*"}));
+}
+
+/*
+ * A device as the kernel answers for it. libevdev asks through this program's ioctl.
+ */
+
+static struct {
+	const char *name, *uniq; /* NULL: it has none, -ENOENT */
+	struct input_id id;
+	struct input_absinfo pressure;
+} told;
+
+static int tell(void *to, unsigned long len, const void *from, size_t n)
+{
+	memcpy(to, from, n < len ? n : len);
+	return (int)n;
+}
+
+static int tell_string(char *to, unsigned long len, const char *text)
+{
+	if (!text) {
+		errno = ENOENT;
+		return -1;
+	}
+	return tell(to, len, text, strlen(text) + 1);
+}
+
+static int answer(unsigned long request, void *to)
+{
+	static const uint8_t types[] = {1 << EV_SYN | 1 << EV_KEY | 1 << EV_ABS}, stylus[] = {1 << (BTN_STYLUS % 8)}, props[] = {1 << INPUT_PROP_DIRECT};
+	unsigned long len = _IOC_SIZE(request);
+	uint8_t bits[KEY_CNT / 8] = {0};
+
+	memset(to, 0, len);
+	switch (_IOC_NR(request)) {
+	case _IOC_NR(EVIOCGID):
+		return tell(to, len, &told.id, sizeof(told.id));
+	case _IOC_NR(EVIOCGNAME(0)):
+		return tell_string(to, len, told.name);
+	case _IOC_NR(EVIOCGUNIQ(0)):
+		return tell_string(to, len, told.uniq);
+	case _IOC_NR(EVIOCGPHYS(0)):
+		return tell_string(to, len, NULL);
+	case _IOC_NR(EVIOCGPROP(0)):
+		return tell(to, len, props, sizeof(props));
+	case _IOC_NR(EVIOCGBIT(0, 0)):
+		return tell(to, len, types, sizeof(types));
+	case _IOC_NR(EVIOCGBIT(EV_KEY, 0)):
+		bits[BTN_STYLUS / 8] = stylus[0];
+		return tell(to, len, bits, sizeof(bits));
+	case _IOC_NR(EVIOCGBIT(EV_ABS, 0)):
+		bits[ABS_PRESSURE / 8] = 1 << ABS_PRESSURE % 8;
+		return tell(to, len, bits, ABS_CNT / 8);
+	case _IOC_NR(EVIOCGABS(ABS_PRESSURE)):
+		return tell(to, len, &told.pressure, sizeof(told.pressure));
+	default:
+		return 0;
+	}
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list ap;
+	void *to;
+
+	va_start(ap, request);
+	to = va_arg(ap, void *);
+	va_end(ap);
+	return _IOC_TYPE(request) == 'E' ? answer(request, to) : (int)syscall(SYS_ioctl, fd, request, to);
+}
+
+static void describe(struct input_desc *desc)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	memset(desc, 0x55, sizeof(*desc));
+	assert_int_equal(evdev_host.ops->describe(fd, desc), 0);
+	close(fd);
+}
+
+static void test_evdev_host_describes_all_that_can_be_carried(void **state)
+{
+	struct input_desc desc;
+
+	(void)state;
+	told.name = "ACME Pen Pro";
+	told.uniq = "SN-0815/4711";
+	told.id = (struct input_id){.bustype = BUS_USB, .vendor = 0x056a, .product = 0x0357, .version = 0x0110};
+	told.pressure = (struct input_absinfo){.value = 5, .minimum = -10, .maximum = 8191, .fuzz = 4, .flat = 3, .resolution = 12};
+	describe(&desc);
+	assert_string_equal(desc.name, "ACME Pen Pro");
+	assert_string_equal(desc.serial, "SN-0815/4711");
+	assert_int_equal(desc.bustype, BUS_USB);
+	assert_int_equal(desc.vendor, 0x056a);
+	assert_int_equal(desc.product, 0x0357);
+	assert_int_equal(desc.version, 0x0110);
+	assert_int_equal(desc.props[0], 1 << INPUT_PROP_DIRECT);
+	assert_true(input_desc_has(&desc, EV_KEY, BTN_STYLUS));
+	assert_false(input_desc_has(&desc, EV_KEY, BTN_STYLUS2));
+	assert_false(input_desc_has_type(&desc, EV_REL));
+	assert_memory_equal(&desc.abs[ABS_PRESSURE], &((struct input_axis){.min = -10, .max = 8191, .fuzz = 4, .flat = 3, .res = 12}), sizeof(struct input_axis));
+	/* The guest is not to have the one of a device before. */
+	told.uniq = NULL;
+	describe(&desc);
+	assert_string_equal(desc.serial, "");
+}
+
+static void test_evdev_host_cuts_what_is_too_long_between_characters(void **state)
+{
+	struct input_desc desc;
+
+	(void)state;
+	told.name = "0123456789012345678901234567890123456789012345678901234567890\xe2\x82\xac";
+	told.uniq = "012345678901234567890123456789012345678901234567890123456789012\xe2\x82\xac";
+	describe(&desc);
+	assert_string_equal(desc.name, "0123456789012345678901234567890123456789012345678901234567890");
+	assert_string_equal(desc.serial, "012345678901234567890123456789012345678901234567890123456789012");
 }
 
 #define NODES 8
@@ -180,6 +301,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_evdev_host_matches_all_that_is_said),
 		cmocka_unit_test(test_evdev_host_matches_no_twin),
+		cmocka_unit_test(test_evdev_host_describes_all_that_can_be_carried),
+		cmocka_unit_test(test_evdev_host_cuts_what_is_too_long_between_characters),
 		T(test_evdev_host_lists_nodes_by_number),
 		T(test_evdev_host_lists_what_it_must_not_open),
 		T(test_evdev_host_knows_links_that_stay),

@@ -840,6 +840,21 @@ static void test_input_before_the_driver_only_the_state_counts(void **state)
 	EXPECT({EV_ABS, ABS_X, 7}, SYN);
 }
 
+/* Lesson: fingers that were there before the driver are told in their slots, and what they do next goes there. */
+static void test_input_fingers_are_there_when_the_driver_comes(void **state)
+{
+	(void)state;
+	start_kind(INPUT_MULTITOUCH);
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
+	SEND({EV_ABS, ABS_MT_SLOT, 3}, {EV_ABS, ABS_MT_TRACKING_ID, 7}, {EV_ABS, ABS_MT_POSITION_X, 50}, {EV_ABS, ABS_MT_SLOT, 1}, {EV_ABS, ABS_MT_TRACKING_ID, 8});
+	start_driver();
+	take_all();
+	SEND({EV_ABS, ABS_MT_POSITION_X, 60});
+	take_all();
+	EXPECT({EV_ABS, ABS_MT_SLOT, 1}, {EV_ABS, ABS_MT_TRACKING_ID, 8}, {EV_ABS, ABS_MT_SLOT, 3}, {EV_ABS, ABS_MT_TRACKING_ID, 7}, {EV_ABS, ABS_MT_POSITION_X, 50}, {EV_ABS, ABS_MT_SLOT, 1}, SYN,
+		{EV_ABS, ABS_MT_POSITION_X, 60}, SYN);
+}
+
 static void test_input_release_ends_keys_after_what_waits(void **state)
 {
 	(void)state;
@@ -1095,6 +1110,7 @@ int main(void)
 		T(test_input_torn_frame_is_ended_before_the_difference),
 		T(test_input_reset_inside_a_frame_starts_with_what_is_held),
 		T(test_input_before_the_driver_only_the_state_counts),
+		T(test_input_fingers_are_there_when_the_driver_comes),
 		T(test_input_release_ends_keys_after_what_waits),
 		T(test_input_sync_sends_the_difference),
 		T(test_input_repeats_are_the_guests_where_it_makes_them),
