@@ -433,16 +433,32 @@ static void test_direct_transfers_wait(void **state)
 }
 
 /* Nor is it drawn in before it is there, and before it has been taken. */
+static uint64_t withheld;
+
+static void withhold(void *ctx, uint64_t fence)
+{
+	(void)ctx;
+	withheld = fence;
+}
+
 static void test_direct_waits_from_the_flush_on(void **state)
 {
+	void (*retired)(void *ctx, uint64_t fence) = v.gpu.backend->retired;
 	struct display_frame f;
 
 	(void)state;
 	make_two();
 	join();
 	OK(paint(A, 1));
+	/* However quick the renderer is. */
+	withheld = 0;
+	v.gpu.backend->retired = withhold;
 	flip(0, A);
 	WAITS(paint(A, 2));
+	v.gpu.backend->retired = retired;
+	if (withheld) {
+		retired(v.gpu.backend->retired_ctx, withheld);
+	}
 	f = await(0);
 	turn(3);
 	assert_int_equal(pixel(&f, 3, 4), 3 << 16 | 4 << 8 | 1);
