@@ -9,7 +9,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "devices/gpu_export.h"
 #include "devices/gpu_virgl.h"
 #include "tests/support/gpudrv.h"
+#include "tests/support/mesa.h"
 #include "vmm/clock.h"
 
 #define W 64u
@@ -859,30 +859,12 @@ static void test_direct_another_one_paces(void **state)
 	leave();
 }
 
-/* Mesa's drivers lose a few hundred bytes each time they are opened. They stay in memory here so that LeakSanitizer knows whose those are. */
-const char *__lsan_default_suppressions(void);
-
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:_dri.so\nleak:libgallium\nleak:libLLVM\n";
-}
-
-static int keep_driver(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	(void)size;
-	(void)arg;
-	if (strstr(info->dlpi_name, "_dri.so") || strstr(info->dlpi_name, "gallium")) {
-		dlopen(info->dlpi_name, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
-	}
-	return 0;
-}
-
 static int keep_drivers(void **state)
 {
 	if (set_up(state) < 0) {
 		return -1;
 	}
-	dl_iterate_phdr(keep_driver, NULL);
+	mesa_keep_drivers();
 	return tear_down(state);
 }
 

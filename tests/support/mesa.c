@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/support/mesa.h"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <stddef.h>
+#include <string.h>
+
+const char *__lsan_default_suppressions(void);
+
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:_dri.so\nleak:libgallium\nleak:libLLVM\n";
+}
+
+static int keep_driver(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	(void)arg;
+	if (strstr(info->dlpi_name, "_dri.so") || strstr(info->dlpi_name, "gallium")) {
+		dlopen(info->dlpi_name, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+	}
+	return 0;
+}
+
+void mesa_keep_drivers(void)
+{
+	dl_iterate_phdr(keep_driver, NULL);
+}
