@@ -8,7 +8,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "devices/gpu_3d.h"
 #include "devices/gpu_export.h"
 #include "tests/support/gpudrv.h"
+#include "tests/support/mesa.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
@@ -28,7 +28,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-const char *__lsan_default_suppressions(void);
 
 static struct gpudrv v;
 static struct display_sink sink;
@@ -38,11 +37,6 @@ static struct display_frame frame[2]; /* of each scanout, while it paces */
 static struct loop_timer moment;
 static const uint8_t *in;
 static size_t left;
-
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:_dri.so\nleak:libgallium\nleak:libLLVM\nleak:libvirglrenderer\nleak:libEGL\n";
-}
 
 static uint8_t byte(void)
 {
@@ -313,16 +307,6 @@ static void stand_in(void)
 	gpu_export_set_test_texture(texture);
 }
 
-static int keep_driver(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	(void)size;
-	(void)arg;
-	if (strstr(info->dlpi_name, "_dri.so") || strstr(info->dlpi_name, "gallium")) {
-		dlopen(info->dlpi_name, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
-	}
-	return 0;
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
@@ -331,7 +315,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	stand_in();
 	/* Drivers in memory for good: what they lose is known to be theirs. */
 	CHECK(gpudrv_init_3d(&v, 2, "surfaceless", 8u << 20));
-	dl_iterate_phdr(keep_driver, NULL);
+	mesa_keep_drivers();
 	v.gpu.direct_way = GPU_DIRECT_ALWAYS;
 	sink = (struct display_sink){.ops = &sink_ops};
 	loop_timer_init(&moment, &v.d.loop, on_moment);
