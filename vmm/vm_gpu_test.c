@@ -733,21 +733,28 @@ static void test_vm_still_forgotten_on_its_way(void **state)
 	pass(0);
 }
 
-/* [expect] screen: whoever only looks now and then may see one picture all the time. */
-static void test_vm_gpu_expects_a_screen_that_is_still(void **state)
+/* The display again, now with an [expect] screen. */
+static void start_expecting(struct config_screen *want)
 {
-	struct config_screen want = {.scanout = 1, .stable_ns = 300 * (uint64_t)CLOCK_NS_PER_MS};
-	const struct vm_options options = {.expect = true};
-	char why[200];
+	static const struct vm_options options = {.expect = true};
 
-	(void)state;
 	vm_gpu_stop(vm);
 	vm_gpu_finish(vm);
-	config.expect.screen = &want;
+	config.expect.screen = want;
 	config.expect.exit = EXPECT_EXIT_GUEST;
 	vm->options = &options;
 	assert_int_equal(vm_gpu_init(vm), 0);
 	assert_int_equal(vm_gpu_start(vm), 0);
+}
+
+/* [expect] screen: whoever only looks now and then may see one picture all the time. */
+static void test_vm_gpu_expects_a_screen_that_is_still(void **state)
+{
+	struct config_screen want = {.scanout = 1, .stable_ns = 300 * (uint64_t)CLOCK_NS_PER_MS};
+	char why[200];
+
+	(void)state;
+	start_expecting(&want);
 	for (unsigned i = 0; i < 60; i++) {
 		/* Back at once: each look sees the same. */
 		loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
@@ -770,17 +777,10 @@ static void test_vm_gpu_expects_a_screen_that_is_still(void **state)
 static void test_vm_gpu_expects_what_is_not_on_the_screen(void **state)
 {
 	struct config_screen want = {.scanout = 1, .stable_ns = 300 * (uint64_t)CLOCK_NS_PER_MS, .region = {21, 0, 10, 20}};
-	const struct vm_options options = {.expect = true};
 	char why[200];
 
 	(void)state;
-	vm_gpu_stop(vm);
-	vm_gpu_finish(vm);
-	config.expect.screen = &want;
-	config.expect.exit = EXPECT_EXIT_GUEST;
-	vm->options = &options;
-	assert_int_equal(vm_gpu_init(vm), 0);
-	assert_int_equal(vm_gpu_start(vm), 0);
+	start_expecting(&want);
 	pass(100);
 	loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
 	for (unsigned i = 0; i < 10; i++) {
@@ -807,20 +807,6 @@ static bool is_missing_on_the_screen(void)
 	return vm_screen_missing(vm, why, sizeof(why));
 }
 
-static void start_expecting(struct config_screen *want)
-{
-	static const struct vm_options options = {.expect = true};
-
-	vm_gpu_stop(vm);
-	vm_gpu_finish(vm);
-	config.expect.screen = want;
-	config.expect.exit = EXPECT_EXIT_GUEST;
-	vm->options = &options;
-	assert_int_equal(vm_gpu_init(vm), 0);
-	assert_int_equal(vm_gpu_start(vm), 0);
-	pass(1000);
-}
-
 /* [expect] screen: it was still, and is another picture when one looks. */
 static void test_vm_gpu_expects_what_is_still_when_it_is_looked_at(void **state)
 {
@@ -828,6 +814,7 @@ static void test_vm_gpu_expects_what_is_still_when_it_is_looked_at(void **state)
 
 	(void)state;
 	start_expecting(&want);
+	pass(1000);
 	loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
 	pass(1);
 	pass(298);
@@ -856,6 +843,7 @@ static void test_vm_gpu_looks_are_apart_and_miss_nothing_that_stays(void **state
 	snprintf(image, sizeof(image), "%s/black.png", dir);
 	assert_true(screen_write_png(&(struct display_pixels){black, 30, 20, 120}, image));
 	start_expecting(&want);
+	pass(1000);
 	unlink(image);
 	loop_call(&vm->gpu->loop, paint, &vm->gpu->display);
 	pass(1);
