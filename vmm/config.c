@@ -44,6 +44,7 @@ struct finding {
 struct load {
 	struct config *cfg;
 	FILE *report;
+	uint64_t timeout_ns; /* in place of expect.timeout; 0: none is */
 	int mistakes;
 	struct finding *findings;
 	size_t nfindings;
@@ -112,23 +113,19 @@ static void set_origin(char **origin, const char *text)
 	}
 }
 
-static const struct config_key *find_key(const char *table, size_t table_len, const char *name)
+static const struct config_key *find_key(const struct config_key *keys, unsigned n, const char *name, size_t len)
 {
-	unsigned n;
-	const struct config_key *keys = config_table_keys(table, table_len, &n);
-
 	for (unsigned i = 0; i < n; i++) {
-		if (strcmp(keys[i].name, name) == 0) {
+		if (strncmp(keys[i].name, name, len) == 0 && !keys[i].name[len]) {
 			return &keys[i];
 		}
 	}
 	return NULL;
 }
 
-/* Where the values of one table go: into the configuration, or into one entry of a list. */
+/* Where the values of one table go: into the configuration, into one entry of a list, or into a table in one of those. */
 struct target {
 	const char *table; /* name without the index */
-	size_t table_len;
 	void *base;
 	const struct config_key *keys;
 	unsigned nkeys;
@@ -138,7 +135,7 @@ struct target {
 
 static struct target plain_target(struct config *cfg, const char *table, size_t len)
 {
-	struct target t = {.table = table, .table_len = len, .base = cfg};
+	struct target t = {.table = table, .base = cfg};
 
 	t.keys = config_table_keys(table, len, &t.nkeys);
 	t.origins = cfg->origins + (t.keys - config_keys);
@@ -147,12 +144,22 @@ static struct target plain_target(struct config *cfg, const char *table, size_t 
 
 static struct target item_target(struct config *cfg, const struct config_list_table *list, unsigned i)
 {
-	struct target t = {.table = list->table, .table_len = strlen(list->table), .base = config_item(cfg, list, i)};
+	struct target t = {.table = list->table, .base = config_item(cfg, list, i)};
 
-	t.keys = config_table_keys(t.table, t.table_len, &t.nkeys);
+	t.keys = config_table_keys(t.table, strlen(t.table), &t.nkeys);
 	t.origins = (char **)(void *)((char *)t.base + list->origins);
 	t.wrong = (uint32_t *)(void *)((char *)t.base + list->wrong);
 	return t;
+}
+
+/* What @key, a table in the table @t, has. */
+static struct target fields_target(const struct target *t, const struct config_key *key)
+{
+	const struct config_fields *fields = key->values;
+	void *base = config_fields_of(t->base, key);
+
+	return (struct target){.table = fields->keys->table, .base = base, .keys = fields->keys, .nkeys = fields->n,
+		.origins = (char **)(void *)((char *)base + fields->origins)};
 }
 
 /* A mistake was reported about @key, NULL for one that there is not: nothing else needs to be said about it. */
@@ -178,20 +185,34 @@ static const char *nearest_table(const char *name)
 	return s.best;
 }
 
-static const char *nearest_key(const char *table, size_t table_len, const char *name)
+static const char *nearest_key(const struct target *t, const char *name)
 {
-	unsigned n;
-	const struct config_key *keys = config_table_keys(table, table_len, &n);
 	struct suggest s;
 
 	suggest_init(&s, name, strlen(name));
-	for (unsigned i = 0; i < n; i++) {
-		suggest_offer(&s, keys[i].name);
+	for (unsigned i = 0; i < t->nkeys; i++) {
+		suggest_offer(&s, t->keys[i].name);
 	}
 	return s.best;
 }
 
 static void set_initial(const struct target *t);
+
+static void apply_table(struct load *l, const struct source *src, const struct target *t, const struct toml_node *node);
+
+/* A table in a table, each of whose keys has a place of its own. One with a mistake is none. Return: whether it had no mistake. */
+static bool apply_fields(struct load *l, const struct source *src, const struct target *t, const struct config_key *key, const struct toml_node *node)
+{
+	struct target fields = fields_target(t, key);
+	int before = l->mistakes;
+
+	apply_table(l, src, &fields, node);
+	if (l->mistakes > before) {
+		config_drop(t->base, key, 1);
+		set_wrong(t, key);
+	}
+	return l->mistakes == before;
+}
 
 static void apply_table(struct load *l, const struct source *src, const struct target *t, const struct toml_node *node)
 {
@@ -199,11 +220,11 @@ static void apply_table(struct load *l, const struct source *src, const struct t
 		struct toml_pos pos;
 		const char *name, *near;
 		const struct toml_node *value = toml_item(node, i, &name, &pos);
-		const struct config_key *key = find_key(t->table, t->table_len, name);
+		const struct config_key *key = find_key(t->keys, t->nkeys, name, strlen(name));
 		char err[1024], origin[PATH_MAX + 32];
 
 		if (!key) {
-			near = nearest_key(t->table, t->table_len, name);
+			near = nearest_key(t, name);
 			mistake(l, src->path, pos, near ? "unknown key \"%s\" in [%s]; did you mean \"%s\"?" : "unknown key \"%s\" in [%s]", name, t->table,
 				near);
 			set_wrong(t, NULL);
@@ -213,6 +234,9 @@ static void apply_table(struct load *l, const struct source *src, const struct t
 		if (config_set(t->base, key, value, NULL, src->dir, err, sizeof(err)) < 0) {
 			mistake(l, src->path, pos, "%s.%s: %s", t->table, name, err);
 			set_wrong(t, key);
+			continue;
+		}
+		if (key->type == CONFIG_FIELDS && !apply_fields(l, src, t, key, value)) {
 			continue;
 		}
 		snprintf(origin, sizeof(origin), "%s:%u:%u", src->path, pos.line, pos.column);
@@ -506,15 +530,41 @@ static struct toml_doc *parse_value(const char *text)
 	return doc;
 }
 
+/* As apply_fields, of an option: that is the place of all of it. */
+static bool set_fields(struct load *l, const char *set, const struct target *t, const struct config_key *key, const struct toml_node *node)
+{
+	struct target fields = fields_target(t, key);
+	int before = l->mistakes;
+
+	for (size_t i = 0; i < toml_count(node); i++) {
+		const char *name, *near;
+		const struct toml_node *value = toml_item(node, i, &name, NULL);
+		const struct config_key *field = find_key(fields.keys, fields.nkeys, name, strlen(name));
+		char err[256];
+
+		if (!field) {
+			near = nearest_key(&fields, name);
+			set_mistake(l, set, near ? "unknown key \"%s\"; did you mean \"%s\"?" : "unknown key \"%s\"", name, near);
+		} else if (config_set(fields.base, field, value, NULL, "", err, sizeof(err)) < 0) {
+			set_mistake(l, set, "%s: %s", name, err);
+		}
+	}
+	if (l->mistakes > before) {
+		config_drop(t->base, key, 1);
+		set_wrong(t, key);
+	}
+	return l->mistakes == before;
+}
+
 /* One value into one place. */
 static void set_key(struct load *l, const char *set, const struct target *t, const char *name, const char *text)
 {
-	const struct config_key *key = find_key(t->table, t->table_len, name);
+	const struct config_key *key = find_key(t->keys, t->nkeys, name, strlen(name));
 	struct toml_doc *doc;
 	char err[256], origin[300];
 
 	if (!key) {
-		const char *near = nearest_key(t->table, t->table_len, name);
+		const char *near = nearest_key(t, name);
 
 		set_mistake(l, set, near ? "unknown key \"%s\"; did you mean \"%s\"?" : "unknown key \"%s\"", name, near);
 		set_wrong(t, NULL);
@@ -527,7 +577,7 @@ static void set_key(struct load *l, const char *set, const struct target *t, con
 	} else if (config_set(t->base, key, toml_item(toml_root(doc), 0, NULL, NULL), text, "", err, sizeof(err)) < 0) {
 		set_mistake(l, set, "%s", err);
 		set_wrong(t, key);
-	} else {
+	} else if (key->type != CONFIG_FIELDS || set_fields(l, set, t, key, toml_item(toml_root(doc), 0, NULL, NULL))) {
 		snprintf(origin, sizeof(origin), "--set %.280s", set);
 		set_origin(&t->origins[key - t->keys], origin);
 	}
@@ -703,7 +753,7 @@ static bool is_wrong(const char *table, uint32_t wrong, const char *name)
 	unsigned n;
 	const struct config_key *keys = config_table_keys(table, strlen(table), &n);
 
-	return wrong & (1u << (find_key(table, strlen(table), name) - keys) | CONFIG_UNKNOWN_KEY);
+	return wrong & (1u << (find_key(keys, n, name, strlen(name)) - keys) | CONFIG_UNKNOWN_KEY);
 }
 
 static const char *disk_where(const struct config *cfg, unsigned i, const char *name)
@@ -869,6 +919,23 @@ static void add_inputs(struct load *l)
 	}
 }
 
+/* What cannot be seen before the VM is ended. */
+static void check_screen_times(struct load *l)
+{
+	const struct config *cfg = l->cfg;
+	uint64_t timeout_ns = l->timeout_ns ? l->timeout_ns : cfg->expect.timeout_ns;
+
+	if (cfg->expect.screen && cfg->expect.screen->stable_ns >= timeout_ns) {
+		whole_mistake(l, config_where(cfg, "expect.screen.stable"), "expect.screen.stable: %" PRIu64 " ms, but %s is over after %" PRIu64 " ms",
+			cfg->expect.screen->stable_ns / (uint64_t)CLOCK_NS_PER_MS, l->timeout_ns ? "--timeout" : "expect.timeout", timeout_ns / (uint64_t)CLOCK_NS_PER_MS);
+	}
+	/* A shorter time for all of it does not make this one wrong: something may be shown before. */
+	if (!l->timeout_ns && cfg->expect.first_frame_ns > timeout_ns) {
+		whole_mistake(l, config_where(cfg, "expect.first_frame"), "expect.first_frame: %" PRIu64 " ms, but expect.timeout is over after %" PRIu64 " ms",
+			cfg->expect.first_frame_ns / (uint64_t)CLOCK_NS_PER_MS, timeout_ns / (uint64_t)CLOCK_NS_PER_MS);
+	}
+}
+
 static void check_screen(struct load *l)
 {
 	const struct config *cfg = l->cfg;
@@ -879,30 +946,28 @@ static void check_screen(struct load *l)
 
 		whole_mistake(l, config_where(cfg, key), "%s: the VM has no display: gpu.mode is \"off\"", key);
 	} else if (s && s->scanout >= cfg->gpu.scanouts) {
-		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: scanout %u, but gpu.scanouts is %u", s->scanout, cfg->gpu.scanouts);
+		whole_mistake(l, config_where(cfg, "expect.screen.scanout"), "expect.screen.scanout: %u, but gpu.scanouts is %u", s->scanout, cfg->gpu.scanouts);
 	}
 	if (s && !s->image && !s->stable_ns) {
 		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: like which image, or stable for how long?");
-	} else if (s && !s->image && (s->tolerance > 0 || s->max_diff > 0)) {
-		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: %s goes with image only", s->tolerance > 0 ? "tolerance" : "max_diff");
+	} else if (s && !s->image) {
+		if (s->tolerance > 0) {
+			whole_mistake(l, config_where(cfg, "expect.screen.tolerance"), "expect.screen.tolerance goes with image only");
+		}
+		if (s->max_diff > 0) {
+			whole_mistake(l, config_where(cfg, "expect.screen.max_diff"), "expect.screen.max_diff goes with image only");
+		}
 	}
 	if (s && s->region.w && s->scanout < cfg->gpu.scanouts) {
 		const struct config_pixels *sizes = &cfg->gpu.size;
 		unsigned i = s->scanout < sizes->n ? s->scanout : sizes->n - 1;
 
 		if (s->region.x + s->region.w > sizes->item[i].width || s->region.y + s->region.h > sizes->item[i].height) {
-			fprintf(l->report, "%s: warning: expect.screen: the region is not inside the %ux%u pixels of gpu.size: the guest must choose another size\n",
-				config_where(cfg, "expect.screen"), sizes->item[i].width, sizes->item[i].height);
+			fprintf(l->report, "%s: warning: expect.screen.region: not inside the %ux%u pixels of gpu.size: the guest must choose another size\n",
+				config_where(cfg, "expect.screen.region"), sizes->item[i].width, sizes->item[i].height);
 		}
 	}
-	if (s && s->stable_ns >= cfg->expect.timeout_ns) {
-		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: stable for %" PRIu64 " ms, but expect.timeout is over after %" PRIu64 " ms",
-			s->stable_ns / (uint64_t)CLOCK_NS_PER_MS, cfg->expect.timeout_ns / (uint64_t)CLOCK_NS_PER_MS);
-	}
-	if (cfg->expect.first_frame_ns > cfg->expect.timeout_ns) {
-		whole_mistake(l, config_where(cfg, "expect.first_frame"), "expect.first_frame: %" PRIu64 " ms, but expect.timeout is over after %" PRIu64 " ms",
-			cfg->expect.first_frame_ns / (uint64_t)CLOCK_NS_PER_MS, cfg->expect.timeout_ns / (uint64_t)CLOCK_NS_PER_MS);
-	}
+	check_screen_times(l);
 }
 
 /* A window needs something to show, and users have numbers. */
@@ -990,7 +1055,7 @@ static void check_whole(struct load *l, const char *path)
 
 int config_load(struct config *cfg, const struct config_input *in, FILE *report)
 {
-	struct load l = {.cfg = cfg, .report = report};
+	struct load l = {.cfg = cfg, .report = report, .timeout_ns = in->timeout_ns};
 	const char *path = in->path ? in->path : "command line";
 	bool has_values;
 
@@ -1030,17 +1095,21 @@ int config_load(struct config *cfg, const struct config_input *in, FILE *report)
 
 const char *config_where(const struct config *cfg, const char *key)
 {
-	const char *dot = strchr(key, '.'), *name = strrchr(key, '.') + 1;
-	const struct config_list_table *list = config_find_list(key, (size_t)(dot - key));
-	const struct config_key *found = find_key(key, (size_t)(dot - key), name);
-	const char *origin = NULL;
+	const char *dot = strchr(key, '.'), *name = dot + 1;
+	size_t len = (size_t)(dot - key);
+	const struct config_list_table *list = config_find_list(key, len);
+	struct target t = list ? item_target((struct config *)cfg, list, (unsigned)strtoul(name, NULL, 10)) : plain_target((struct config *)cfg, key, len);
+	const struct config_key *found, *field;
+	const char *origin;
 
-	if (found && list) {
-		struct target t = item_target((struct config *)cfg, list, (unsigned)strtoul(dot + 1, NULL, 10));
-
-		origin = t.origins[found - t.keys];
-	} else if (found) {
-		origin = cfg->origins[found - config_keys];
+	name = list ? strchr(name, '.') + 1 : name;
+	found = find_key(t.keys, t.nkeys, name, strcspn(name, "."));
+	origin = found ? t.origins[found - t.keys] : NULL;
+	name = strchr(name, '.');
+	if (name && found && found->type == CONFIG_FIELDS && config_fields_of(t.base, found)) {
+		t = fields_target(&t, found);
+		field = find_key(t.keys, t.nkeys, name + 1, strlen(name + 1));
+		origin = field && t.origins[field - t.keys] ? t.origins[field - t.keys] : origin;
 	}
 	return origin ? origin : "default";
 }

@@ -26,6 +26,8 @@
 #define CONFIG_DISK_KEYS 9
 #define CONFIG_INPUTS_MAX 16
 #define CONFIG_INPUT_KEYS 11
+#define CONFIG_MATCH_KEYS 5
+#define CONFIG_SCREEN_KEYS 6
 #define CONFIG_SCANOUTS_MAX 16
 #define CONFIG_LAYOUT_MAX 63
 
@@ -71,6 +73,7 @@ struct config_screen {
 	unsigned tolerance; /* a pixel differs where a channel is off by more */
 	uint64_t stable_ns; /* 0: need not be */
 	unsigned scanout;
+	char *origin[CONFIG_SCREEN_KEYS]; /* NULL: that of the whole */
 };
 
 /* One [[disk]]. */
@@ -90,6 +93,7 @@ struct config_disk {
 struct config_match {
 	char *name, *uniq, *phys;
 	unsigned vendor, product;
+	char *origin[CONFIG_MATCH_KEYS];
 };
 
 /* One [[input]]. What is below name goes with the type "evdev" only. */
@@ -182,6 +186,7 @@ struct config_input {
 	const char *const *sets; /* "key=value" of --set and of the run options, in order */
 	unsigned nsets;
 	bool ephemeral; /* all disks are, those of sets too */
+	uint64_t timeout_ns; /* holds in place of expect.timeout; 0: none does */
 };
 
 /**
@@ -195,7 +200,7 @@ struct config_input {
 int config_load(struct config *cfg, const struct config_input *in, FILE *report);
 void config_finish(struct config *cfg); /* accepts zeroed memory */
 
-/* Where the value of @key ("boot.kernel", "disk.0.path") came from, for mistakes that are found later. */
+/* Where the value of @key ("boot.kernel", "disk.0.path", "expect.screen.image") came from, for mistakes that are found later. */
 const char *config_where(const struct config *cfg, const char *key);
 
 /* Whether @text may name a layout; not whether there is one. */

@@ -47,23 +47,25 @@ static const char *const expect_exit_values[] = {"stop", "poweroff", "guest", NU
 
 #define IN_MATCH(member) offsetof(struct config_match, member)
 static const struct config_key match_keys[] = {
-	{"match", "name", CONFIG_STRING, IN_MATCH(name), NULL, NULL, 1, REGEX_LEN_MAX, "Shell pattern."},
-	{"match", "uniq", CONFIG_STRING, IN_MATCH(uniq), NULL, NULL, 1, REGEX_LEN_MAX, "Shell pattern."},
-	{"match", "phys", CONFIG_STRING, IN_MATCH(phys), NULL, NULL, 1, REGEX_LEN_MAX, "Shell pattern."},
-	{"match", "vendor", CONFIG_COUNT, IN_MATCH(vendor), NULL, NULL, 1, 0xffff, "Number."},
-	{"match", "product", CONFIG_COUNT, IN_MATCH(product), NULL, NULL, 1, 0xffff, "Number."},
+	{"input.match", "name", CONFIG_STRING, IN_MATCH(name), NULL, NULL, 1, REGEX_LEN_MAX, "Shell pattern."},
+	{"input.match", "uniq", CONFIG_STRING, IN_MATCH(uniq), NULL, NULL, 1, REGEX_LEN_MAX, "Shell pattern."},
+	{"input.match", "phys", CONFIG_STRING, IN_MATCH(phys), NULL, NULL, 1, REGEX_LEN_MAX, "Shell pattern."},
+	{"input.match", "vendor", CONFIG_COUNT, IN_MATCH(vendor), NULL, NULL, 1, 0xffff, "Number."},
+	{"input.match", "product", CONFIG_COUNT, IN_MATCH(product), NULL, NULL, 1, 0xffff, "Number."},
 };
 #define IN_SCREEN(member) offsetof(struct config_screen, member)
 static const struct config_key screen_keys[] = {
-	{"screen", "image", CONFIG_PATH, IN_SCREEN(image), NULL, NULL, 1, PATH_LEN_MAX, "PNG."},
-	{"screen", "region", CONFIG_REGION, IN_SCREEN(region), NULL, NULL, 0, 0, "What of it counts."},
-	{"screen", "max_diff", CONFIG_FRACTION, IN_SCREEN(max_diff), NULL, NULL, 0, 0, "How many pixels of the region may differ."},
-	{"screen", "tolerance", CONFIG_COUNT, IN_SCREEN(tolerance), NULL, NULL, 1, 255, "How far a channel may be off before its pixel differs."},
-	{"screen", "stable", CONFIG_TIME, IN_SCREEN(stable_ns), NULL, NULL, CLOCK_NS_PER_MS, 0, "How long nothing of it must change."},
-	{"screen", "scanout", CONFIG_COUNT, IN_SCREEN(scanout), NULL, NULL, 1, CONFIG_SCANOUTS_MAX - 1, "Which output."},
+	{"expect.screen", "image", CONFIG_PATH, IN_SCREEN(image), NULL, NULL, 1, PATH_LEN_MAX, "PNG."},
+	{"expect.screen", "region", CONFIG_REGION, IN_SCREEN(region), NULL, NULL, 0, 0, "What of it counts."},
+	{"expect.screen", "max_diff", CONFIG_FRACTION, IN_SCREEN(max_diff), NULL, NULL, 0, 0, "How many pixels of the region may differ."},
+	{"expect.screen", "tolerance", CONFIG_COUNT, IN_SCREEN(tolerance), NULL, NULL, 1, 255, "How far a channel may be off before its pixel differs."},
+	{"expect.screen", "stable", CONFIG_TIME, IN_SCREEN(stable_ns), NULL, NULL, CLOCK_NS_PER_MS, 0, "How long nothing of it must change."},
+	{"expect.screen", "scanout", CONFIG_COUNT, IN_SCREEN(scanout), NULL, NULL, 1, CONFIG_SCANOUTS_MAX - 1, "Which output."},
 };
-static const struct config_fields match_fields = {match_keys, sizeof(match_keys) / sizeof(match_keys[0]), sizeof(struct config_match)};
-static const struct config_fields screen_fields = {screen_keys, sizeof(screen_keys) / sizeof(screen_keys[0]), sizeof(struct config_screen)};
+_Static_assert(sizeof(match_keys) / sizeof(match_keys[0]) == CONFIG_MATCH_KEYS, "an origin for each");
+_Static_assert(sizeof(screen_keys) / sizeof(screen_keys[0]) == CONFIG_SCREEN_KEYS, "an origin for each");
+static const struct config_fields match_fields = {match_keys, CONFIG_MATCH_KEYS, sizeof(struct config_match), IN_MATCH(origin)};
+static const struct config_fields screen_fields = {screen_keys, CONFIG_SCREEN_KEYS, sizeof(struct config_screen), IN_SCREEN(origin)};
 
 const struct config_key config_keys[] = {
 	{"machine", "name", CONFIG_NAME, AT(machine.name), NULL, NULL, 1, CONFIG_NAME_MAX,
@@ -220,10 +222,20 @@ static void drop_list(struct config_list *list)
 	}
 }
 
+void *config_fields_of(void *base, const struct config_key *key)
+{
+	return *(void **)(void *)((char *)base + key->offset);
+}
+
 static void drop_fields(void **p, const struct config_fields *fields)
 {
+	char **origins = *p ? (char **)(void *)((char *)*p + fields->origins) : NULL;
+
 	if (*p) {
 		config_drop(*p, fields->keys, fields->n);
+		for (unsigned i = 0; i < fields->n; i++) {
+			free(origins[i]);
+		}
 		free(*p);
 		*p = NULL;
 	}
@@ -595,16 +607,6 @@ static int set_list(struct config_list *out, const struct config_key *key, const
 	return 0;
 }
 
-static const struct config_key *find_field(const struct config_fields *fields, const char *name)
-{
-	for (unsigned i = 0; i < fields->n; i++) {
-		if (strcmp(fields->keys[i].name, name) == 0) {
-			return &fields->keys[i];
-		}
-	}
-	return NULL;
-}
-
 /* "a, b or c" */
 static const char *field_names(const struct config_fields *fields, char *buf, size_t len)
 {
@@ -618,52 +620,18 @@ static const char *field_names(const struct config_fields *fields, char *buf, si
 	return buf;
 }
 
-/* One more reason at @used in @err. Return: where the next one goes. */
-static size_t __attribute__((format(printf, 4, 5))) also(char *err, size_t err_len, size_t used, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (used > 0 && used + 2 < err_len) {
-		memcpy(err + used, "; ", 3);
-		used += 2;
-	}
-	va_start(ap, fmt);
-	vsnprintf(err + used, err_len - used, fmt, ap);
-	va_end(ap);
-	return used + strlen(err + used);
-}
-
-static int set_fields(void **out, const struct config_key *key, const struct toml_node *value, const char *dir, char *err, size_t err_len)
+static int set_fields(void **out, const struct config_key *key, const struct toml_node *value, char *err, size_t err_len)
 {
 	const struct config_fields *fields = key->values;
-	char names[120], why[200];
-	size_t used = 0;
+	char names[120], want[160];
 
 	if (toml_type_of(value) != TOML_TABLE || toml_count(value) == 0) {
-		snprintf(why, sizeof(why), "a table with %s", field_names(fields, names, sizeof(names)));
-		return expected(err, err_len, why, value);
+		snprintf(want, sizeof(want), "a table with %s", field_names(fields, names, sizeof(names)));
+		return expected(err, err_len, want, value);
 	}
 	drop_fields(out, fields);
 	*out = calloc(1, fields->size);
-	if (!*out) {
-		return refuse(err, err_len, "out of memory");
-	}
-	for (size_t i = 0; i < toml_count(value); i++) {
-		const char *name;
-		const struct toml_node *node = toml_item(value, i, &name, NULL);
-		const struct config_key *field = find_field(fields, name);
-
-		/* All that is wrong at once. */
-		if (!field) {
-			used = also(err, err_len, used, "unknown field \"%.40s\": want %s", name, field_names(fields, names, sizeof(names)));
-		} else if (config_set(*out, field, node, NULL, dir, why, sizeof(why)) < 0) {
-			used = also(err, err_len, used, "%s: %s", name, why);
-		}
-	}
-	if (used > 0) {
-		drop_fields(out, fields);
-	}
-	return used > 0 ? -EINVAL : 0;
+	return *out ? 0 : refuse(err, err_len, "out of memory");
 }
 
 static int set_fraction(double *out, const struct toml_node *value, char *err, size_t err_len)
@@ -742,7 +710,7 @@ int config_set(void *base, const struct config_key *key, const struct toml_node 
 		string = check_string(key, value, text, err, err_len);
 		return string ? to_regex(out, string, err, err_len) : -EINVAL;
 	case CONFIG_FIELDS:
-		return set_fields(out, key, value, dir, err, err_len);
+		return set_fields(out, key, value, err, err_len);
 	case CONFIG_FRACTION:
 		return set_fraction(out, value, err, err_len);
 	case CONFIG_SCALE:

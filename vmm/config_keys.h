@@ -15,7 +15,7 @@ enum config_type {
 	CONFIG_PATH, /* expanded, and relative to the file that says it */
 	CONFIG_PATHS, /* one path or an array -> struct config_list */
 	CONFIG_STRINGS, /* one or an array -> struct config_list */
-	CONFIG_FIELDS, /* a table in a table -> a pointer to a struct, NULL while nobody says anything */
+	CONFIG_FIELDS, /* a table in a table -> a pointer to a struct of which the caller sets each field, NULL while nobody says anything */
 	CONFIG_FRACTION, /* a number from 0 to 1 -> double */
 	CONFIG_SCALE, /* a number from 0.25 to 4, or "fit" -> double, 0 for that */
 	CONFIG_REGION, /* [x, y, width, height] in pixels -> struct config_region */
@@ -42,9 +42,9 @@ struct config_key {
 
 /* What a table in a table may say. A field that is not said is zeroed memory. */
 struct config_fields {
-	const struct config_key *keys; /* offsets in the struct; table is the name of the whole */
+	const struct config_key *keys; /* offsets in the struct; table is the name of the whole, "expect.screen" */
 	unsigned n;
-	size_t size;
+	size_t size, origins; /* of the struct; offset in it of the origin array, NULL for what did not come from a place of its own */
 };
 
 extern const struct config_key config_keys[]; /* the keys of a table are neighbours */
@@ -67,12 +67,16 @@ unsigned *config_count(struct config *cfg, const struct config_list_table *list)
 const struct config_key *config_table_keys(const char *table, size_t len, unsigned *n);
 /* Frees what keys of @keys own in @base. */
 void config_drop(void *base, const struct config_key *keys, unsigned n);
+/* What @key of CONFIG_FIELDS has in @base. */
+void *config_fields_of(void *base, const struct config_key *key);
 
 /**
  * config_set - convert a value and store it
  * @base: what key->offset counts from
  * @dir: what paths are relative to; "" for the working directory
  * @text: what a bare word was, when the value came as text; strings take it as it is. NULL for values from a file
+ *
+ * Of CONFIG_FIELDS it makes the struct, with nothing in it.
  * Return: 0, or -EINVAL with @err: what was expected and what there was.
  */
 int config_set(void *base, const struct config_key *key, const struct toml_node *value, const char *text, const char *dir,

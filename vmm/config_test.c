@@ -85,7 +85,7 @@ static void test_config_load_evdev_mistakes(void **state)
 	assert_one_mistake(EVDEV "path='p'\ntoggle='ctrl+'\n", "vm.toml:6:8: error: input.toggle: ");
 	assert_one_mistake(EVDEV "path='p'\nreserve='nokey'\n", "vm.toml:6:9: error: input.reserve: \"nokey\" is no key");
 	assert_one_mistake(EVDEV "fd=3\nwait=true\ndescription='d'\n", "vm.toml:6:6: error: input.wait: a descriptor does not come later");
-	assert_one_mistake(EVDEV "match={nam='x'}\n", "vm.toml:5:7: error: input.match: unknown field \"nam\"");
+	assert_one_mistake(EVDEV "match={nam='x'}\n", "vm.toml:5:8: error: unknown key \"nam\" in [input.match]; did you mean \"name\"?");
 	assert_one_mistake("[boot]\nkernel='k'\n[[input]]\ntype='mouse'\ngrab=true\n", "vm.toml:5:6: error: input.grab goes with type = \"evdev\" only");
 #undef EVDEV
 }
@@ -172,7 +172,8 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 	static char more[24];
 	unsigned n = 0;
 
-	values[n++] = "{ a = 1 }";
+	/* What is wrong in a table in a table has a place of its own. */
+	values[n++] = key->type == CONFIG_FIELDS ? "{}" : "{ a = 1 }";
 	values[n++] = "1979-05-27";
 	values[n++] = key->type == CONFIG_SCALE ? "4.5" : "2.5";
 	if (key->type != CONFIG_PATHS && key->type != CONFIG_REGEXES && key->type != CONFIG_STRINGS) {
@@ -245,11 +246,6 @@ static unsigned bad_values(const struct config_key *key, const char **values)
 		values[n++] = "\"\"";
 		values[n++] = "[\"x\", 1]";
 		break;
-	case CONFIG_FIELDS:
-		values[n++] = "{}";
-		values[n++] = "{ name = 1 }";
-		values[n++] = "{ product = 65536 }";
-		break;
 	case CONFIG_STRING:
 	case CONFIG_NAME:
 		values[n++] = "\"a\\nb\"";
@@ -320,7 +316,7 @@ static void test_config_load_reports_all_mistakes_of_lists_in_one_pass(void **st
 				   "[[input]]\nname='x'\ngrab=1\n[[input]]\ntype='evdev'\npth='p'\n[[input]]\ntype='evdev'\nmatch={nmae='x'}\n"
 				   "[[disk]]\nname='d'\ncache=1\n[[disk]]\npath='p'\nformat='qcow2'\nroot=true\n[[disk]]\npath='q'\nroot=true\nname='disk1'\n";
 	static const char *const want[] = {"vm.toml:3:8: error: input.layout: ", "vm.toml:12:1: error: input: type is missing", "vm.toml:14:6: error: input.grab: ",
-		"vm.toml:17:1: error: unknown key \"pth\"", "vm.toml:20:7: error: input.match: ", "vm.toml:21:1: error: disk: path is missing", "vm.toml:23:7: error: disk.cache: ",
+		"vm.toml:17:1: error: unknown key \"pth\"", "vm.toml:20:8: error: unknown key \"nmae\" in [input.match]", "vm.toml:21:1: error: disk: path is missing", "vm.toml:23:7: error: disk.cache: ",
 		"vm.toml:26:8: error: disk.format: qcow2", "vm.toml:30:6: error: disk.root: more", "vm.toml:31:6: error: disk.name: two", "vm.toml:4:6: error: input.wait goes with",
 		"vm.toml:11:8: error: input.layout: only a keyboard", "vm.toml:6:6: error: input: an evdev device is named by one", "vm.toml:10:8: error: input.toggle: ",
 		"vm.toml:9:9: error: input.reserve: "};
@@ -379,45 +375,59 @@ static void test_config_load_checks_what_belongs_together(void **state)
 	assert_one_mistake("config_version = 2\n", "vm.toml:1:18: error: config_version");
 }
 
-/* What no guest can show, and what would have no effect. */
+static void assert_lines(char *report, const char *const *want, size_t n)
+{
+	char *rest = NULL, *line = strtok_r(report, "\n", &rest);
+
+	for (size_t i = 0; i < n; i++, line = strtok_r(NULL, "\n", &rest)) {
+		if (!line || strncmp(line, want[i], strlen(want[i])) != 0) {
+			fail_msg("want: %s\ngot:  %s", want[i], line ? line : "nothing");
+		}
+	}
+	assert_null(line);
+}
+
+/* What no guest can show, and what would have no effect: each at the place of the key in the table that is wrong. */
 static void test_config_load_screens_that_cannot_be(void **state)
 {
-	static const char at[] = "vm.toml:6:10: error: expect.screen: ";
 	static const struct {
-		const char *screen, *want;
+		const char *screen;
+		unsigned mistakes;
+		const char *want[3];
 	} cases[] = {
-		{"{ image = '/x' }", NULL},
-		{"{ image = '/x', tolerance = 3, max_diff = 0.5 }", NULL},
-		{"{ stable = '9999ms', region = [0, 0, 1280, 800] }", NULL},
-		{"{ stable = '1s', max_diff = 0 }", NULL},
-		{"{ region = [0, 0, 1, 1] }", "like which image, or stable for how long?"},
-		{"{ tolerance = 3 }", "like which image, or stable for how long?"},
-		{"{ stable = '1s', tolerance = 3 }", "tolerance goes with image only"},
-		{"{ stable = '1s', max_diff = 0.1 }", "max_diff goes with image only"},
-		{"{ stable = '0s' }", "stable: \"0s\" is no time: leave it out, or say how long"},
-		{"{ stable = '10s' }", "stable for 10000 ms, but expect.timeout is over after 10000 ms"},
-		{"{ stable = '1s', scanout = 1 }", "scanout 1, but gpu.scanouts is 1"},
-		{"{ stable = '1s', region = [16383, 0, 2, 1] }", "region: 16383,0,2,1 is in no screen: the largest is 16384 pixels both ways"},
-		{"{ stable = '1s', region = [0, 1, 1, 16384] }", "region: 0,1,1,16384 is in no screen"},
-		{"{ image = 1, stable = 2 }", "image: expected a string, got integer 1; stable: expected a time as a string"},
-		{"{ imag = 1, regio = 2, scanout = 99 }",
-			"unknown field \"imag\": want image, region, max_diff, tolerance, stable or scanout; unknown field \"regio\": want image, region, max_diff, tolerance, stable or scanout; "
-			"scanout: expected integer 1..15, got integer 99"},
+		{"{ image = '/x' }", 0, {NULL}},
+		{"{ image = '/x', tolerance = 3, max_diff = 0.5 }", 0, {NULL}},
+		{"{ stable = '9999ms', region = [0, 0, 1280, 800] }", 0, {NULL}},
+		{"{ stable = '1s', max_diff = 0 }", 0, {NULL}},
+		{"{ region = [0, 0, 1, 1] }", 1, {"10: error: expect.screen: like which image, or stable for how long?"}},
+		{"{ tolerance = 3 }", 1, {"10: error: expect.screen: like which image, or stable for how long?"}},
+		{"{ stable = '1s', tolerance = 3 }", 1, {"39: error: expect.screen.tolerance goes with image only"}},
+		{"{ stable = '1s', max_diff = 0.1 }", 1, {"38: error: expect.screen.max_diff goes with image only"}},
+		{"{ tolerance = 3, stable = '1s', max_diff = 0.1 }", 2,
+			{"24: error: expect.screen.tolerance goes with image only", "53: error: expect.screen.max_diff goes with image only"}},
+		{"{ stable = '0s' }", 1, {"21: error: expect.screen.stable: \"0s\" is no time: leave it out, or say how long"}},
+		{"{ stable = '10s' }", 1, {"21: error: expect.screen.stable: 10000 ms, but expect.timeout is over after 10000 ms"}},
+		{"{ stable = '1s', scanout = 1 }", 1, {"37: error: expect.screen.scanout: 1, but gpu.scanouts is 1"}},
+		{"{ stable = '1s', region = [16383, 0, 2, 1] }", 1, {"36: error: expect.screen.region: 16383,0,2,1 is in no screen: the largest is 16384 pixels both ways"}},
+		{"{ stable = '1s', region = [0, 1, 1, 16384] }", 1, {"36: error: expect.screen.region: 0,1,1,16384 is in no screen"}},
+		{"{ stable = 2, image = 1 }", 2,
+			{"21: error: expect.screen.stable: expected a time as a string", "32: error: expect.screen.image: expected a string, got integer 1"}},
+		{"{ imag = 1, scanout = 99, zzz = 2 }", 3,
+			{"12: error: unknown key \"imag\" in [expect.screen]; did you mean \"image\"?", "32: error: expect.screen.scanout: expected integer 1..15, got integer 99",
+				"36: error: unknown key \"zzz\" in [expect.screen]"}},
 	};
-	char text[400], want[400];
+	char text[400], want[3][200], *report;
+	const char *lines[3] = {want[0], want[1], want[2]};
 	struct config cfg;
-	char *report;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		snprintf(text, sizeof(text), "[boot]\nkernel='k'\n[expect]\ntimeout='10s'\n\nscreen = %s\n[gpu]\nmode='2d'\n", cases[i].screen);
-		snprintf(want, sizeof(want), "%s%s", at, cases[i].want ? cases[i].want : "");
-		if (cases[i].want) {
-			assert_one_mistake(text, want);
-			continue;
+		for (unsigned k = 0; k < cases[i].mistakes; k++) {
+			snprintf(want[k], sizeof(want[k]), "vm.toml:6:%s", cases[i].want[k]);
 		}
-		assert_int_equal(load(&cfg, text, NULL, 0, &report), 0);
-		assert_string_equal(report, "");
+		assert_int_equal(load(&cfg, text, NULL, 0, &report), cases[i].mistakes);
+		assert_lines(report, lines, cases[i].mistakes);
 		free(report);
 		config_finish(&cfg);
 	}
@@ -427,12 +437,94 @@ static void test_config_load_screens_that_cannot_be(void **state)
 	free(report);
 	config_finish(&cfg);
 	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n[expect]\nscreen={ stable='1s', region=[0, 0, 1281, 800] }\n[gpu]\nmode='2d'\n", NULL, 0, &report), 0);
-	assert_non_null(strstr(report, "warning: expect.screen: the region is not inside the 1280x800 pixels of gpu.size"));
+	assert_string_equal(report, "vm.toml:4:30: warning: expect.screen.region: not inside the 1280x800 pixels of gpu.size: the guest must choose another size\n");
 	free(report);
 	config_finish(&cfg);
 	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n[expect]\ntimeout='1s'\nfirst_frame='2s'\nscreen={ stable='1s', tolerance=1, scanout=1 }\n[gpu]\nmode='2d'\n", NULL, 0, &report), 4);
 	free(report);
 	config_finish(&cfg);
+}
+
+/* A table in a table may be a table of its own, on lines of its own. Of an option, that option is the place of all. What replaces it replaces all of it, places too. */
+static void test_config_load_says_where_in_a_table_in_a_table(void **state)
+{
+	static const char head[] = "[boot]\nkernel='k'\n[gpu]\nmode='2d'\n[expect.screen]\nstable='1s'\n";
+	static const char *const in_file[] = {"vm.toml:7:1: error: unknown key \"tolerence\" in [expect.screen]; did you mean \"tolerance\"?",
+		"vm.toml:8:9: error: expect.screen.scanout: expected integer 1..15, got integer 0"};
+	static const char *const in_set[] = {"--set expect.screen={ stable=1, imag=2, q=3 }: error: unknown key \"imag\"; did you mean \"image\"?",
+		"--set expect.screen={ stable=1, imag=2, q=3 }: error: unknown key \"q\"", "--set expect.screen={ stable=1, imag=2, q=3 }: error: stable: expected a time as a string"};
+	static const char *const in_lists[] = {"vm.toml:8:6: error: input.match.name: expected a string, got integer 1", "vm.toml:9:1: error: unknown key \"vendr\" in [input.match]; did you mean \"vendor\"?"};
+	const char *wrong = "expect.screen={ stable=1, imag=2, q=3 }", *good_set = "expect.screen={ image='/i' }";
+	char text[300], *report;
+	struct config cfg;
+
+	(void)state;
+	snprintf(text, sizeof(text), "%stolerence=1\nscanout=0\n", head);
+	assert_int_equal(load(&cfg, text, NULL, 0, &report), 2);
+	assert_lines(report, in_file, 2);
+	free(report);
+	config_finish(&cfg);
+	assert_int_equal(load(&cfg, head, &wrong, 1, &report), 3);
+	assert_lines(report, in_set, 3);
+	free(report);
+	config_finish(&cfg);
+	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n[[input]]\ntype='evdev'\npath='p'\n[input.match]\nvendor=1\nname=1\nvendr=2\n", NULL, 0, &report), 2);
+	assert_lines(report, in_lists, 2);
+	free(report);
+	config_finish(&cfg);
+
+	assert_int_equal(load(&cfg, head, NULL, 0, &report), 0);
+	assert_string_equal(config_where(&cfg, "expect.screen"), "vm.toml:5:1");
+	assert_string_equal(config_where(&cfg, "expect.screen.stable"), "vm.toml:6:8");
+	assert_string_equal(config_where(&cfg, "expect.screen.image"), "vm.toml:5:1");
+	free(report);
+	config_finish(&cfg);
+	assert_int_equal(load(&cfg, head, &good_set, 1, &report), 0);
+	assert_string_equal(config_where(&cfg, "expect.screen.stable"), "--set expect.screen={ image='/i' }");
+	assert_string_equal(cfg.expect.screen->image, "/i");
+	assert_int_equal(cfg.expect.screen->stable_ns, 0);
+	free(report);
+	config_finish(&cfg);
+	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n", NULL, 0, &report), 0);
+	assert_string_equal(config_where(&cfg, "expect.screen.stable"), "default");
+	free(report);
+	config_finish(&cfg);
+}
+
+/* --timeout of `tinyvmm test` and `run --expect` holds in place of expect.timeout: what is too long for the file's own may be in time, and the other way round. */
+static void test_config_load_screens_and_another_timeout(void **state)
+{
+	static const struct {
+		unsigned timeout_s;
+		const char *expect, *want;
+	} cases[] = {
+		{0, "first_frame='90s'", "vm.toml:6:13: error: expect.first_frame: 90000 ms, but expect.timeout is over after 60000 ms\n"},
+		{100, "first_frame='90s'", ""},
+		{100, "timeout='1s'\nfirst_frame='90s'", ""},
+		/* It may be shown before that. */
+		{10, "first_frame='30s'", ""},
+		{0, "screen={ stable='90s' }", "vm.toml:6:17: error: expect.screen.stable: 90000 ms, but expect.timeout is over after 60000 ms\n"},
+		{100, "screen={ stable='90s' }", ""},
+		{90, "screen={ stable='90s' }", "vm.toml:6:17: error: expect.screen.stable: 90000 ms, but --timeout is over after 90000 ms\n"},
+		{10, "screen={ stable='30s' }", "vm.toml:6:17: error: expect.screen.stable: 30000 ms, but --timeout is over after 10000 ms\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[200], *report;
+		size_t len;
+		FILE *f = open_memstream(&report, &len);
+		struct config_input in = {.path = "vm.toml", .text = text, .timeout_ns = cases[i].timeout_s * (uint64_t)CLOCK_NS_PER_S};
+		struct config cfg;
+
+		snprintf(text, sizeof(text), "[boot]\nkernel='k'\n[gpu]\nmode='2d'\n[expect]\n%s\n", cases[i].expect);
+		in.text_len = strlen(text);
+		assert_int_equal(config_load(&cfg, &in, f), cases[i].want[0] != '\0');
+		fclose(f);
+		assert_string_equal(report, cases[i].want);
+		free(report);
+		config_finish(&cfg);
+	}
 }
 
 static void test_config_load_sets_win_and_take_bare_words(void **state)
@@ -926,6 +1018,8 @@ int main(void)
 		cmocka_unit_test(test_config_load_survives_what_the_parser_calls_impossible),
 		cmocka_unit_test(test_config_load_checks_what_belongs_together),
 		cmocka_unit_test(test_config_load_screens_that_cannot_be),
+		cmocka_unit_test(test_config_load_says_where_in_a_table_in_a_table),
+		cmocka_unit_test(test_config_load_screens_and_another_timeout),
 		cmocka_unit_test(test_config_load_sets_win_and_take_bare_words),
 		cmocka_unit_test(test_config_load_names_a_wrong_set),
 		cmocka_unit_test(test_config_load_messages_are_one_printable_line),

@@ -147,7 +147,7 @@ static int check_screen(const struct config *cfg, FILE *report)
 	int r = cfg->expect.screen ? screen_init(&screen, cfg->expect.screen, err, sizeof(err)) : 0;
 
 	if (r < 0) {
-		mistake(cfg, "expect.screen", report, "expect.screen: %s", err);
+		mistake(cfg, "expect.screen.image", report, "expect.screen.image: %s", err);
 		return 1;
 	}
 	if (cfg->expect.screen) {

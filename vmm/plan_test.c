@@ -181,7 +181,7 @@ static void test_plan_says_what_is_wrong_with_all_devices(void **state)
 		assert_non_null(strstr(said, "<stdin>:12:8: error: input.path: /dev/null is no input device"));
 		assert_non_null(strstr(said, "<stdin>:13:11: error: input.reserve: \"nokey\""));
 		assert_non_null(strstr(said, "<stdin>:17:7: error: console.log: "));
-		assert_non_null(strstr(said, "<stdin>:21:10: error: expect.screen: /no/picture.png: No such file or directory"));
+		assert_non_null(strstr(said, "<stdin>:21:20: error: expect.screen.image: /no/picture.png: No such file or directory"));
 		plan_finish(&made);
 		config_finish(&cfg);
 	}

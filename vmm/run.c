@@ -121,7 +121,8 @@ static char *read_stdin(struct restart *r, size_t *len)
 
 static int load(struct config *cfg, const struct options *o, const char *path, struct restart *r)
 {
-	struct config_input in = {.path = path, .sets = (const char *const *)o->sets, .nsets = o->nsets, .ephemeral = o->ephemeral};
+	struct config_input in = {.path = path, .sets = (const char *const *)o->sets, .nsets = o->nsets, .ephemeral = o->ephemeral,
+		.timeout_ns = o->expect ? o->timeout_ns : 0};
 	char *text = NULL;
 	int mistakes;
 

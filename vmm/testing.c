@@ -87,7 +87,8 @@ static void fail_case(struct test_case *c, const char *reason, const char *text)
 /* The mistakes `check` would report, the first of them as the case's text; and what it needs. */
 static void check_case(const struct tests *t, struct test_case *c)
 {
-	struct config_input in = {.path = c->file, .sets = (const char *const *)t->o->sets, .nsets = t->o->nsets};
+	struct config_input in = {.path = c->file, .sets = (const char *const *)t->o->sets, .nsets = t->o->nsets,
+		.timeout_ns = t->o->timeout_ns};
 	struct config cfg;
 	char *report = NULL;
 	size_t len;
