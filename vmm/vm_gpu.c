@@ -10,6 +10,7 @@
 
 #include "display/screenshot.h"
 #include "vmm/log.h"
+#include "vmm/result.h"
 #include "vmm/vm_priv.h"
 
 /* Of those this process may open, for all but the guest's pictures. */
@@ -302,6 +303,9 @@ bool vm_gpu_can_ask(struct vm *vm, struct control_conn *conn, json_int_t scanout
 {
 	if (!vm->gpu) {
 		control_error(conn, "no-display", "the VM has no display: gpu.mode is \"off\"");
+	} else if (!vm->gpu->is_running && vm->result && result_wants_restart(vm->result, vm->cfg)) {
+		/* Nothing has ended: the connection does, and who waits for a picture connects again. */
+		return false;
 	} else if (!vm->gpu->is_running) {
 		control_error(conn, "ended", "the VM has ended");
 	} else if (scanout < 0 || scanout >= vm->gpu->display.nscanouts) {

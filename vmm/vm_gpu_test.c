@@ -346,6 +346,36 @@ static void test_vm_gpu_stop_answers_what_was_asked_and_nothing_after(void **sta
 	close(fd);
 }
 
+static bool has_answer(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+/* A guest that is reset has not ended: who asks while its display is taken down is hung up on, and connects to the next one. */
+static void test_vm_gpu_stop_before_a_restart_says_nothing_of_an_end(void **state)
+{
+	struct vm_result result = {.end = VM_END_RESET};
+	int fd = connect_peer(), other = connect_peer();
+
+	(void)state;
+	vm->result = &result;
+	vm_gpu_stop(vm);
+	say(fd, "{\"do\":\"screenshot\",\"scanout\":1}\n");
+	say(other, "{\"do\":\"wait\",\"scanout\":1,\"stable_ms\":1}\n");
+	assert_false(has_answer(fd));
+	assert_false(has_answer(other));
+	/* One that is not started again has. */
+	result.end = VM_END_POWEROFF;
+	close(fd);
+	fd = connect_peer();
+	expect_error(fd, "{\"do\":\"screenshot\",\"scanout\":1}\n", "ended");
+	close(fd);
+	close(other);
+	vm->result = NULL;
+}
+
 static sem_t flushed;
 
 static void flush(void)
@@ -437,13 +467,6 @@ static void unpaint(void)
 {
 	munmap(painted, 2400);
 	painted = NULL;
-}
-
-static bool has_answer(int fd)
-{
-	char byte;
-
-	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
 }
 
 static unsigned sinks(void)
@@ -935,6 +958,7 @@ int main(void)
 		T(test_vm_gpu_output_changes_one_thing_at_a_time),
 		T(test_vm_gpu_peer_that_leaves_while_it_waits),
 		T(test_vm_gpu_stop_answers_what_was_asked_and_nothing_after),
+		T(test_vm_gpu_stop_before_a_restart_says_nothing_of_an_end),
 		T(test_vm_gpu_frame_during_a_slow_look),
 		T(test_vm_still_waits_for_a_guest_that_flips),
 		T(test_vm_still_region_that_is_not_on_the_screen),
