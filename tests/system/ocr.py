@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Reads the kernel's text console off a picture, by the kernel's own font: a glyph is there to the pixel, or it is none."""
+"""Reads text off a picture. The kernel's console by the kernel's own font: a glyph is there to the pixel, or it is none. A terminal's in a desktop by what its characters
+look like where it is known which they are."""
+
+
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 
 class Font:
@@ -47,3 +51,37 @@ class Font:
                 text += self.glyphs.get("".join(line[x:x + self.width] for line in grey), "\N{REPLACEMENT CHARACTER}")
             rows.append(text.rstrip())
         return rows
+
+
+class Cells:
+    """A terminal whose cells are @width x @height pixels, the first one at @x, @y: @height need not be whole, so letters are in one row a pixel higher than in another. They have soft edges, which reach
+    into the cells beside them: a character is the one it is most like, when no stroke is more or less than there."""
+
+    # Of 255 levels: more is a stroke, and no edge.
+    STROKE = 80
+
+    def __init__(self, x, y, width, height):
+        self.x, self.y, self.width, self.height, self.glyphs = x, y, width, height, {}
+
+    def cell(self, picture, column, row, off=0):
+        return picture.crop(self.x + column * self.width, self.y + round(row * self.height) + off, self.width, int(self.height)).rgb
+
+    def learn(self, picture, text):
+        """What is in the first row."""
+        for column, char in enumerate(text):
+            self.glyphs[self.cell(picture, column, 0)] = char
+
+    def char(self, cell):
+        """(it, by how many levels the cell is off)"""
+        if cell in self.glyphs:
+            return self.glyphs[cell], 0
+        off, glyph = min((sum(abs(p - q) for p, q in zip(cell, glyph)), glyph) for glyph in self.glyphs)
+        return UNKNOWN if any(abs(p - q) > self.STROKE for p, q in zip(cell, glyph)) else self.glyphs[glyph], off
+
+    def read(self, picture, row, columns):
+        """A row without the blanks at its end."""
+        found = []
+        for off in (0, -1, 1) if row else (0,):
+            chars = [self.char(self.cell(picture, column, row, off)) for column in range(columns)]
+            found.append((sum(levels for _, levels in chars), "".join(char for char, _ in chars).rstrip()))
+        return min(found)[1]

@@ -95,7 +95,11 @@ class Guest:
         return kmsmodel.Model(self.screens, self.blob and UDMABUF)
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.end()
+            raise
         return self
 
     def __exit__(self, kind, value, trace):
@@ -105,7 +109,7 @@ class Guest:
             return True
         return False
 
-    def connect(self, path, seconds=20):
+    def connect(self, path, seconds=60):
         end = time.monotonic() + seconds
         while True:
             try:
