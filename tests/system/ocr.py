@@ -54,8 +54,8 @@ class Font:
 
 
 class Cells:
-    """A terminal whose cells are @width x @height pixels, the first one at @x, @y: @height need not be whole, so letters are in one row a pixel higher than in another. They have soft edges, which reach
-    into the cells beside them: a character is the one it is most like, when no stroke is more or less than there."""
+    """A terminal whose cells are @width x @height pixels, the first one at @x, @y. Its letters have soft edges, which reach into the cells beside them: a character is the one it is most like, when no
+    stroke is more or less than there."""
 
     # Of 255 levels: more is a stroke, and no edge.
     STROKE = 80
@@ -64,7 +64,8 @@ class Cells:
         self.x, self.y, self.width, self.height, self.glyphs = x, y, width, height, {}
 
     def cell(self, picture, column, row, off=0):
-        return picture.crop(self.x + column * self.width, self.y + round(row * self.height) + off, self.width, int(self.height)).rgb
+        """Without its last row of pixels, into which a cursor below it reaches."""
+        return picture.crop(self.x + column * self.width, self.y + row * self.height + off, self.width, self.height - 1).rgb
 
     def learn(self, picture, text):
         """What is in the first row."""
@@ -79,7 +80,7 @@ class Cells:
         return UNKNOWN if any(abs(p - q) > self.STROKE for p, q in zip(cell, glyph)) else self.glyphs[glyph], off
 
     def read(self, picture, row, columns):
-        """A row without the blanks at its end."""
+        """A row without the blanks at its end. Others than the first one may be a pixel higher or lower in their cells."""
         found = []
         for off in (0, -1, 1) if row else (0,):
             chars = [self.char(self.cell(picture, column, row, off)) for column in range(columns)]
