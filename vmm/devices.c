@@ -31,6 +31,8 @@ static const char *kind(const struct input_desc *desc)
 		{EV_KEY, KEY_A, "keyboard"}, {EV_REL, REL_X, "mouse"}, {EV_SW, SW_LID, "lid"}, {EV_KEY, KEY_POWER, "power button"}, {EV_KEY, KEY_PLAYPAUSE, "media keys"},
 		{EV_SW, SW_HEADPHONE_INSERT, "jack"},
 	};
+	/* A virtual machine's pointer on a nested host (QEMU's, VMware's), a remote console's, ours: a mouse that says where it is, not how far it went. */
+	bool is_absolute = input_desc_has(desc, EV_ABS, ABS_X) && input_desc_has(desc, EV_ABS, ABS_Y) && input_desc_has(desc, EV_KEY, BTN_LEFT);
 
 	if (has_prop(desc, INPUT_PROP_DIRECT) && input_desc_has(desc, EV_KEY, BTN_TOUCH) && !input_desc_has(desc, EV_KEY, BTN_TOOL_PEN)) {
 		return "touch screen";
@@ -40,7 +42,7 @@ static const char *kind(const struct input_desc *desc)
 			return signs[i].name;
 		}
 	}
-	return "other";
+	return is_absolute ? "tablet" : "other";
 }
 
 static void print_json(const struct evdev_node *node)

@@ -94,9 +94,33 @@ static void test_devices_lists_them(void **state)
 	assert_memory_equal(said, "ACCESS ", 7);
 	expect_line("yes      keyboard     046d:c300 ", "event0", " \"tinyvmm keyboard\"");
 	expect_line("yes      mouse        046d:c301 ", "event1", " \"tinyvmm mouse\"");
+	expect_line("yes      tablet       046d:c302 ", "event2", " \"tinyvmm tablet\"");
 	expect_line("yes      touch screen 046d:c303 ", "event10", " \"tinyvmm multitouch\"");
 	assert_true(strstr(said, "/event2 ") < strstr(said, "/event10 "));
 	assert_string_equal(logged, "");
+}
+
+/* As QEMU's USB tablet is: three buttons, a place, a wheel. A place without buttons is a sensor's, one without a left button a joystick's. */
+static void test_devices_a_pointer_with_a_place_is_a_tablet(void **state)
+{
+	struct input_desc desc = {.name = "QEMU QEMU USB Tablet"};
+
+	(void)state;
+	input_desc_add(&desc, EV_ABS, ABS_X);
+	input_desc_add(&desc, EV_ABS, ABS_Y);
+	evhost_plug("event0", &desc);
+	input_desc_add(&desc, EV_KEY, BTN_TRIGGER);
+	evhost_plug("event1", &desc);
+	memset(desc.bits[EV_KEY], 0, sizeof(desc.bits[EV_KEY]));
+	input_desc_add(&desc, EV_KEY, BTN_LEFT);
+	input_desc_add(&desc, EV_KEY, BTN_RIGHT);
+	input_desc_add(&desc, EV_KEY, BTN_MIDDLE);
+	input_desc_add(&desc, EV_REL, REL_WHEEL);
+	evhost_plug("event2", &desc);
+	assert_int_equal(run(), EXIT_OK);
+	expect_line("yes      other        0000:0000 ", "event0", " \"QEMU QEMU USB Tablet\"");
+	expect_line("yes      joystick     0000:0000 ", "event1", " \"QEMU QEMU USB Tablet\"");
+	expect_line("yes      tablet       0000:0000 ", "event2", " \"QEMU QEMU USB Tablet\"");
 }
 
 /* They are there, and what to do about it is said. */
@@ -226,6 +250,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	static const struct CMUnitTest tests[] = {
 		T(test_devices_lists_them),
+		T(test_devices_a_pointer_with_a_place_is_a_tablet),
 		T(test_devices_lists_what_cannot_be_opened),
 		T(test_devices_names_are_no_commands),
 		T(test_devices_as_json),
