@@ -164,10 +164,18 @@ void virtq_unpop(struct virtq *vq, struct virtq_chain *c)
 	q->popped--;
 }
 
-void virtq_notify(struct virtq *vq)
+bool virtq_expect(struct virtq *vq, uint16_t n)
+{
+	const struct fake_queue *q = &fake_queue[vq->index];
+
+	return vq->running && q->nchains - q->popped > n;
+}
+
+bool virtq_notify(struct virtq *vq)
 {
 	assert(vq->dev);
 	fake_queue[vq->index].notified++;
+	return true;
 }
 
 #endif

@@ -286,6 +286,9 @@ static bool fill_buffers(struct input *in)
 		virtq_put(&in->chain, &wire, sizeof(wire));
 		virtq_push(vq, &in->chain);
 		input_state_apply(&in->sent, ev);
+		if (ev->type == EV_MSC && in->echoes < INPUT_QUEUE_SIZE) {
+			in->echoes++;
+		}
 		in->is_torn = !is_syn(ev);
 		if (in->is_torn) {
 			in->counters.events_out++;
@@ -332,6 +335,113 @@ static void tell(struct input *in)
 	}
 }
 
+/*
+ * From the guest.
+ */
+
+static void set_light(struct input *in, unsigned code, bool on)
+{
+	uint8_t bit = (uint8_t)(1u << code % 8);
+
+	if (!!(in->lights[code / 8] & bit) != on) {
+		in->lights[code / 8] ^= bit;
+		in->counters.lights++;
+		if (in->source && in->source->light) {
+			in->source->light(in->source_ctx, code, on);
+		}
+	}
+}
+
+/* Return: whether it is an echo, for whose return nobody waits. */
+static bool take_status(struct input *in, const struct virtio_input_event *wire)
+{
+	unsigned type = le16toh(wire->type), code = le16toh(wire->code);
+	bool on = wire->value != 0;
+
+	if (type == EV_MSC && in->echoes > 0) {
+		in->is_echoing = true;
+		in->echoes--;
+		return true;
+	}
+	/* Nothing but lights: a guest that could have its EV_KEY written to a host's device would be typing on the host, and EV_MSC goes round for ever. */
+	if (type == EV_LED && input_desc_has(&in->desc, EV_LED, code)) {
+		set_light(in, code, on);
+	}
+	return false;
+}
+
+static void notify(struct input *in, unsigned q)
+{
+	if (virtq_notify(&in->base.vq[q])) {
+		in->unsaid = 0;
+	}
+}
+
+/* Returns what is there. Of echoes the driver is told before they use up half of its buffers. */
+static void serve_status(struct input *in)
+{
+	struct virtq *vq = &in->base.vq[INPUT_STATUSQ];
+	bool is_to_be_told = false;
+	unsigned buffers = 0;
+
+	while (virtq_pop(vq, &in->chain) > 0) {
+		struct virtio_input_event wire;
+		bool is_whole = virtq_get(&in->chain, &wire, sizeof(wire)) == sizeof(wire);
+
+		/* A source may answer a light with a frame. */
+		virtq_push(vq, &in->chain);
+		if (!is_whole) {
+			log_guest(&in->base.log_limit, "input", "short status buffer");
+		}
+		if (is_whole && take_status(in, &wire)) {
+			in->unsaid++;
+		} else {
+			is_to_be_told = true;
+		}
+		if (++buffers == INPUT_TURN_BUFFERS) {
+			loop_timer_set(&in->again, clock_now_ns() + 1);
+			break;
+		}
+	}
+	if (is_to_be_told || in->unsaid >= vq->size / 2u) {
+		notify(in, INPUT_STATUSQ);
+	}
+	if (in->echoes == 0) {
+		loop_timer_stop(&in->look);
+	}
+}
+
+static void forget_echoes(struct input *in)
+{
+	in->is_echoing = false;
+	in->echoes = 0;
+	loop_timer_stop(&in->look);
+}
+
+/* Of the frames before, and of the one that the guest is about to be told of. */
+static void expect_echoes(struct input *in)
+{
+	struct virtq *vq = &in->base.vq[INPUT_STATUSQ];
+	uint16_t most = (uint16_t)(vq->size / 2);
+
+	/* A turn is already on its way. */
+	if (in->echoes == 0 || !in->is_echoing || in->again.deadline_ns != 0) {
+		return;
+	}
+	serve_status(in);
+	if (in->echoes == 0) {
+		return;
+	}
+	if (virtq_expect(vq, in->echoes < most ? in->echoes : most)) {
+		loop_timer_set(&in->again, clock_now_ns() + 1);
+	}
+	loop_timer_set(&in->look, clock_now_ns() + INPUT_ECHO_NS);
+}
+
+/*
+ * Both.
+ */
+
 static void serve_events(struct input *in)
 {
 	if (!is_running(in)) {
@@ -340,7 +450,8 @@ static void serve_events(struct input *in)
 	if (!fill_buffers(in)) {
 		loop_timer_set(&in->again, clock_now_ns() + 1);
 	}
-	virtq_notify(&in->base.vq[INPUT_EVENTQ]);
+	expect_echoes(in);
+	notify(in, INPUT_EVENTQ);
 	tell(in);
 }
 
@@ -449,56 +560,6 @@ bool input_has_driver(const struct input *in)
 	return is_running(in);
 }
 
-/*
- * From the guest.
- */
-
-static void set_light(struct input *in, unsigned code, bool on)
-{
-	uint8_t bit = (uint8_t)(1u << code % 8);
-
-	if (!!(in->lights[code / 8] & bit) != on) {
-		in->lights[code / 8] ^= bit;
-		in->counters.lights++;
-		if (in->source && in->source->light) {
-			in->source->light(in->source_ctx, code, on);
-		}
-	}
-}
-
-static void take_status(struct input *in, const struct virtio_input_event *wire)
-{
-	unsigned type = le16toh(wire->type), code = le16toh(wire->code);
-	bool on = wire->value != 0;
-
-	/* Nothing but lights: a guest that could have its EV_KEY written to a host's device would be typing on the host, and EV_MSC goes round for ever. */
-	if (type == EV_LED && input_desc_has(&in->desc, EV_LED, code)) {
-		set_light(in, code, on);
-	}
-}
-
-static void serve_status(struct input *in)
-{
-	struct virtq *vq = &in->base.vq[INPUT_STATUSQ];
-
-	for (unsigned buffers = 0; buffers < INPUT_TURN_BUFFERS; buffers++) {
-		struct virtio_input_event wire;
-
-		if (virtq_pop(vq, &in->chain) <= 0) {
-			virtq_notify(vq);
-			return;
-		}
-		if (virtq_get(&in->chain, &wire, sizeof(wire)) == sizeof(wire)) {
-			take_status(in, &wire);
-		} else {
-			log_guest(&in->base.log_limit, "input", "short status buffer");
-		}
-		virtq_push(vq, &in->chain);
-	}
-	virtq_notify(vq);
-	loop_timer_set(&in->again, clock_now_ns() + 1);
-}
-
 static void serve(struct input *in)
 {
 	serve_events(in);
@@ -516,6 +577,19 @@ static void input_again(struct loop_timer *timer)
 	}
 	tell_drained(in);
 	tell_room(in);
+}
+
+/* No other frame has come. Echoes that have not come either will not: the driver is to kick again, for whatever it sends. */
+static void input_look(struct loop_timer *timer)
+{
+	struct input *in = (struct input *)((char *)timer - offsetof(struct input, look));
+
+	if (is_running(in)) {
+		serve_status(in);
+	}
+	if (in->echoes > 0) {
+		forget_echoes(in);
+	}
 }
 
 static void input_kick(struct virtio_device *d, unsigned q)
@@ -589,6 +663,8 @@ static void input_reset(struct virtio_device *d)
 	struct input *in = input_from(d);
 
 	loop_timer_stop(&in->again);
+	forget_echoes(in);
+	in->unsaid = 0;
 	/* A source that lets go of everything now tells nobody. */
 	tell_running(in, false);
 	forget_ring(in);
@@ -627,6 +703,7 @@ void input_init(struct input *in, const struct input_desc *desc, struct loop *lo
 	input_state_init(&in->now, &in->desc);
 	input_state_init(&in->sent, &in->desc);
 	loop_timer_init(&in->again, loop, input_again);
+	loop_timer_init(&in->look, loop, input_look);
 	virtio_device_init(&in->base, &input_ops, loop, mem);
 }
 
@@ -634,6 +711,7 @@ void input_finish(struct input *in)
 {
 	if (in->base.ops) {
 		loop_timer_stop(&in->again);
+		loop_timer_stop(&in->look);
 	}
 }
 

@@ -17,6 +17,9 @@
  *
  * After a reset, and after DRIVER_OK, the guest is given what is held now.
  *
+ * Linux' driver sends every EV_MSC back through the status queue, and a real keyboard's key has one. Once it has been seen to, that costs nothing: so many buffers need no kick, the next frame (or, after a
+ * while, a timer) takes them, and their return is no reason to interrupt. Lights come after their key's echo, so they kick as ever.
+ *
  * Thread: the device's loop. Spec: virtio v1.3, 5.8 "Input Device".
  */
 #ifndef DEVICES_INPUT_H
@@ -24,6 +27,7 @@
 
 #include "devices/input_state.h"
 #include "virtio/device.h"
+#include "vmm/clock.h"
 #include "vmm/loop.h"
 
 #define INPUT_EVENTQ 0
@@ -32,6 +36,7 @@
 
 #define INPUT_FRAME_MAX 512 /* events of one frame, its SYN_REPORT included */
 #define INPUT_RING_EVENTS 16384 /* waiting for a guest that does not fetch its events */
+#define INPUT_ECHO_NS CLOCK_NS_PER_S /* how late a light can come, once, in a guest that stops sending EV_MSC back */
 #define INPUT_TURN_BUFFERS 128 /* per turn on the loop and queue: a guest that refills while it is served does not get all of it */
 
 /* Since the device was made. Events do not count SYN_REPORTs. */
@@ -71,8 +76,12 @@ struct input {
 	bool is_torn; /* the guest has the beginning of the ring's first frame */
 	bool is_full; /* a source was told that there is no room, and not yet that there is */
 	bool is_behind; /* something was sent since the source was last told that all is with the guest */
+	bool is_echoing; /* the driver sends EV_MSC back */
+	uint16_t echoes; /* EV_MSC events in the guest's buffers that have not come back */
+	uint16_t unsaid; /* of those that have: returned since the last interrupt, by which a driver looks into both queues */
 	unsigned first, end; /* of what waits in the ring */
 	struct loop_timer again; /* the rest of a turn that used up its budget; the first turn after DRIVER_OK; telling of room */
+	struct loop_timer look; /* for echoes, when no other frame has come */
 	struct virtq_chain chain;
 	struct input_ev ring[INPUT_RING_EVENTS]; /* whole frames, except that the first may have begun; filled from the start whenever it runs empty */
 };

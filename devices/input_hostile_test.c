@@ -394,6 +394,95 @@ static void test_input_hostile_echo_ends(void **state)
 	assert_int_equal(lines_logged, 0);
 }
 
+static void scan(int value)
+{
+	struct input_ev frame[] = {{EV_MSC, MSC_SCAN, 0x70004}, {EV_KEY, KEY_A, value}, {EV_SYN, SYN_REPORT, 0}};
+
+	input_send(&in, frame, 3);
+}
+
+/* As Linux' driver does it, so that echoes are expected from here on. Return: where such a buffer is. */
+static uint64_t expect_echoes(void)
+{
+	uint64_t buf = tdrv_alloc(&drv, 8, 8), events = tdrv_alloc(&drv, 8 * INPUT_QUEUE_SIZE, 8);
+	struct virtio_input_event wire = {EV_MSC, MSC_SCAN, 0x70004};
+
+	input_desc_add(&in.desc, EV_MSC, MSC_SCAN);
+	memcpy(tdrv_ptr(&drv, buf, sizeof(wire)), &wire, sizeof(wire));
+	for (unsigned i = 0; i < INPUT_QUEUE_SIZE; i++) {
+		tdrv_add(&drv, INPUT_EVENTQ, 0, 0, events + 8 * i, 8);
+	}
+	tdrv_kick(&drv, INPUT_EVENTQ);
+	scan(1);
+	tdrv_add(&drv, INPUT_STATUSQ, buf, sizeof(wire), 0, 0);
+	tdrv_kick(&drv, INPUT_STATUSQ);
+	assert_true(in.is_echoing);
+	return buf;
+}
+
+/* It sends back what it never got, and says nothing of it: the next frame, or the time, takes all of it, and no more of it is expected. */
+static void test_input_hostile_more_echoes_than_there_were(void **state)
+{
+	uint64_t buf = expect_echoes();
+
+	(void)state;
+	for (unsigned round = 1; round <= 10; round++) {
+		for (unsigned i = 0; i < INPUT_QUEUE_SIZE; i++) {
+			tdrv_add(&drv, INPUT_STATUSQ, buf, 8, 0, 0);
+		}
+		scan(round % 2);
+		tdrv_serve(&drv);
+		assert_int_equal(used(INPUT_STATUSQ), 1 + round * INPUT_QUEUE_SIZE);
+		assert_int_equal(in.echoes, 0);
+		assert_int_equal(in.look.deadline_ns, 0);
+	}
+	assert_int_equal(lines_logged, 0);
+}
+
+/* None at all: it is not waited for them again and again, and neither memory nor turns are spent on them. */
+static void test_input_hostile_echoes_that_never_come(void **state)
+{
+	uint32_t head, len;
+	uint64_t now = 5000 * CLOCK_NS_PER_S;
+
+	(void)state;
+	expect_echoes();
+	for (unsigned i = 0; i < 1000; i++) {
+		while (tdrv_used(&drv, INPUT_EVENTQ, &head, &len)) {
+			tdrv_offer(&drv, INPUT_EVENTQ, (uint16_t)head);
+		}
+		scan(i % 2);
+	}
+	assert_int_equal(in.echoes, INPUT_QUEUE_SIZE);
+	clock_set_test_ns(now);
+	scan(0);
+	for (unsigned i = 0; i < 5; i++) {
+		clock_set_test_ns(now += INPUT_ECHO_NS);
+		tdrv_serve(&drv);
+		assert_int_equal(in.look.deadline_ns, 0);
+		assert_false(in.is_echoing);
+	}
+	clock_set_test_ns(0);
+	assert_true(tdrv_used(&drv, INPUT_STATUSQ, &head, &len));
+	lights_up(&drv);
+}
+
+/* The index runs away while nobody is to be kicked: found out with the next frame, and the device has failed, once. */
+static void test_input_hostile_index_runs_away_among_echoes(void **state)
+{
+	(void)state;
+	expect_echoes();
+	tdrv_set_avail_idx(&drv, INPUT_STATUSQ, 0x7000);
+	scan(0);
+	assert_false(virtio_device_is_running(&in.base));
+	assert_int_equal(lines_logged, 1);
+	scan(1);
+	tdrv_serve(&drv);
+	assert_int_equal(lines_logged, 1);
+	tdrv_start(&drv);
+	tdrv_serve(&drv);
+}
+
 /* Selectors and everything else, at every width: answers, and nothing but answers. */
 static void test_input_hostile_select_storm(void **state)
 {
@@ -471,6 +560,9 @@ static int run_own_rows(void)
 		T(test_input_hostile_short_event_buffers_refilled_while_they_are_served),
 		T(test_input_hostile_crooked_buffers),
 		T(test_input_hostile_echo_ends),
+		T(test_input_hostile_more_echoes_than_there_were),
+		T(test_input_hostile_echoes_that_never_come),
+		T(test_input_hostile_index_runs_away_among_echoes),
 		T(test_input_hostile_select_storm),
 		T(test_input_hostile_ring_full_across_a_key_up),
 	};

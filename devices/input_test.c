@@ -115,6 +115,7 @@ static int teardown(void **state)
 	input_finish(in);
 	free(in);
 	in = NULL;
+	clock_set_test_ns(0);
 	log_set_hook(NULL);
 	return 0;
 }
@@ -967,6 +968,235 @@ static void test_input_nothing_but_lights_reaches_the_source(void **state)
 	assert_int_equal(ngot, 0);
 }
 
+/*
+ * Echoes: what Linux' driver does with every EV_MSC.
+ */
+
+static uint16_t statuses; /* made available, as a driver counts them */
+
+/* A buffer without a kick. Return: whether the driver kicks for it: virtio v1.3, 2.7.10. */
+static bool offer_status(uint16_t type, uint16_t code, uint32_t value)
+{
+	const struct tdrv_queue *q = &drv.q[INPUT_STATUSQ];
+	struct virtio_input_event wire = {type, code, value};
+	uint64_t gpa = tdrv_alloc(&drv, sizeof(wire), 8);
+	uint16_t event;
+
+	memcpy(tdrv_ptr(&drv, gpa, sizeof(wire)), &wire, sizeof(wire));
+	tdrv_add(&drv, INPUT_STATUSQ, gpa, sizeof(wire), 0, 0);
+	memcpy(&event, tdrv_ptr(&drv, q->used + 4 + 8u * q->size, sizeof(event)), sizeof(event));
+	return event == statuses++;
+}
+
+static bool echo(void)
+{
+	return offer_status(EV_MSC, MSC_SCAN, 0x70004);
+}
+
+/* Interrupts for what is returned from here on, as Linux' driver asks for them. */
+static void listen(unsigned q)
+{
+	memcpy(tdrv_ptr(&drv, drv.q[q].avail + 4 + 2u * drv.q[q].size, 2), &drv.q[q].used_seen, 2);
+}
+
+static void start_with_scan_codes(void)
+{
+	struct input_desc desc;
+
+	input_desc_make(&desc, INPUT_KEYBOARD, 0);
+	input_desc_add(&desc, EV_MSC, MSC_SCAN);
+	start(&desc);
+	statuses = 0;
+}
+
+static void scanned_key(unsigned code, int value)
+{
+	struct input_ev frame[] = {{EV_MSC, MSC_SCAN, 0x70004}, {EV_KEY, (uint16_t)code, value}, SYN};
+
+	give(INPUT_QUEUE_SIZE - (given - returned));
+	input_send(in, frame, 3);
+	take();
+	listen(INPUT_EVENTQ);
+	ngot = 0;
+}
+
+/* The first echo, by which the device learns of the others. */
+static void learn(void)
+{
+	scanned_key(KEY_A, 1);
+	assert_true(echo());
+	tdrv_kick(&drv, INPUT_STATUSQ);
+}
+
+static unsigned returned_statuses(void)
+{
+	uint32_t head, len;
+	unsigned n = 0;
+
+	while (tdrv_used(&drv, INPUT_STATUSQ, &head, &len)) {
+		assert_int_equal(len, 0);
+		n++;
+	}
+	listen(INPUT_STATUSQ);
+	return n;
+}
+
+static void test_input_echoes_cost_neither_a_kick_nor_an_interrupt(void **state)
+{
+	(void)state;
+	start_with_scan_codes();
+	learn();
+	assert_int_equal(returned_statuses(), 1);
+	for (int i = 0; i < 100; i++) {
+		unsigned irqs = drv.used_irqs;
+
+		scanned_key(KEY_A, i % 2);
+		/* With the frame's interrupt the driver gets the last frame's back. */
+		assert_int_equal(drv.used_irqs, irqs + 1);
+		assert_int_equal(returned_statuses(), i > 0);
+		assert_false(echo());
+		tdrv_serve(&drv);
+		assert_int_equal(returned_statuses(), 0);
+	}
+}
+
+/* Caps Lock: the echo of the scan code, then the light. */
+static void test_input_lights_after_an_echo_are_not_late(void **state)
+{
+	unsigned irqs;
+
+	(void)state;
+	start_with_scan_codes();
+	learn();
+	for (unsigned i = 1; i <= 10; i++) {
+		scanned_key(KEY_CAPSLOCK, 1);
+		assert_false(echo());
+		assert_true(offer_status(EV_LED, LED_CAPSL, i % 2));
+		irqs = drv.used_irqs;
+		tdrv_kick(&drv, INPUT_STATUSQ);
+		assert_int_equal(source.lights, i);
+		assert_int_equal(drv.used_irqs, irqs + 1);
+		returned_statuses();
+		assert_int_equal(in->look.deadline_ns, 0);
+		/* And one that no key has to do with. */
+		assert_true(offer_status(EV_LED, LED_NUML, i % 2));
+		tdrv_kick(&drv, INPUT_STATUSQ);
+		source.lights--;
+		returned_statuses();
+		scanned_key(KEY_CAPSLOCK, 0);
+		assert_false(echo());
+	}
+}
+
+/* A driver that does not send them back, or not any more: one light is late, by no more than that. */
+static void test_input_lights_where_echoes_stay_out(void **state)
+{
+	uint64_t now = 1000 * CLOCK_NS_PER_S;
+
+	(void)state;
+	clock_set_test_ns(now);
+	start_with_scan_codes();
+	clock_set_test_ns(now += CLOCK_NS_PER_S);
+	tdrv_serve(&drv);
+	learn();
+	scanned_key(KEY_CAPSLOCK, 1);
+	assert_false(offer_status(EV_LED, LED_CAPSL, 1));
+	clock_set_test_ns(now += INPUT_ECHO_NS - 1);
+	tdrv_serve(&drv);
+	assert_int_equal(source.lights, 0);
+	clock_set_test_ns(now += 1);
+	tdrv_serve(&drv);
+	assert_int_equal(source.lights, 1);
+	scanned_key(KEY_CAPSLOCK, 0);
+	assert_int_equal(in->look.deadline_ns, 0);
+	assert_true(offer_status(EV_LED, LED_CAPSL, 0));
+	tdrv_kick(&drv, INPUT_STATUSQ);
+	assert_int_equal(source.lights, 2);
+	/* Should they come again, so be it. */
+	learn();
+	scanned_key(KEY_A, 0);
+	assert_false(echo());
+}
+
+/* No frame comes by which the driver would hear of them. */
+static void test_input_echoes_leave_the_driver_half_its_buffers(void **state)
+{
+	struct input_ev frame[INPUT_QUEUE_SIZE / 2 + 1];
+	unsigned irqs, n = INPUT_QUEUE_SIZE / 2;
+
+	(void)state;
+	start_with_scan_codes();
+	learn();
+	returned_statuses();
+	for (unsigned i = 0; i < n; i++) {
+		frame[i] = (struct input_ev){EV_MSC, MSC_SCAN, (int)i};
+	}
+	frame[n] = (struct input_ev)SYN;
+	for (unsigned round = 0; round < 3; round++) {
+		give(INPUT_QUEUE_SIZE - (given - returned));
+		input_send(in, frame, n + 1);
+		take();
+		listen(INPUT_EVENTQ);
+		ngot = 0;
+		irqs = drv.used_irqs;
+		for (unsigned i = 0; i < n; i++) {
+			assert_false(echo());
+		}
+		tdrv_serve(&drv);
+		assert_int_equal(returned_statuses(), 0);
+		assert_int_equal(drv.used_irqs, irqs);
+		assert_true(offer_status(EV_KEY, KEY_A, 1));
+		tdrv_kick(&drv, INPUT_STATUSQ);
+		assert_int_equal(returned_statuses(), n + 1);
+		assert_int_equal(drv.used_irqs, irqs + 1);
+	}
+	/* With echoes alone, too: a key's at a time, by kicks, as they are not expected yet. */
+	in->is_echoing = false;
+	give(INPUT_QUEUE_SIZE - (given - returned));
+	input_send(in, frame, n + 1);
+	for (unsigned i = 0; i < n; i++) {
+		irqs = drv.used_irqs;
+		assert_true(echo());
+		assert_int_equal(drv.used_irqs, irqs);
+		tdrv_kick(&drv, INPUT_STATUSQ);
+	}
+	assert_int_equal(drv.used_irqs, irqs + 1);
+}
+
+static void test_input_echoes_are_forgotten_by_a_reset(void **state)
+{
+	(void)state;
+	start_with_scan_codes();
+	learn();
+	scanned_key(KEY_A, 0);
+	assert_int_not_equal(in->look.deadline_ns, 0);
+	start_driver();
+	statuses = 0;
+	assert_int_equal(in->look.deadline_ns, 0);
+	assert_true(echo());
+	tdrv_kick(&drv, INPUT_STATUSQ);
+	assert_int_equal(returned_statuses(), 1);
+	assert_false(in->is_echoing);
+}
+
+/* Without event indexes every buffer kicks. */
+static void test_input_echoes_without_event_indexes(void **state)
+{
+	(void)state;
+	start_with_scan_codes();
+	tdrv_start_without(&drv, VIRTIO_F_EVENT_IDX);
+	buffers = tdrv_alloc(&drv, INPUT_QUEUE_SIZE * BUFFER_BYTES, 8);
+	given = returned = 0;
+	tdrv_serve(&drv);
+	for (unsigned i = 0; i < 10; i++) {
+		scanned_key(KEY_A, i % 2);
+		echo();
+		tdrv_kick(&drv, INPUT_STATUSQ);
+		assert_int_equal(returned_statuses(), 1);
+		assert_int_equal(in->look.deadline_ns, 0);
+	}
+}
+
 static void test_input_short_buffers_come_back(void **state)
 {
 	uint64_t gpa;
@@ -1117,6 +1347,12 @@ int main(void)
 		T(test_input_what_the_description_lacks_is_left_out),
 		T(test_input_lights_reach_the_source_once),
 		T(test_input_nothing_but_lights_reaches_the_source),
+		T(test_input_echoes_cost_neither_a_kick_nor_an_interrupt),
+		T(test_input_lights_after_an_echo_are_not_late),
+		T(test_input_lights_where_echoes_stay_out),
+		T(test_input_echoes_leave_the_driver_half_its_buffers),
+		T(test_input_echoes_are_forgotten_by_a_reset),
+		T(test_input_echoes_without_event_indexes),
 		T(test_input_short_buffers_come_back),
 		T(test_input_floods_are_logged_a_few_times),
 		T(test_input_select_answers_at_once_without_an_interrupt),

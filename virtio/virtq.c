@@ -274,6 +274,17 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *c)
 	return 1;
 }
 
+bool virtq_expect(struct virtq *vq, uint16_t n)
+{
+	if (!vq->running || !vq->event_idx) {
+		return false;
+	}
+	store16(avail_event(vq), (uint16_t)(vq->avail_next + n), __ATOMIC_RELAXED);
+	/* As in ask_for_kick: what is added after this is said, what was added before is seen. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return available(vq) > n;
+}
+
 size_t virtq_get(struct virtq_chain *c, void *dst, size_t n)
 {
 	size_t done = 0;
@@ -407,13 +418,13 @@ void virtq_unpop(struct virtq *vq, struct virtq_chain *c)
 	vq->avail_next--;
 }
 
-void virtq_notify(struct virtq *vq)
+bool virtq_notify(struct virtq *vq)
 {
 	uint16_t before = vq->used_notified;
 	bool wanted;
 
 	if (!vq->running || vq->used_next == before) {
-		return;
+		return false;
 	}
 	/* Either the driver sees the used entries when it looks once more after enabling interrupts, or this sees that it did. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -429,4 +440,5 @@ void virtq_notify(struct virtq *vq)
 	if (wanted) {
 		vq->dev->irq.used(vq->dev->irq.ctx, vq->index);
 	}
+	return wanted;
 }

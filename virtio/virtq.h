@@ -91,6 +91,16 @@ bool virtq_config_is_valid(const struct virtq_config *cfg, uint16_t max, const s
  */
 int virtq_pop(struct virtq *vq, struct virtq_chain *c);
 
+/**
+ * virtq_expect - what the driver makes available next needs no kick, up to @n chains
+ *
+ * For a queue that was empty at the last pop, and whoever looks into it by itself some time. The chain after those kicks, as each does without event indexes; so does every one after the next pop that
+ * finds nothing.
+ * Return: whether more than that came meanwhile: the driver may have been silent about it, so it is to be served now.
+ * Spec: virtio v1.3, 2.7.10 "Available Buffer Notification Suppression".
+ */
+bool virtq_expect(struct virtq *vq, uint16_t n);
+
 /* Copies the next device-readable bytes out. Return: bytes copied, less than @n at the end. */
 size_t virtq_get(struct virtq_chain *c, void *dst, size_t n);
 /* Copies into the next device-writable bytes and counts them. Return: bytes copied, less than @n at the end. */
@@ -112,7 +122,7 @@ unsigned virtq_pending(const struct virtq *vq);
 void virtq_push(struct virtq *vq, struct virtq_chain *c);
 /* Puts the last popped chain back: the next pop finds it again. */
 void virtq_unpop(struct virtq *vq, struct virtq_chain *c);
-/* Interrupts the driver if chains were pushed since the last call and it wants to know; once per batch. */
-void virtq_notify(struct virtq *vq);
+/* Interrupts the driver if chains were pushed since the last call and it wants to know; once per batch. Return: whether it was interrupted. */
+bool virtq_notify(struct virtq *vq);
 
 #endif

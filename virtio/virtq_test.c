@@ -291,6 +291,34 @@ static void test_virtq_empty_pop_asks_for_a_kick(void **state)
 	assert_int_equal(event, 2);
 }
 
+/* For so many no kick, for the next one. An empty pop asks for every one again; nothing of it without event indexes. */
+static void test_virtq_expected_chains_need_no_kick(void **state)
+{
+	uint64_t buf = tdrv_alloc(&d, 4, 1);
+	uint16_t event;
+
+	(void)state;
+	serve_one(buf);
+	assert_int_equal(virtq_pop(vq, &c), 0);
+	assert_false(virtq_expect(vq, 2));
+	memcpy(&event, tdrv_ptr(&d, d.q[0].used + 4 + 8 * BAREDEV_QUEUE_SIZE, 2), 2);
+	assert_int_equal(event, 3);
+	/* What the driver added before it saw this, it has not kicked for. */
+	for (unsigned n = 1; n <= 3; n++) {
+		tdrv_add(&d, 0, 0, 0, buf, 4);
+		assert_int_equal(virtq_expect(vq, 2), n > 2);
+	}
+	for (unsigned n = 0; n < 3; n++) {
+		assert_int_equal(virtq_pop(vq, &c), 1);
+		virtq_push(vq, &c);
+	}
+	assert_int_equal(virtq_pop(vq, &c), 0);
+	memcpy(&event, tdrv_ptr(&d, d.q[0].used + 4 + 8 * BAREDEV_QUEUE_SIZE, 2), 2);
+	assert_int_equal(event, 4);
+	virtq_stop(vq);
+	assert_false(virtq_expect(vq, 0));
+}
+
 static void test_virtq_flag_suppresses_interrupts(void **state)
 {
 	uint64_t buf = tdrv_alloc(&d, 4, 1);
@@ -309,6 +337,7 @@ static void test_virtq_flag_suppresses_interrupts(void **state)
 	assert_int_equal(d.used_irqs, 1);
 	/* Without the feature the event index in the used ring is not touched. */
 	assert_int_equal(virtq_pop(vq, &c), 0);
+	assert_false(virtq_expect(vq, 2));
 	assert_memory_equal(tdrv_ptr(&d, d.q[0].used + 4 + 8 * BAREDEV_QUEUE_SIZE, 2), &none, 2);
 }
 
@@ -417,6 +446,7 @@ int main(void)
 		WITH(test_virtq_indexes_wrap_around),
 		WITH(test_virtq_event_index_decides_about_interrupts),
 		WITH(test_virtq_empty_pop_asks_for_a_kick),
+		WITH(test_virtq_expected_chains_need_no_kick),
 		cmocka_unit_test_setup_teardown(test_virtq_flag_suppresses_interrupts, set_up_plain, tear_down),
 		cmocka_unit_test_setup_teardown(test_virtq_flag_suppresses_kicks, set_up_plain, tear_down),
 		WITH(test_virtq_stopped_queue_is_silent),

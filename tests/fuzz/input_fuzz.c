@@ -196,6 +196,7 @@ static void reset(void)
 {
 	look();
 	fake_reset(&in.base);
+	CHECK(in.echoes == 0 && in.look.deadline_ns == 0);
 	in.base.failed = false;
 	memset(fake_queue, 0, sizeof(fake_queue));
 	fetched = 0;
@@ -262,6 +263,8 @@ static void step(uint8_t what, uint8_t a, uint8_t b)
 		break;
 	}
 	loop_run_once(in.base.loop, 0);
+	/* Nobody looks for what does not come. */
+	CHECK(in.echoes <= INPUT_QUEUE_SIZE && (in.echoes > 0 || in.look.deadline_ns == 0));
 	look();
 }
 

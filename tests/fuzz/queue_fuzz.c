@@ -106,6 +106,7 @@ static void step(struct virtq *vq, uint8_t what, uint8_t arg)
 		break;
 	case 6:
 		virtq_notify(vq);
+		must(!(arg & 1) || !virtq_expect(vq, arg) || vq->running);
 		must(virtq_pending(vq) <= vq->size);
 		break;
 	default:
