@@ -937,6 +937,41 @@ static void send_status(uint16_t type, uint16_t code, uint32_t value)
 	assert_int_equal(len, 0);
 }
 
+/* Protocol A: a finger's axes end in a SYN_MT_REPORT, nobody keeps track of them, and each frame says all. Other reports inside a frame are none of a device's. */
+static void test_input_fingers_without_slots_pass_whole(void **state)
+{
+	static const struct input_axis axis = {.max = 4095};
+	struct input_desc desc;
+
+	(void)state;
+	input_desc_make(&desc, INPUT_MOUSE, 0);
+	input_desc_add_abs(&desc, ABS_MT_POSITION_X, &axis);
+	input_desc_add_abs(&desc, ABS_MT_POSITION_Y, &axis);
+	start(&desc);
+	give(64);
+	for (int i = 0; i < 2; i++) {
+		/* The second time as well, though nothing is another than before. */
+		SEND({EV_ABS, ABS_MT_POSITION_X, 10}, {EV_ABS, ABS_MT_POSITION_Y, 20}, {EV_SYN, SYN_MT_REPORT, 0}, {EV_ABS, ABS_MT_POSITION_X, 30}, {EV_SYN, SYN_DROPPED, 0},
+			{EV_ABS, ABS_MT_POSITION_Y, 40}, {EV_SYN, SYN_MT_REPORT, 0});
+		take();
+		EXPECT({EV_ABS, ABS_MT_POSITION_X, 10}, {EV_ABS, ABS_MT_POSITION_Y, 20}, {EV_SYN, SYN_MT_REPORT, 0}, {EV_ABS, ABS_MT_POSITION_X, 30}, {EV_ABS, ABS_MT_POSITION_Y, 40},
+			{EV_SYN, SYN_MT_REPORT, 0}, SYN);
+		assert_int_equal(in->counters.frames_out, i + 1);
+	}
+	/* The last finger is gone. */
+	SEND({EV_SYN, SYN_MT_REPORT, 0});
+	take();
+	EXPECT({EV_SYN, SYN_MT_REPORT, 0}, SYN);
+	/* Nor do they melt: who waits gets each. */
+	give(INPUT_QUEUE_SIZE - (given - returned));
+	for (unsigned i = 0; i < INPUT_RING_EVENTS / 4; i++) {
+		SEND({EV_ABS, ABS_MT_POSITION_X, 10}, {EV_ABS, ABS_MT_POSITION_Y, 20}, {EV_SYN, SYN_MT_REPORT, 0});
+	}
+	assert_int_equal(in->counters.coalesced, 0);
+	take_all();
+	assert_ends_whole();
+}
+
 static void test_input_lights_reach_the_source_once(void **state)
 {
 	(void)state;
@@ -1345,6 +1380,7 @@ int main(void)
 		T(test_input_sync_sends_the_difference),
 		T(test_input_repeats_are_the_guests_where_it_makes_them),
 		T(test_input_what_the_description_lacks_is_left_out),
+		T(test_input_fingers_without_slots_pass_whole),
 		T(test_input_lights_reach_the_source_once),
 		T(test_input_nothing_but_lights_reaches_the_source),
 		T(test_input_echoes_cost_neither_a_kick_nor_an_interrupt),
