@@ -25,6 +25,24 @@ static bool is_syn(const struct input_ev *ev)
 	return ev->type == EV_SYN && ev->code == SYN_REPORT;
 }
 
+/* Of a SYN_REPORT in the ring: it ends a difference, which no source has sent, and whose loss is none. The guest gets 0. */
+#define DIFFERENCE INT32_MIN
+
+static void mark_difference(struct input_ev *ev, unsigned n)
+{
+	ev[n - 1].value = DIFFERENCE;
+}
+
+/* A frame that ends in @syn does not reach the guest. */
+static void count_lost(struct input *in, const struct input_ev *syn)
+{
+	if (syn->value == DIFFERENCE) {
+		in->counters.resyncs--;
+	} else {
+		in->counters.dropped++;
+	}
+}
+
 /*
  * The ring.
  */
@@ -37,7 +55,9 @@ static unsigned waiting(const struct input *in)
 static void forget_ring(struct input *in)
 {
 	for (unsigned at = in->first; at < in->end; at++) {
-		in->counters.dropped += is_syn(&in->ring[at]);
+		if (is_syn(&in->ring[at])) {
+			count_lost(in, &in->ring[at]);
+		}
 	}
 	in->first = 0;
 	in->end = 0;
@@ -92,9 +112,10 @@ static void compact(struct input *in)
 	for (unsigned from = whole; from < in->end;) {
 		unsigned n = frame_len(in, from);
 
-		if (!input_melt_add(&melt, &in->ring[from], n)) {
+		/* A difference does not melt: what came before and after it would be one frame, and nobody could say which is missing. */
+		if (in->ring[from + n - 1].value == DIFFERENCE || !input_melt_add(&melt, &in->ring[from], n)) {
 			to += write_melted(in, &melt, to);
-			if (!input_melt_add(&melt, &in->ring[from], n)) {
+			if (in->ring[from + n - 1].value == DIFFERENCE || !input_melt_add(&melt, &in->ring[from], n)) {
 				to += input_melt_keep(&melt, &in->ring[to], &in->ring[from], n);
 			}
 		}
@@ -179,7 +200,7 @@ static unsigned make_difference(const struct input *in, const struct input_state
 		}
 	}
 	if (len > 0) {
-		diff[len++] = (struct input_ev){.type = EV_SYN, .code = SYN_REPORT};
+		diff[len++] = (struct input_ev){.type = EV_SYN, .code = SYN_REPORT, .value = DIFFERENCE};
 	}
 	return len;
 }
@@ -206,6 +227,7 @@ static bool drop_motion(struct input *in, unsigned n, int32_t rel[REL_CNT])
 		}
 		if (kind != INPUT_FRAME_STATE && in->end - (from - to) > want) {
 			sum_motion(rel, &in->ring[from], frame);
+			count_lost(in, &in->ring[from + frame - 1]);
 			gone++;
 		} else {
 			to += keep_frame(in, to, from, frame, slot, &given, &real);
@@ -213,7 +235,6 @@ static bool drop_motion(struct input *in, unsigned n, int32_t rel[REL_CNT])
 		from += frame;
 	}
 	in->end = to;
-	in->counters.dropped += gone;
 	len = make_difference(in, &given, &real, rel, diff);
 	if (gone == 0 || !would_fit(in, len + n)) {
 		return false;
@@ -232,16 +253,16 @@ static void collapse(struct input *in, const struct input_ev *ev, unsigned n, in
 
 	for (unsigned at = whole; at < in->end; at += frame_len(in, at)) {
 		sum_motion(rel, &in->ring[at], frame_len(in, at));
-		in->counters.dropped++;
+		count_lost(in, &in->ring[at + frame_len(in, at) - 1]);
 	}
 	sum_motion(rel, ev, n);
-	in->counters.dropped++;
+	count_lost(in, &ev[n - 1]);
 	expected_state(in, whole, &expected);
 	in->end = whole;
 
 	len = make_difference(in, &expected, &in->now, rel, diff);
 	append(in, diff, len);
-	in->counters.resyncs++;
+	in->counters.resyncs += len > 0;
 }
 
 static void put_frame(struct input *in, const struct input_ev *ev, unsigned n)
@@ -269,8 +290,8 @@ static bool fill_buffers(struct input *in)
 
 	for (unsigned buffers = 0; waiting(in) > 0; buffers++) {
 		const struct input_ev *ev = &in->ring[in->first];
-		struct virtio_input_event wire = {
-			.type = htole16(ev->type), .code = htole16(ev->code), .value = htole32((uint32_t)ev->value)};
+		int32_t value = is_syn(ev) && ev->value == DIFFERENCE ? 0 : ev->value;
+		struct virtio_input_event wire = {.type = htole16(ev->type), .code = htole16(ev->code), .value = htole32((uint32_t)value)};
 
 		if (buffers == INPUT_TURN_BUFFERS) {
 			return false;
@@ -495,6 +516,9 @@ void input_send(struct input *in, const struct input_ev *ev, unsigned n)
 	if (len <= 1) {
 		return;
 	}
+	if (frame[len - 1].value == DIFFERENCE) {
+		frame[len - 1].value = 0;
+	}
 	if (!is_running(in)) {
 		in->counters.dropped++;
 		return;
@@ -524,6 +548,7 @@ static void send_difference(struct input *in)
 	expected_state(in, in->end, &expected);
 	n = input_state_diff(&in->desc, &expected, &in->now, diff);
 	if (n > 0) {
+		mark_difference(diff, n);
 		in->counters.resyncs++;
 		in->is_behind = true;
 		put_frame(in, diff, n);

@@ -44,8 +44,8 @@ struct input_counters {
 	uint64_t frames_in, events_in; /* from the source */
 	uint64_t frames_out, events_out; /* in the guest's buffers */
 	uint64_t coalesced; /* frames that melted into the one before */
-	uint64_t dropped; /* frames of motion that gave way, frames whose place a difference took, that came while no driver was there, or that it had not fetched when it went */
-	uint64_t resyncs; /* differences sent, the source's own (SYN_DROPPED) included */
+	uint64_t dropped; /* the source's frames: of motion that gave way, those whose place a difference took, those that came while no driver was there, or that it had not fetched when it went */
+	uint64_t resyncs; /* differences that the guest gets; and, of a host's device, times it was found out how things are (SYN_DROPPED) */
 	uint64_t refused; /* events the description does not have, repeats the guest makes itself */
 	uint64_t lights; /* that changed */
 	/* Frames of a host's device: microseconds from the kernel's time stamp to when it had been sent, all together and the longest. */

@@ -247,6 +247,93 @@ static void test_input_frame_waits_for_buffers(void **state)
 	assert_int_equal(source.drained, 1);
 }
 
+/*
+ * Losses, to the frame: each has its number, in EV_MSC. What is missing melted or was dropped, and what nobody sent is a difference; a difference that gives way to another one was no frame of the source's.
+ */
+static unsigned numbered, last_number, numbers_got, bare_got;
+
+static void send_numbered(unsigned dice)
+{
+	struct input_ev frame[5];
+	unsigned n = 0;
+
+	if (dice % 7 == 0) {
+		frame[n++] = (struct input_ev){EV_KEY, (uint16_t)(KEY_A + dice / 7 % 2), dice / 14 % 2};
+	} else if (dice % 7 == 1) {
+		frame[n++] = (struct input_ev){EV_ABS, ABS_X, (int)(dice % 3)};
+	} else {
+		frame[n++] = (struct input_ev){EV_REL, (uint16_t)(REL_X + dice % 2), 1};
+	}
+	frame[n++] = (struct input_ev){EV_MSC, MSC_SCAN, (int)++numbered};
+	frame[n++] = (struct input_ev)SYN;
+	input_send(in, frame, n);
+}
+
+static void count_numbers(void)
+{
+	int number = 0;
+
+	for (unsigned i = 0; i < ngot; i++) {
+		number = got[i].type == EV_MSC ? got[i].value : number;
+		if (got[i].type == EV_SYN) {
+			assert_int_equal(got[i].value, 0);
+			numbers_got += number > 0;
+			bare_got += number == 0;
+			assert_true(number == 0 || (unsigned)number > last_number);
+			last_number = number ? (unsigned)number : last_number;
+			number = 0;
+		}
+	}
+	ngot = 0;
+}
+
+static void test_input_every_loss_is_counted_once(void **state)
+{
+	static const struct input_axis axis = {.max = 9};
+	struct input_desc desc;
+	unsigned dice = 1;
+
+	(void)state;
+	numbered = last_number = numbers_got = bare_got = 0;
+	input_desc_make(&desc, INPUT_MOUSE, 0);
+	input_desc_add(&desc, EV_KEY, KEY_A);
+	input_desc_add(&desc, EV_KEY, KEY_B);
+	input_desc_add(&desc, EV_MSC, MSC_SCAN);
+	input_desc_add_abs(&desc, ABS_X, &axis);
+	start(&desc);
+	for (unsigned round = 0; round < 12; round++) {
+		/* More keys in each than the ring holds, or none: motion melts, gives way, or everything collapses, several times over. */
+		for (unsigned i = 0; i < 20000; i++) {
+			dice = dice * 1103515245 + 12345;
+			send_numbered(round % 3 == 0 ? 7 * (dice >> 8) : round % 3 == 1 ? dice >> 8 : 2 + 7 * (dice >> 16));
+			if (i % 4999 == 0) {
+				struct input_state now = in->now;
+
+				now.key[KEY_A / 8] ^= 1u << KEY_A % 8;
+				input_sync(in, &now);
+			}
+		}
+		/* Every other time not to the end: a frame that has begun, and differences that wait. */
+		if (round % 2) {
+			take();
+			give(5);
+			take();
+		} else {
+			take_all();
+			count_numbers();
+			assert_guest_agrees();
+			assert_int_equal(numbered - numbers_got, in->counters.coalesced + in->counters.dropped);
+			assert_int_equal(bare_got, in->counters.resyncs);
+			assert_int_equal(in->counters.frames_out, numbers_got + bare_got);
+		}
+	}
+	assert_true(in->counters.coalesced > 0 && in->counters.dropped > 0 && in->counters.resyncs > 5);
+	/* Those that wait when the driver goes are lost, and differences are not. */
+	start_driver();
+	count_numbers();
+	assert_int_equal(in->counters.frames_in, in->counters.frames_out + in->counters.coalesced + in->counters.dropped - in->counters.resyncs);
+}
+
 /* Lesson: a monitor that wants room for the whole frame never delivers one of 80 events to Linux, which has 64 buffers. */
 static void test_input_frame_larger_than_the_queue_comes_in_pieces(void **state)
 {
@@ -1356,6 +1443,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		T(test_input_events_arrive_in_order_with_one_interrupt),
 		T(test_input_frame_waits_for_buffers),
+		T(test_input_every_loss_is_counted_once),
 		T(test_input_frame_larger_than_the_queue_comes_in_pieces),
 		T(test_input_refill_between_turns_keeps_the_order),
 		T(test_input_overflow_melts_motion_and_keeps_every_button),
