@@ -35,8 +35,10 @@ ROWS = [
     ("idle_syscalls", "idle", "system calls, all threads"),
     ("key_syscalls", "input", "system calls for 20 keys"),
     ("key_user_exits", "input", "  exits to user space"),
+    ("key_instructions", "input", "  instructions for a key"),
     ("motion_syscalls", "input", "system calls for 20 motions"),
     ("motion_user_exits", "input", "  exits to user space"),
+    ("motion_instructions", "input", "  instructions for a motion"),
 ]
 
 # Exit reasons: KVM's own to user space, then SVM's and VMX's.

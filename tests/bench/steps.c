@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * steps PID: counts the instructions that a monitor's main thread takes from a wake to the interrupt it gives its guest, by executing them one at a time (ptrace). What the kernel does in a system
- * call is none of them. An instruction that repeats itself (rep stos, rep movs) is one, however much it fills or copies. For each line on standard input:
+ * call is none of them. An instruction that repeats itself (rep stos, rep movs) is one, however much it fills or copies. So is reading the clock, which is not stepped through: the kernel's vdso begins anew
+ * when a tick comes meanwhile, and in steps that is each time, for ever. For each line on standard input:
  *
  *   "armed"                     the thread sleeps: whatever wakes it now begins the count, so this is when to send the event
- *   "busy"                      it has not slept for twenty seconds: nothing is counted
- *   "steps N CALLS"             N instructions later, CALLS of them system calls, the interrupt was given: a write of 8 bytes to an eventfd, or one of KVM's ioctls for it
+ *   "busy N NUMBER:TIMES ..."   it has not slept for a minute: nothing is counted. What it did in N instructions: which system calls, how often each
+ *   "steps N CALLS"             N instructions later, CALLS of them system calls, the interrupt was given: a write of 8 bytes to an eventfd, or one of KVM's ioctls for it. Had it gone back to sleep for 30
+ *                               milliseconds before that, what woke it was something else, and the count began anew
  *   "none"                      it sleeps again, for five seconds, and has given no interrupt
  *
  * The end of its input ends it; the thread goes on as before.
@@ -35,11 +37,14 @@
 #define EFLAGS_DF 0x400u
 #define ASLEEP_MS 30 /* in a call that waits for events for this long: nothing else is to be done */
 #define NONE_MS 5000
-#define BUSY_MS 20000
+#define BUSY_MS 60000
 #define REST_MS 500
+#define CALLS_MAX 512u /* numbers of system calls */
 
 static pid_t pid;
 static bool is_under_way; /* a step, in a call that takes its time */
+static uint64_t last_rip; /* where it stands; 0: to be asked for */
+static uint64_t vdso, vdso_end; /* in the monitor */
 
 enum kind { PLAIN, CALL, MOVS, STOS };
 
@@ -89,7 +94,10 @@ static const struct seen *look(uint64_t rip)
 
 static uint64_t get_rip(void)
 {
-	return (uint64_t)ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rip), NULL);
+	if (!last_rip) {
+		last_rip = (uint64_t)ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rip), NULL);
+	}
+	return last_rip;
 }
 
 /* @len bytes of the monitor's memory. */
@@ -135,7 +143,58 @@ static bool repeat(const struct seen *s)
 	r.rdi += len;
 	r.rcx = 0;
 	r.rip += s->len;
+	last_rip = r.rip;
 	return ptrace(PTRACE_SETREGS, pid, NULL, &r) == 0;
+}
+
+static void find_vdso(void)
+{
+	char path[64], line[512];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		unsigned long from, to;
+
+		if (strstr(line, "[vdso]") && sscanf(line, "%lx-%lx", &from, &to) == 2) {
+			vdso = from;
+			vdso_end = to;
+		}
+	}
+	if (f) {
+		fclose(f);
+	}
+}
+
+static bool is_in_vdso(void)
+{
+	return get_rip() >= vdso && get_rip() < vdso_end;
+}
+
+static void set_debug_register(unsigned i, uint64_t value)
+{
+	if (ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg) + i * sizeof(long), value) < 0) {
+		err(1, "PTRACE_POKEUSER");
+	}
+}
+
+/* Out of a function of the vdso that has just been called, at its own pace. Only this thread stops at the breakpoint. */
+static void leave_vdso(void)
+{
+	uint64_t rsp = (uint64_t)ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rsp), NULL), back;
+	int status;
+
+	if (!read_memory(&back, rsp, sizeof(back))) {
+		errx(1, "the stack cannot be read");
+	}
+	set_debug_register(0, back);
+	set_debug_register(7, 1);
+	if (ptrace(PTRACE_CONT, pid, NULL, NULL) < 0 || waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status)) {
+		errx(1, "the monitor has ended");
+	}
+	set_debug_register(7, 0);
+	last_rip = 0;
 }
 
 static bool is_eventfd(uint64_t fd)
@@ -177,10 +236,15 @@ static bool step(int ms)
 	if (at && (at->kind == MOVS || at->kind == STOS) && repeat(at)) {
 		return true;
 	}
+	if (at && is_in_vdso()) {
+		leave_vdso();
+		return true;
+	}
 	if (!is_under_way && ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0) {
 		err(1, "PTRACE_SINGLESTEP");
 	}
 	is_under_way = true;
+	last_rip = 0;
 	/* Looking again and again would take the processor that it needs. */
 	while ((r = waitpid(pid, &status, __WALL | (ms < 0 ? 0 : WNOHANG))) == 0) {
 		if (now_ms() >= end) {
@@ -209,27 +273,48 @@ static void stop(void)
 		err(1, "PTRACE_INTERRUPT");
 	}
 	is_under_way = false;
+	last_rip = 0;
 }
 
-/* Lets it do what is to be done, at its own pace, and then stops it in a wait that is long enough. Return: false when it has no end of things to do. */
+static void say_busy(uint64_t steps, const unsigned times[CALLS_MAX])
+{
+	printf("busy %llu", (unsigned long long)steps);
+	for (unsigned call = 0; call < CALLS_MAX; call++) {
+		if (times[call]) {
+			printf(" %u:%u", call, times[call]);
+		}
+	}
+	printf("\n");
+}
+
+/* Lets it do what is to be done, at its own pace, and then stops it in a wait that is long enough. Return: false when it has no end of things to do, which is said. */
 static bool arm(void)
 {
+	unsigned times[CALLS_MAX] = {0};
 	struct user_regs_struct regs;
-	uint64_t end = now_ms() + BUSY_MS;
+	uint64_t end = now_ms() + BUSY_MS, steps = 0;
 
 	if (is_under_way) {
 		stop();
 	}
-	ptrace(PTRACE_CONT, pid, NULL, NULL);
-	poll(NULL, 0, REST_MS);
-	stop();
+	do {
+		ptrace(PTRACE_CONT, pid, NULL, NULL);
+		poll(NULL, 0, REST_MS);
+		stop();
+	} while (is_in_vdso());
 	while (now_ms() < end) {
-		bool waits = is_at_call(&regs) && is_wait(&regs);
+		bool is_one = is_at_call(&regs);
+		bool waits = is_one && is_wait(&regs);
 
 		if (!step(waits ? ASLEEP_MS : -1)) {
 			return true;
 		}
+		steps++;
+		if (is_one && regs.rax < CALLS_MAX) {
+			times[regs.rax]++;
+		}
 	}
+	say_busy(steps, times);
 	return false;
 }
 
@@ -247,9 +332,14 @@ static void count(bool eventfds)
 		bool is_one = is_at_call(&regs);
 		bool waits = is_one && is_wait(&regs), done = is_one && is_interrupt(&regs, eventfds);
 
-		if (!step(waits ? NONE_MS : -1)) {
-			puts("none");
-			return;
+		if (!step(waits ? ASLEEP_MS : -1)) {
+			if (!step(NONE_MS)) {
+				puts("none");
+				return;
+			}
+			steps = 0;
+			calls = 0;
+			continue;
 		}
 		steps += is_one || get_rip() != rip;
 		calls += is_one;
@@ -274,9 +364,9 @@ int main(int argc, char **argv)
 	if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0 || ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0 || waitpid(pid, &status, __WALL) != pid) {
 		err(1, "%s", argv[1]);
 	}
+	find_vdso();
 	while (fgets(line, sizeof(line), stdin)) {
 		if (!arm()) {
-			puts("busy");
 			continue;
 		}
 		puts("armed");
