@@ -5,13 +5,17 @@
  *   evread list                               each device: NODE|NAME|PHYS|UNIQ|REPEAT DELAY,PERIOD
  *   evread state NODE                         what is held (caps.h)
  *   evread light NODE CODE VALUE              sets a light
+ *   evread repeat NODE DELAY PERIOD           how this kernel repeats keys that are held, in milliseconds; 0 0: not at all
  *   evread events NODE N [SECONDS]            N events (or as many as come), a line each; SYN_REPORTs count
  *   evread compare NODE N MODE SEED           N frames, which must be those of frames.h; "+" at the end of each window
  *   evread watch NODE MODE [LATE [QUIET [SLOW]]]   everything, until nothing has come for QUIET milliseconds (1500) after the first event; begins to read LATE
  *                                             milliseconds after it opened the node, and pauses for SLOW microseconds before each read
  *
- * All but list and state say "ready" once the node is open. compare and watch say at the end, in one line, KEY=VALUE: frames and events (without SYN_REPORT)
- * they got; lost, how often this reader's kernel had no room for them; torn frames (of MODE paired); wrong, the events that differ; held, the keys down now.
+ * watch with MODE numbered counts what is not there: missing, numbers between those that came; untold, those of them where this reader's kernel has said nothing of a loss, in so many gaps; last, the
+ * highest number; again, numbers that came twice or too late; bare, frames without one.
+ *
+ * All but list, state and repeat say "ready" once the node is open. compare and watch say at the end, in one line, KEY=VALUE: frames and events (without SYN_REPORT)
+ * they got; lost, how often this reader's kernel had no room for them; torn frames (of MODE paired and numbered); wrong, the events that differ; held, the keys down now.
  * Lights and repeats, which the reader's own kernel makes, are passed over.
  */
 #include <dirent.h>
@@ -115,6 +119,17 @@ static void light(const char *path, const char *code, const char *value)
 	}
 	close(fd);
 	say_ready();
+}
+
+static void repeat(const char *path, unsigned delay_ms, unsigned period_ms)
+{
+	unsigned rep[2] = {delay_ms, period_ms};
+	int fd = open_node(path, O_RDWR);
+
+	if (ioctl(fd, EVIOCSREP, rep) < 0) {
+		err(1, "%s: EVIOCSREP", path);
+	}
+	close(fd);
 }
 
 static int64_t now_ms(void)
@@ -223,9 +238,38 @@ static unsigned held_keys(const struct caps *caps, int fd)
 	return held;
 }
 
-static void report(const struct reader *r, const struct caps *caps, unsigned long torn, unsigned long wrong)
+struct numbers {
+	unsigned last;
+	unsigned long lost; /* by this reader's kernel, up to the last one */
+	unsigned long missing, untold, gaps, again, bare;
+};
+
+static void count(struct numbers *c, unsigned number, unsigned long lost)
 {
-	printf("result frames=%lu events=%lu lost=%lu torn=%lu wrong=%lu held=%u\n", r->frames, r->events, r->lost, torn, wrong, held_keys(caps, r->fd));
+	unsigned between = number - c->last - 1;
+
+	if (number == 0) {
+		c->bare++;
+	} else if (number <= c->last) {
+		c->again++;
+	} else {
+		c->missing += between;
+		if (between > 0 && lost == c->lost) {
+			c->untold += between;
+			c->gaps++;
+		}
+		c->last = number;
+		c->lost = lost;
+	}
+}
+
+static void report(const struct reader *r, const struct caps *caps, unsigned long torn, unsigned long wrong, const struct numbers *c)
+{
+	printf("result frames=%lu events=%lu lost=%lu torn=%lu wrong=%lu held=%u", r->frames, r->events, r->lost, torn, wrong, held_keys(caps, r->fd));
+	if (c) {
+		printf(" missing=%lu untold=%lu gaps=%lu last=%u again=%lu bare=%lu", c->missing, c->untold, c->gaps, c->last, c->again, c->bare);
+	}
+	printf("\n");
 }
 
 static void print_frame(const char *name, const struct frames_event *ev, unsigned n)
@@ -274,7 +318,7 @@ static void compare(const char *path, unsigned n, enum frames_mode mode, uint64_
 			break;
 		}
 	}
-	report(&r, &caps, 0, wrong);
+	report(&r, &caps, 0, wrong, NULL);
 	close(r.fd);
 }
 
@@ -283,6 +327,7 @@ static void watch(struct reader *r, const char *path, enum frames_mode mode, int
 	static struct caps caps;
 	static struct frames f;
 	struct frames_event frame[FRAME_MAX];
+	struct numbers numbers = {0};
 	unsigned long torn = 0;
 	unsigned n, slot;
 
@@ -292,13 +337,14 @@ static void watch(struct reader *r, const char *path, enum frames_mode mode, int
 	say_ready();
 	usleep(r->late_ms * 1000);
 	for (int timeout_ms = STUCK_MS; (n = next_frame(r, frame, FRAME_MAX, timeout_ms)) > 0; timeout_ms = quiet_ms) {
-		if (mode == FRAMES_PAIRED && frames_is_torn(&f, frame, n, &slot)) {
+		if ((mode == FRAMES_PAIRED || mode == FRAMES_NUMBERED) && frames_is_torn(&f, frame, n, &slot)) {
 			if (torn++ == 0) {
 				print_frame("torn", frame, n);
 			}
 		}
+		count(&numbers, frames_number(&f, frame, n), r->lost);
 	}
-	report(r, &caps, torn, 0);
+	report(r, &caps, torn, 0, mode == FRAMES_NUMBERED ? &numbers : NULL);
 	close(r->fd);
 }
 
@@ -318,6 +364,8 @@ int main(int argc, char **argv)
 		state(argv[2]);
 	} else if (argc == 5 && strcmp(what, "light") == 0) {
 		light(argv[2], argv[3], argv[4]);
+	} else if (argc == 5 && strcmp(what, "repeat") == 0) {
+		repeat(argv[2], number(argc, argv, 3, 0), number(argc, argv, 4, 0));
 	} else if (argc >= 4 && strcmp(what, "events") == 0) {
 		events(argv[2], number(argc, argv, 3, 0), (int)number(argc, argv, 4, 60) * 1000);
 	} else if (argc == 6 && strcmp(what, "compare") == 0 && frames_parse_mode(&mode, argv[4])) {
@@ -329,7 +377,7 @@ int main(int argc, char **argv)
 		r.slow_us = number(argc, argv, 6, 0);
 		watch(&r, argv[2], mode, (int)number(argc, argv, 5, QUIET_MS));
 	} else {
-		errx(2, "usage: evread list | state NODE | light NODE CODE VALUE | events NODE N [SECONDS] | compare NODE N MODE SEED | watch NODE MODE [LATE [QUIET [SLOW]]]");
+		errx(2, "usage: evread list | state NODE | light NODE CODE VALUE | repeat NODE DELAY PERIOD | events NODE N [SECONDS] | compare NODE N MODE SEED | watch NODE MODE [LATE [QUIET [SLOW]]]");
 	}
 	return 0;
 }

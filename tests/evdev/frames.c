@@ -8,6 +8,7 @@
 #define TRACKING_ID (ABS_MT_TRACKING_ID - ABS_MT_SLOT - 1)
 #define NO_TOUCH (-1)
 #define ACTIONS_MAX 4 /* of a mixed frame */
+#define NUMBERED_MAX 32767 /* but by EV_MSC, whose values are larger */
 #define SHORT_FRAME 4 /* no further action then: the kernel splits a frame of a device without slots that has more than seven events */
 
 /* splitmix64 */
@@ -40,6 +41,10 @@ static bool is_viewed(const struct frames *f, unsigned type, unsigned code)
 static bool is_left_out(const struct frames *f, unsigned type, unsigned code)
 {
 	if (f->mode == FRAMES_VIEWED && !is_viewed(f, type, code)) {
+		return true;
+	}
+	/* The guest answers those with lights, which are frames of the host's device, too, without a number. */
+	if (f->number_by != FRAMES_BY_NOTHING && type == EV_KEY && (code == KEY_CAPSLOCK || code == KEY_NUMLOCK || code == KEY_SCROLLLOCK)) {
 		return true;
 	}
 	switch (type) {
@@ -88,14 +93,53 @@ static bool has_touches(const struct frames *f)
 	return caps_slots(f->caps) && is_placed && caps_has(f->caps, EV_ABS, ABS_MT_TRACKING_ID);
 }
 
+/* How frames of this device can have a number. */
+static enum frames_number_by find_number(struct frames *f)
+{
+	const struct input_absinfo *x = &f->caps->abs[ABS_X], *y = &f->caps->abs[ABS_Y];
+
+	for (unsigned i = 0; i < MSC_CNT; i++) {
+		/* Where there are several, a scan code: keyboards and mice have one. */
+		f->number_msc = (i + MSC_SCAN) % MSC_CNT;
+		if (caps_has(f->caps, EV_MSC, f->number_msc)) {
+			return FRAMES_BY_MSC;
+		}
+	}
+	if (has_touches(f)) {
+		return FRAMES_BY_TOUCH;
+	}
+	if (caps_has(f->caps, EV_ABS, ABS_X) && caps_has(f->caps, EV_ABS, ABS_Y) && !x->fuzz && !y->fuzz && x->maximum >= NUMBERED_MAX && y->maximum >= NUMBERED_MAX) {
+		return FRAMES_BY_PLACE;
+	}
+	return FRAMES_BY_NOTHING;
+}
+
+/* Whether frames may be about such events: what is a number must be nothing else. */
+static bool is_free(const struct frames *f, unsigned type)
+{
+	switch (f->number_by) {
+	case FRAMES_BY_TOUCH:
+		return false;
+	case FRAMES_BY_PLACE:
+		return type != EV_ABS;
+	default:
+		return type != EV_MSC || f->mode != FRAMES_PAIRED;
+	}
+}
+
 void frames_init(struct frames *f, const struct caps *caps, enum frames_mode mode, uint64_t seed, int fd)
 {
 	static const uint8_t kinds[] = {EV_KEY, EV_REL, EV_ABS, EV_SW, EV_MSC};
 
 	memset(f, 0, sizeof(*f));
 	f->caps = caps;
-	f->mode = mode;
 	f->random = seed;
+	if (mode == FRAMES_NUMBERED) {
+		f->number = (unsigned)seed;
+		f->number_by = find_number(f);
+		mode = FRAMES_PAIRED;
+	}
+	f->mode = mode;
 	if (fd < 0) {
 		for (unsigned slot = 0; slot < CAPS_SLOTS_MAX; slot++) {
 			f->state.mt[slot][TRACKING_ID] = NO_TOUCH;
@@ -115,7 +159,10 @@ void frames_init(struct frames *f, const struct caps *caps, enum frames_mode mod
 		if (mode == FRAMES_PAIRED) {
 			keep_pairs(f, type);
 		}
-		if (f->ncodes[type] && !(mode == FRAMES_PAIRED && type == EV_MSC)) {
+		if (f->number_by == FRAMES_BY_MSC && type == EV_MSC) {
+			f->ncodes[type] = 0;
+		}
+		if (f->ncodes[type] && is_free(f, type)) {
 			f->kinds[f->nkinds++] = type;
 		}
 	}
@@ -133,7 +180,8 @@ void frames_init(struct frames *f, const struct caps *caps, enum frames_mode mod
 
 bool frames_parse_mode(enum frames_mode *mode, const char *word)
 {
-	static const char *const names[] = {[FRAMES_MIXED] = "mixed", [FRAMES_PAIRED] = "paired", [FRAMES_CROWD] = "crowd", [FRAMES_VIEWED] = "viewed"};
+	static const char *const names[] = {
+		[FRAMES_MIXED] = "mixed", [FRAMES_PAIRED] = "paired", [FRAMES_NUMBERED] = "numbered", [FRAMES_CROWD] = "crowd", [FRAMES_VIEWED] = "viewed"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(word, names[i]) == 0) {
@@ -366,7 +414,10 @@ static void make_touch(struct frames *f)
 			return;
 		}
 	}
-	if (f->state.mt[slot][TRACKING_ID] == NO_TOUCH) {
+	if (f->number_by == FRAMES_BY_TOUCH) {
+		slot = (f->number + 1) % caps_slots(f->caps);
+		set_touch(f, slot, TRACKING_ID, (int32_t)f->number + 1);
+	} else if (f->state.mt[slot][TRACKING_ID] == NO_TOUCH) {
 		begin_touch(f, slot);
 	} else if (below(f, 6) == 0) {
 		set_touch(f, slot, TRACKING_ID, NO_TOUCH);
@@ -429,6 +480,24 @@ static unsigned end_frame(struct frames *f)
 	return f->n;
 }
 
+static void add_number(struct frames *f)
+{
+	int32_t number = (int32_t)(f->number + 1);
+
+	if (f->number_by == FRAMES_BY_NOTHING) {
+		return;
+	}
+	assert(f->number_by == FRAMES_BY_MSC || number <= NUMBERED_MAX);
+	f->number++;
+	if (f->number_by == FRAMES_BY_MSC) {
+		add(f, EV_MSC, f->number_msc, number);
+	} else if (f->number_by == FRAMES_BY_PLACE) {
+		f->state.abs[ABS_X] = f->state.abs[ABS_Y] = number;
+		add(f, EV_ABS, ABS_X, number);
+		add(f, EV_ABS, ABS_Y, number);
+	}
+}
+
 unsigned frames_next(struct frames *f)
 {
 	f->n = 0;
@@ -436,7 +505,8 @@ unsigned frames_next(struct frames *f)
 	if (f->nkinds == 0 || (f->mode == FRAMES_CROWD && !has_touches(f))) {
 		return 0;
 	}
-	while (f->n == 0) {
+	/* Most places come alone: they may melt. */
+	while (f->n == 0 && !(f->number_by == FRAMES_BY_PLACE && below(f, 4) > 0)) {
 		unsigned actions = f->mode == FRAMES_MIXED ? below(f, ACTIONS_MAX) + 1 : 1;
 
 		if (f->mode == FRAMES_CROWD) {
@@ -447,7 +517,24 @@ unsigned frames_next(struct frames *f)
 			make_action(f);
 		}
 	}
+	add_number(f);
 	return end_frame(f);
+}
+
+unsigned frames_number(const struct frames *f, const struct frames_event *ev, unsigned n)
+{
+	unsigned number = 0, touches = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		bool is_msc = f->number_by == FRAMES_BY_MSC && ev[i].type == EV_MSC && ev[i].code == f->number_msc;
+		bool is_place = f->number_by == FRAMES_BY_PLACE && ev[i].type == EV_ABS && ev[i].code == ABS_X;
+		bool is_touch = f->number_by == FRAMES_BY_TOUCH && ev[i].type == EV_ABS && ev[i].code == ABS_MT_TRACKING_ID;
+
+		number = is_msc || is_place || is_touch ? (unsigned)ev[i].value : number;
+		touches += is_touch;
+	}
+	/* More of them, or an end: nothing that the source sent. */
+	return touches > 1 || number == (unsigned)NO_TOUCH ? 0 : number;
 }
 
 unsigned frames_size(const struct frames *f)

@@ -29,6 +29,11 @@ enum frames_mode {
 	 * together on the way. The device starts with both alike, for instance untouched.
 	 */
 	FRAMES_PAIRED,
+	/*
+	 * Paired, and each has its number, the one after the seed first: as the value of an EV_MSC; of a device that has none as the tracking id of a touch that begins, and of nothing else, or as the place of a
+	 * pointer. What a reader did not get it can count.
+	 */
+	FRAMES_NUMBERED,
 	/* All touches of a multitouch device begin, or move along every axis, or end, in one frame: the largest frames there are. */
 	FRAMES_CROWD,
 	/* Mixed, of what a viewer can say of a mouse, tablet or touch screen: buttons, motion or a place, touches. No wheels: of those the monitor makes notches. */
@@ -50,6 +55,9 @@ struct frames {
 	uint16_t codes[EV_CNT][KEY_CNT]; /* that may be sent, by type */
 	unsigned ncodes[EV_CNT];
 	unsigned held;
+	unsigned number; /* of the last frame, where it has one: */
+	enum frames_number_by { FRAMES_BY_NOTHING, FRAMES_BY_MSC, FRAMES_BY_TOUCH, FRAMES_BY_PLACE } number_by;
+	unsigned number_msc; /* its code */
 	unsigned kinds[8], nkinds; /* what a frame may be about */
 	struct frames_event ev[FRAMES_EVENTS_MAX];
 	unsigned n;
@@ -69,6 +77,9 @@ unsigned frames_size(const struct frames *f);
 
 /* Lets go of every key and ends every touch, in one frame. Return: 0 when nothing is held. */
 unsigned frames_release(struct frames *f);
+
+/* Of a frame as a reader got it. Return: 0 when it has none: a difference in place of what was lost. */
+unsigned frames_number(const struct frames *f, const struct frames_event *ev, unsigned n);
 
 /* Whether f->ev does what FRAMES_PAIRED promises. @ev: a frame as a reader got it. @slot is kept from one frame to the next, 0 at first. */
 bool frames_is_torn(const struct frames *f, const struct frames_event *ev, unsigned n, unsigned *slot);
