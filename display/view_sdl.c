@@ -286,6 +286,19 @@ static void set_hints(void)
 
 static struct app app;
 
+/*
+ * Not on X, where it may end the program: SDL wakes its own loop by a message to a window, over a second connection, also for the click that closes that window. The server may come to the message when the window is
+ * gone; that error is read where the second connection is closed, and Xlib ends the program for it, with an exit code that does not say that the window was closed. X itself gives back what a program had.
+ */
+static void quit(void)
+{
+	const char *driver = SDL_GetCurrentVideoDriver();
+
+	if (!driver || strcmp(driver, "x11") != 0) {
+		SDL_Quit();
+	}
+}
+
 enum view_exit view_sdl_run(const struct view_options *o, int fd)
 {
 	struct app *a = &app;
@@ -328,6 +341,6 @@ enum view_exit view_sdl_run(const struct view_options *o, int fd)
 	if (a->cursor) {
 		SDL_FreeCursor(a->cursor);
 	}
-	SDL_Quit();
+	quit();
 	return a->exit;
 }
