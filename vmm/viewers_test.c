@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/input-event-codes.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -971,6 +973,68 @@ static void room(bool has)
 }
 
 /* What it sends waits, in order, in the monitor and then in its socket, and nothing is lost; others are served. */
+/*
+ * A display on a thread of its own.
+ */
+
+static struct loop graphics;
+static sem_t busy;
+
+static void on_busy(struct loop_post *post)
+{
+	(void)post;
+	while (sem_wait(&busy) < 0) {
+	}
+}
+
+static void *run_graphics(void *arg)
+{
+	(void)arg;
+	loop_run(&graphics);
+	return NULL;
+}
+
+/* That thread is held up, by a driver that takes its time: what a person does goes on to the guest meanwhile, also of those who have other things to say to the display. */
+static void test_viewers_input_does_not_wait_for_the_display(void **state)
+{
+	const struct display_output outputs[2] = {{.enabled = true, .width = W, .height = H, .refresh_hz = 60}, {0}};
+	struct loop_post post = {.fn = on_busy};
+	pthread_t thread;
+	int fd;
+
+	(void)state;
+	viewers_stop(&viewers, VIEWER_BYE_END);
+	display_finish(&display);
+	assert_int_equal(loop_init(&graphics), 0);
+	display_init(&display, &graphics, outputs, 2, BUDGET);
+	viewers_init(&viewers, &loop, &display, "vm", &ops, NULL);
+	assert_int_equal(viewers_listen(&viewers, listener), 0);
+	sem_init(&busy, 0, 0);
+	loop_post(&graphics, &post);
+	assert_int_equal(pthread_create(&thread, NULL, run_graphics, NULL), 0);
+	fd = meet(0);
+	PUT(fd, viewer_output, .hdr.type = VIEWER_OUTPUT, .plugged = 1, .width = 800, .height = 600);
+	type(fd, VIEWER_KEYBOARD, 0, 1, (struct viewer_event[]){{EV_KEY, KEY_A, 1}});
+	assert_int_equal(heard.inputs, 1);
+	PUT(fd, viewer_action, .hdr.type = VIEWER_ACTION, .action = VIEWER_POWER_BUTTON);
+	assert_int_equal(heard.actions, 1);
+	type(fd, VIEWER_TABLET, 0, 1, (struct viewer_event[]){{EV_ABS, ABS_X, 1}});
+	PUT(fd, viewer_focus, .hdr.type = VIEWER_FOCUS, .has = 0);
+	assert_int_equal(heard.inputs, 2);
+	assert_int_equal(heard.releases, 1);
+	hang_up(fd);
+	assert_int_equal(heard.releases, 2);
+	/* Only now the display hears of any of it. */
+	sem_post(&busy);
+	viewers_stop(&viewers, VIEWER_BYE_END);
+	loop_stop(&graphics);
+	pthread_join(thread, NULL);
+	display_finish(&display);
+	loop_finish(&graphics);
+	display_init(&display, &loop, outputs, 2, BUDGET);
+	sem_destroy(&busy);
+}
+
 static void test_viewers_wait_for_a_guest_that_is_late(void **state)
 {
 	int a = meet(0), b = meet(VIEWER_OBSERVES);
@@ -1637,7 +1701,7 @@ int main(void)
 		T(test_viewers_that_take_no_guest_memory_get_a_copy), T(test_viewers_are_lost_when_there_is_no_memory_for_a_copy),
 		T(test_viewers_wait_for_a_guest_that_is_late), T(test_viewers_that_wait_are_heard_in_everything_else),
 		T(test_viewers_that_wait_can_lose_control), T(test_viewers_that_wait_can_go),
-		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
+		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_input_does_not_wait_for_the_display), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
 		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_are_late_for_one_output_only), T(test_viewers_pace_no_longer_than_they_control),
 		T(test_viewers_frames_have_their_times), T(test_viewers_that_import_get_dmabufs), T(test_viewers_that_control_get_what_the_guest_draws_in), T(test_viewers_that_cannot_import_get_memory),
 		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_never_read_are_dropped),
