@@ -41,7 +41,9 @@ FOLDERS := vmm virtio devices display boot
 # The window is a program of its own: the monitor links no SDL.
 VIEW_SRC := $(addprefix display/view_,main.c sdl.c window.c draw.c input.c import.c)
 SRC     := $(filter-out %_test.c %_fuzz.c $(VIEW_SRC),$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))
-TESTS   := $(sort $(wildcard $(FOLDERS:=/*_test.c)))
+# One of them knows SDL.
+VIEW_TEST := display/view_input_test.c
+TESTS   := $(filter-out $(if $(filter 0,$(SDL)),$(VIEW_TEST)),$(sort $(wildcard $(FOLDERS:=/*_test.c))))
 FUZZ    := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 SUPPORT := $(sort $(wildcard tests/support/*.c))
 HEADERS := $(sort $(wildcard $(FOLDERS:=/*.h) tests/support/*.h tests/evdev/*.h))
@@ -99,7 +101,7 @@ $(OUT)/libtinyvmm.a: $(LIB_OBJ)
 
 # Its own objects are looked for first: a missing SDL is said in one line.
 SDL_CFLAGS = $(or $(shell pkg-config --cflags sdl2 2> /dev/null),$(error tinyvmm-view needs the headers of SDL: apt-get install libsdl2-dev (or make SDL=0: without a window)))
-$(VIEW_OBJ): CFLAGS += $(filter-out -D_REENTRANT,$(SDL_CFLAGS))
+$(VIEW_OBJ) $(OUT)/$(VIEW_TEST:.c=.o): CFLAGS += $(filter-out -D_REENTRANT,$(SDL_CFLAGS))
 $(OUT)/tinyvmm-view: $(VIEW_OBJ) $(OUT)/libtinyvmm.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs sdl2) -lm
@@ -111,7 +113,8 @@ $(OUT)/libsupport.a: $(SUPPORT_OBJ)
 
 $(TEST_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libsupport.a $(OUT)/libtinyvmm.a
 	$(call say,LINK,$@)
-	$(Q)$(CXX) $(LDFLAGS) -o $@ $< $(OUT)/libsupport.a $(OUT)/libtinyvmm.a $(LDLIBS) -lcmocka
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) $(OUT)/libsupport.a $(OUT)/libtinyvmm.a $(LDLIBS) -lcmocka
+$(OUT)/$(VIEW_TEST:.c=): $(OUT)/$(VIEW_TEST:_test.c=.o)
 
 $(FUZZ_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libsupport.a $(OUT)/libtinyvmm.a
 	$(call say,LINK,$@)
