@@ -125,7 +125,7 @@ const struct config_key config_keys[] = {
 		"When that window is closed: press the power button, or let the guest run on without it."},
 	{"display", "dmabuf", CONFIG_BOOL, AT(display.dmabuf), "true", NULL, 0, 0,
 		"Viewers that can import them get pictures that a GPU has drawn as dma-bufs; false: all of them in memory."},
-	{"display", "zero_copy", CONFIG_ENUM, AT(display.zero_copy), "never", zero_copy_values, 0, 0,
+	{"display", "zero_copy", CONFIG_ENUM, AT(display.zero_copy), "auto", zero_copy_values, 0, 0,
 		"Whether the viewer that controls gets what the guest draws in itself, without a copy: where it holds up nobody, whatever guest and viewer do, or not."},
 	{"display", "socket", CONFIG_PATH, AT(display.socket), NULL, NULL, 1, 107, "Socket for viewers; default: viewer.sock in the folder of the VM's other sockets."},
 	{"display", "allow", CONFIG_STRINGS, AT(display.allow), NULL, NULL, 1, 32,
