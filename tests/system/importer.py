@@ -2,7 +2,9 @@
 """build/viewer/importer, which imports dma-bufs, and what is known of the VM it looks at. For tests on hosts with a render node."""
 import glob
 import os
+import re
 import subprocess
+import tempfile
 import time
 import zlib
 
@@ -14,11 +16,57 @@ NODES = [n for n in sorted(glob.glob("/dev/dri/renderD*")) if os.access(n, os.R_
 HAS_SCREEN = os.access("/dev/dri/card0", os.W_OK) and "DISPLAY" not in os.environ and "WAYLAND_DISPLAY" not in os.environ
 
 
+# In file and process namespaces of its own, without any right: it has the host's programs and libraries to read, one GPU and the socket, and sees neither the monitor nor what that has open.
+APART = """set -e
+socket=$2 node=$3 viewer=$PWD/build/viewer
+mount -t tmpfs -o mode=755 none "$1"
+cd "$1"
+mkdir -p usr sys proc dev/dri viewer old
+for d in bin lib lib64; do ln -s usr/$d $d; done
+mount --bind -o ro /usr usr
+mount --rbind -o ro /sys sys
+mount -t proc none proc
+mount --bind -o ro "$viewer" viewer
+touch socket ".$node"
+mount --bind "$socket" socket
+mount --bind "$node" ".$node"
+pivot_root . old
+cd /
+umount -l old
+rmdir old
+exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs /viewer/importer /socket "$node" $4
+"""
+
+
 class Importer(Viewer):
     program = "build/viewer/importer"
 
-    def __init__(self, g):
-        super().__init__(g, NODES[0])
+    def __init__(self, g, *args):
+        super().__init__(g, NODES[0], *args)
+
+    def command(self, path, *args):
+        if os.geteuid() != 0:
+            return super().command(path, *args)
+        return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", APART, "apart", tempfile.mkdtemp(dir=WORK), path, *args]
+
+    def pid(self):
+        """Of the viewer, not of who has made it and waits for it; None: it is not there yet."""
+        pid = self.process.pid
+        while True:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if f.read().split(b"\0")[0].endswith(b"/importer"):
+                    return pid
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+                children = f.read().split()
+            if not children:
+                return None
+            pid = int(children[0])
+
+    def end(self, signo=None):
+        """The first process of a namespace does not take what it does not wait for."""
+        self.say("quit")
+        self.process.wait(20)
+        self.process.stdin.close()
 
     def last(self, kind):
         return [line for line in list(self.lines) if line.startswith(kind)][-1:]
@@ -52,6 +100,42 @@ def same(g, v, name):
     want = f"{shot.width}x{shot.height} {zlib.crc32(bytes(shot.rgb)):08x}"
     got = until(lambda: v.last("frame 0 "), lambda got: got and want in got[0], 20)
     check(f"{name}: what is imported is the screenshot", got and want in got[0], (want, got, v.lines[-5:]))
+
+
+def apart(g, v):
+    """What it has of the machine, besides programs and libraries: its GPU, pipes, one socket, and pictures. The guest's memory is nobody's but the monitor's."""
+    if os.geteuid() != 0:
+        check("the viewer sees nothing else # SKIP this is not root", True)
+        return
+    pid = v.pid()
+    check("the viewer is in namespaces of its own", all(os.readlink(f"/proc/{pid}/ns/{n}") != os.readlink(f"/proc/self/ns/{n}") for n in ("mnt", "pid")), pid)
+    # Paths of its mounts, from outside, begin where those were mounted.
+    named = re.compile(r"(/\w+)?(/usr/|/viewer/|/dev/dri/)")
+    maps = sorted(mapped(pid))
+    others = [m for m in maps if m and not named.match(m) and not m.startswith("[")]
+    check(f"in its memory, of others: {' '.join(others) or 'nothing'}", set(others) <= {"/memfd:gpu (deleted)"}, maps)
+    of_guest = [size for name, size in mapped(g.pid()).items() if name == ""]
+    check(f"the guest's memory has no name to be mapped by: {max(of_guest) >> 20} MiB", max(of_guest) >= 256 << 20, of_guest)
+    fds = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if int(fd) > 2]
+    check(f"open: {' '.join(sorted(set(fds)))}", all(n.startswith(("pipe:", "socket:", "/dmabuf:", "anon_inode:sync_file")) or n.endswith(NODES[0]) for n in fds) and
+          sum(n.startswith("socket:") for n in fds) == 1, fds)
+    roots = os.listdir(f"/proc/{pid}/root")
+    check(f"of the file system it sees {' '.join(sorted(roots))}", set(roots) <= {"bin", "lib", "lib64", "usr", "sys", "proc", "dev", "viewer", "socket"}, roots)
+    nodes = os.listdir(f"/proc/{pid}/root/dev"), os.listdir(f"/proc/{pid}/root/dev/dri")
+    check("of devices one GPU", nodes == (["dri"], [os.path.basename(NODES[0])]), nodes)
+    check("of processes itself", [n for n in os.listdir(f"/proc/{pid}/root/proc") if n.isdigit()] == ["1"])
+
+
+def mapped(pid):
+    """{name of what is mapped, "" for what has none: bytes of the largest piece}"""
+    found = {}
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as f:
+        for line in f:
+            words = line.split(None, 5)
+            start, end = (int(w, 16) for w in words[0].split("-"))
+            name = words[5].strip() if len(words) > 5 else ""
+            found[name] = max(found.get(name, 0), end - start)
+    return found
 
 
 def window(g):

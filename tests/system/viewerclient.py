@@ -14,9 +14,12 @@ class Viewer:
     program = "build/viewer/client"
 
     def __init__(self, g, *args, path=None):
-        self.process = subprocess.Popen([self.program, path or os.path.join(WORK, "tinyvmm", g.name, "viewer.sock"), *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(self.command(path or os.path.join(WORK, "tinyvmm", g.name, "viewer.sock"), *args), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lines = []
         threading.Thread(target=self.read, daemon=True).start()
+
+    def command(self, path, *args):
+        return [self.program, path, *args]
 
     def read(self):
         for line in self.process.stdout:

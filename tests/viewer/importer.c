@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A viewer that imports pictures where they lie on a GPU, written from docs/display-protocol.md, without a window: `importer SOCKET RENDER_NODE`. It says what it is sent, a line each; of a frame its sum of
+ * A viewer that imports pictures where they lie on a GPU, written from docs/display-protocol.md, without a window: `importer SOCKET RENDER_NODE [observe]`. It says what it is sent, a line each; of a frame its sum of
  * red, green, blue, row by row, and the first pixels of its first and last rows; and releases it. On standard input it is told what to do:
  *
  *   hold MS        keep each frame so long before it is looked at once more and released; a frame that is then another one is `torn`
@@ -334,6 +334,9 @@ int main(int argc, char **argv)
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	char line[256];
 
+	if (argc > 3 && strcmp(argv[3], "observe") == 0) {
+		hello.flags = VIEWER_OBSERVES;
+	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	setvbuf(stdin, NULL, _IONBF, 0);
 	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
