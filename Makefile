@@ -141,6 +141,8 @@ unit: $(TEST_BIN)
 
 # Kernels for tests, assembler only, and a program for guests.
 GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S)) build/guest/kms build/guest/hammer
+# And one for a guest that has OpenGL, and its libraries.
+GUEST_GL := build/guest/steer
 # Programs for tests of input devices, on the host and in the guest: they bring their own C library.
 EVDEV_SRC := $(sort $(wildcard tests/evdev/*.c))
 EVDEV_BIN := build/evdev/uinput build/evdev/evread
@@ -152,7 +154,7 @@ VIEWER_IMPORTER := build/viewer/importer
 STEPS := build/bench/steps
 # Counts bytes that are copied, for another.
 COPIES := build/bench/copies.so
-tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS) $(COPIES))
+tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS) $(COPIES))
 $(COPIES): tests/bench/copies.c Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -fno-builtin -fno-tree-loop-distribute-patterns $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -fPIC -shared -o $@ $<
@@ -161,6 +163,9 @@ $(STEPS): tests/bench/steps.c Makefile
 $(VIEWER_CLIENT) $(STEPS):
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) -static -o $@ $<
+$(GUEST_GL): tests/guest/steer.c Makefile
+	$(call say,GUEST,$@)
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -o $@ $< -lEGL -lGL -lgbm -ldrm
 $(VIEWER_IMPORTER): tests/viewer/importer.c display/viewer_proto.h Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -o $@ $< -lEGL -lGL -lgbm
@@ -244,9 +249,9 @@ check: check-unit-build
 	tests/run --sum build/counts && [ $$failed = 0 ]
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
-LONG_TESTS := $(sort $(filter-out %/udmabuf %/dmabuf %/zero_copy %/virgl,$(wildcard tests/system/long/*)))
+LONG_TESTS := $(sort $(filter-out %/udmabuf %/dmabuf %/zero_copy %/headless %/virgl,$(wildcard tests/system/long/*)))
 UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test
-GPU_TESTS := tests/system/long/dmabuf tests/system/long/zero_copy tests/system/long/virgl
+GPU_TESTS := tests/system/long/dmabuf tests/system/long/zero_copy tests/system/long/headless tests/system/long/virgl
 check-long:
 	$(Q)tools/deps.sh build test guest images gpu
 	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
@@ -254,7 +259,7 @@ check-long:
 	$(Q)mkdir -p build/hostvm; failed=0; \
 	tools/with-kvm --timeout 9000 tests/run --junit build/hostvm/long.xml $(LONG_TESTS) || failed=1; \
 	tools/hostvm --kernel backports --timeout 1800 -- tests/run --junit build/hostvm/udmabuf.xml $(UDMABUF_TESTS) || failed=1; \
-	tools/hostvm --gpu --timeout 4800 -- tests/run --junit build/hostvm/gpu.xml $(GPU_TESTS) || failed=1; \
+	tools/hostvm --gpu --timeout 5700 -- tests/run --junit build/hostvm/gpu.xml $(GPU_TESTS) || failed=1; \
 	tests/run --junit build/debian13.xml tests/debian13 || failed=1; \
 	[ $$failed = 0 ]
 

@@ -103,3 +103,17 @@ class X:
         message.data[0] = self.x.XInternAtom(self.display, b"WM_DELETE_WINDOW", 0)
         self.x.XSendEvent(self.display, ctypes.c_ulong(int(window)), 0, ctypes.c_long(0), ctypes.byref(message))
         self.x.XSync(self.display, 0)
+
+
+def blended(shot, at, pointer):
+    """The picture with X's pointer (X.pointer) in it, which points there."""
+    width, height, hot_x, hot_y, pixels = pointer
+    out = bytearray(shot.rgb)
+    for y in range(height):
+        for x in range(width):
+            left, top, p = at[0] - hot_x + x, at[1] - hot_y + y, pixels[y * width + x]
+            if 0 <= left < shot.width and 0 <= top < shot.height:
+                for i, shift in enumerate((16, 8, 0)):
+                    k = (top * shot.width + left) * 3 + i
+                    out[k] = min(255, (p >> shift & 255) + (out[k] * (255 - (p >> 24)) + 127) // 255)
+    return picture.Picture(shot.width, shot.height, out)
