@@ -61,7 +61,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-long bench bench-check bench-frames bench-input bench-requests run guest-kernel man format format-check tidy install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-long bench bench-check bench-frames bench-input bench-requests bench-instructions run guest-kernel man format format-check tidy install uninstall
 
 # SDL=0: no window. Fuzzers and their libraries want none either.
 SDL ?= 1
@@ -87,6 +87,7 @@ help:
 	@echo 'make bench        beside QEMU in the host VM: exits, system calls, memory; ten minutes'
 	@echo 'make bench-check  what a start and a boot cost, against tests/bench/baseline.json; a minute, part of make check'
 	@echo 'make bench-frames, bench-input, bench-requests: what a frame, an input event, a disk request costs'
+	@echo 'make bench-instructions: of guest, kernel and monitor: a disk request, and exec to init; ten minutes'
 	@echo 'make install      PREFIX=/usr/local DESTDIR='
 	@echo 'make clean        remove build/'
 
@@ -139,8 +140,8 @@ $(OUT)/%.o: %.cc Makefile
 unit: $(TEST_BIN)
 	$(Q)set -e; for t in $(TEST_BIN); do $$t; done
 
-# Kernels for tests, assembler only, and a program for guests.
-GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S)) build/guest/kms build/guest/hammer
+# Kernels for tests, assembler only, and programs for guests.
+GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S)) build/guest/kms build/guest/hammer build/guest/tally
 # And one for a guest that has OpenGL, and its libraries.
 GUEST_GL := build/guest/steer
 # Programs for tests of input devices, on the host and in the guest: they bring their own C library.
@@ -180,7 +181,7 @@ KMS := $(addprefix tests/guest/,kms.c card.c fragment.c paint.c text.c)
 build/guest/kms: $(KMS) $(wildcard tests/guest/*.h) Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -I/usr/include/libdrm -static -o $@ $(KMS)
-build/guest/hammer: tests/guest/hammer.c Makefile
+build/guest/hammer build/guest/tally: build/guest/%: tests/guest/%.c Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -static -o $@ $<
 fuzzers: $(FUZZ_BIN)
@@ -276,6 +277,11 @@ bench-frames bench-input bench-requests:
 	$(Q)+$(MAKE) -s $(JOBS) all tests
 	$(Q)tools/deps.sh guest images && guest-images/$(if $(filter bench-requests,$@),rootfs,gpu)
 	$(Q)tools/hostvm --timeout 1800 -- tests/bench/$(@:bench-%=%)
+
+# Where the clock counts instructions.
+bench-instructions:
+	$(Q)+$(MAKE) -s $(JOBS) all tests
+	$(Q)tools/hostvm --icount -- tests/bench/instructions
 
 run:
 	$(Q)tools/deps.sh build guest

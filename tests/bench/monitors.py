@@ -44,10 +44,10 @@ def make_disk(work):
 
 
 class Monitor:
-    """@command takes the path that gets the guest's console. @vcpu_thread: how the names of vCPU threads begin."""
+    """@command takes the path that gets the guest's console. @vcpu_thread: how the names of vCPU threads begin. @says: its standard output is the console."""
 
-    def __init__(self, name, command, env, vcpu_thread):
-        self.name, self.command, self.env, self.vcpu_thread = name, command, env, vcpu_thread
+    def __init__(self, name, command, env, vcpu_thread, says=False):
+        self.name, self.command, self.env, self.vcpu_thread, self.says = name, command, env, vcpu_thread, says
 
 
 def tinyvmm(kernel, initramfs, disk):
@@ -57,8 +57,9 @@ def tinyvmm(kernel, initramfs, disk):
         "--set", "serial.type=off"], {}, "vcpu")
 
 
-def qemu(name, kernel, initramfs, disk):
-    """None when there is no QEMU: neither the one tools/hostvm has fetched nor an installed one."""
+def qemu(name, kernel, initramfs, disk, machine=(), drive="", device="", more=()):
+    """None when there is no QEMU: neither the one tools/hostvm has fetched nor an installed one. @machine: instead of what is best for a stock kernel. @drive, @device: further
+    properties of the disk's; @more: arguments."""
     root = os.path.join(cache_dir(), "qemu", "root")
     lib = f"{root}/usr/lib/x86_64-linux-gnu"
     if os.access(f"{root}/usr/bin/qemu-system-x86_64", os.X_OK):
@@ -71,10 +72,20 @@ def qemu(name, kernel, initramfs, disk):
     bus = "device" if name == "microvm" else "pci"
     # microvm leaves the clock chip out under KVM, and a stock kernel then polls for it 40,000 times: rtc=on is to its advantage. Its virtio devices are of the
     # old kind unless told, with which no guest takes a keyboard.
-    machine = ["microvm,accel=kvm,rtc=on,isa-serial=off", "-global", "virtio-mmio.force-legacy=false"] if name == "microvm" else ["pc,accel=kvm"]
+    kind = [*machine] or ["microvm,accel=kvm,rtc=on,isa-serial=off"] if name == "microvm" else ["pc,accel=kvm"]
+    kind += ["-global", "virtio-mmio.force-legacy=false"] if name == "microvm" else []
     return Monitor(f"qemu-{name}", lambda console: [
-        *program, "-M", *machine, "-cpu", "host", "-smp", "1", "-m", f"{MEMORY_MIB}", "-name", "bench,debug-threads=on", "-no-user-config",
+        *program, "-M", *kind, *more, "-cpu", "host", "-smp", "1", "-m", f"{MEMORY_MIB}", "-name", "bench,debug-threads=on", "-no-user-config",
         "-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot", "-kernel", kernel, "-initrd", initramfs, "-append", CMDLINE,
         "-chardev", f"file,id=c,path={console}", "-device", f"virtio-serial-{bus}", "-device", "virtconsole,chardev=c",
-        "-device", f"virtio-rng-{bus}", "-drive", f"file={disk},if=none,id=d,format=raw,cache=writeback",
-        "-device", f"virtio-blk-{bus},drive=d"], env, "CPU ")
+        "-device", f"virtio-rng-{bus}", "-drive", f"file={disk},if=none,id=d,format=raw,cache=writeback{drive}",
+        "-device", f"virtio-blk-{bus},drive=d{device}"], env, "CPU ")
+
+
+def kvmtool(program, guest, initramfs, disk, work):
+    """@program: lkvm, or lkvm-static. It loads no ELF kernel, so the guest unpacks the bzImage for itself; the rest of the command line is what it would give, but for the early console on the serial
+    port, whose every character would be an exit."""
+    append = f"noapic noacpi pci=conf1 reboot=k panic=1 i8042.direct=1 i8042.dumbkbd=1 i8042.nopnp=1 i8042.noaux=1 {CMDLINE}"
+    return Monitor("kvmtool", lambda console: [
+        program, "run", "--name", "bench", "--nodefaults", "-k", f"{guest}/vmlinuz", "-i", initramfs, "-p", append, "-m", f"{MEMORY_MIB}M", "-c", "1", "-d", disk, "--rng",
+        "--console", "virtio", "-n", "mode=none"], {"HOME": work}, "kvm-vcpu", says=True)
