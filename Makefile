@@ -61,7 +61,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-long bench bench-check bench-frames bench-input bench-requests bench-instructions run guest-kernel man format format-check tidy install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-strict check-long bench bench-check bench-frames bench-input bench-requests bench-instructions run guest-kernel man format format-check tidy install uninstall
 
 # SDL=0: no window. Fuzzers and their libraries want none either.
 SDL ?= 1
@@ -79,6 +79,7 @@ help:
 	@echo 'make run          a guest shell on this terminal; without one, boot, report, power off'
 	@echo 'make check        every test; real guests run in the host VM where there is no KVM'
 	@echo 'make check-unit   the tests that need no KVM'
+	@echo 'make check-strict the system tests with machine.mmio = "strict"; part of make check-long'
 	@echo 'make check-long   what make check leaves out because it takes long or needs large images'
 	@echo 'make guest-kernel a small Linux for guests, from source; ten minutes, once'
 	@echo 'make man          the manual pages, build/man'
@@ -237,17 +238,30 @@ check-unit: check-unit-build
 SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long,$(wildcard tests/system/*)))
 LONGEST := $(addprefix tests/system/,disk evdev disk_faults ci boots gpu control)
 SYSTEM_TESTS := $(LONGEST) $(filter-out $(LONGEST),$(SYSTEM_TESTS))
+# $(1): what their counts are called.
+RUN_SYSTEM_TESTS = rm -rf build/hostvm/taken && mkdir -p build/hostvm/taken; \
+	tests/on-kvm $(1)-2 $(2) > build/lane-2.log 2>&1 & lane_2=$$!; \
+	tests/on-kvm $(1) $(2) || failed=1; \
+	wait $$lane_2 || failed=1; cat build/lane-2.log
+SYSTEM_IMAGES := tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu && guest-images/keymap de
 check: check-unit-build
-	$(Q)tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu && guest-images/keymap de
-	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm/taken; failed=0; \
+	$(Q)$(SYSTEM_IMAGES)
+	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm; failed=0; \
 	$(RUN_UNIT_TESTS) || failed=1; \
-	tests/on-kvm system-2 $(SYSTEM_TESTS) > build/lane-2.log 2>&1 & lane_2=$$!; \
-	tests/on-kvm system $(SYSTEM_TESTS) || failed=1; \
-	wait $$lane_2 || failed=1; cat build/lane-2.log; \
+	$(call RUN_SYSTEM_TESTS,system,$(SYSTEM_TESTS)); \
 	tests/run --junit build/hostvm.xml --counts build/counts tests/hostvm_test tests/make_run_test || failed=1; \
 	tests/run --timeout 1800 --junit build/mutants.xml --counts build/counts tests/mutants/run || failed=1; \
 	cat build/hostvm/system.counts build/hostvm/system-2.counts >> build/counts || failed=1; \
 	tests/run --sum build/counts && [ $$failed = 0 ]
+
+# All of them once more with machine.mmio = "strict", but for those that see to it themselves, or have counts of the other way.
+STRICT_TESTS := $(filter-out $(addprefix tests/system/,strict transport bench gpu_qemu),$(SYSTEM_TESTS))
+RUN_STRICT_TESTS = export TINYVMM_TEST_MMIO=strict; $(call RUN_SYSTEM_TESTS,strict,$(STRICT_TESTS)); \
+	cat build/hostvm/strict.counts build/hostvm/strict-2.counts > build/hostvm/strict.all; tests/run --sum build/hostvm/strict.all || failed=1
+check-strict:
+	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
+	$(Q)$(SYSTEM_IMAGES)
+	$(Q)failed=0; $(RUN_STRICT_TESTS); [ $$failed = 0 ]
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
 LONG_TESTS := $(sort $(filter-out %/udmabuf %/dmabuf %/zero_copy %/headless %/virgl,$(wildcard tests/system/long/*)))
@@ -256,12 +270,13 @@ GPU_TESTS := tests/system/long/dmabuf tests/system/long/zero_copy tests/system/l
 check-long:
 	$(Q)tools/deps.sh build test guest images gpu
 	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
-	$(Q)guest-images/rootfs && guest-images/desktop && guest-images/gl && guest-images/newer-kernel trixie-backports
+	$(Q)$(SYSTEM_IMAGES) && guest-images/desktop && guest-images/gl && guest-images/newer-kernel trixie-backports
 	$(Q)mkdir -p build/hostvm; failed=0; \
 	tools/with-kvm --timeout 9000 tests/run --junit build/hostvm/long.xml $(LONG_TESTS) || failed=1; \
 	tools/hostvm --kernel backports --timeout 1800 -- tests/run --junit build/hostvm/udmabuf.xml $(UDMABUF_TESTS) || failed=1; \
 	tools/hostvm --gpu --timeout 5700 -- tests/run --junit build/hostvm/gpu.xml $(GPU_TESTS) || failed=1; \
 	tests/run --junit build/debian13.xml tests/debian13 || failed=1; \
+	$(RUN_STRICT_TESTS); \
 	[ $$failed = 0 ]
 
 # In the host VM everywhere, so that counts can be compared.
