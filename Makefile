@@ -244,11 +244,14 @@ RUN_SYSTEM_TESTS = rm -rf build/hostvm/taken && mkdir -p build/hostvm/taken; \
 	tests/on-kvm $(1) $(2) || failed=1; \
 	wait $$lane_2 || failed=1; cat build/lane-2.log
 SYSTEM_IMAGES := tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu && guest-images/keymap de
+# The transport on this machine's own processors, without KVM.
+MANY_REQUESTS = requests-$(1)=TINYVMM_TEST_REQUESTS=$(1) build/release/vmm/virtio_bus_test
 check: check-unit-build
 	$(Q)$(SYSTEM_IMAGES)
 	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm; failed=0; \
 	$(RUN_UNIT_TESTS) || failed=1; \
 	$(call RUN_SYSTEM_TESTS,system,$(SYSTEM_TESTS)); \
+	tests/run --timeout 240 --junit build/million.xml --counts build/counts '$(call MANY_REQUESTS,1000000)' || failed=1; \
 	tests/run --junit build/hostvm.xml --counts build/counts tests/hostvm_test tests/make_run_test || failed=1; \
 	tests/run --timeout 1800 --junit build/mutants.xml --counts build/counts tests/mutants/run || failed=1; \
 	cat build/hostvm/system.counts build/hostvm/system-2.counts >> build/counts || failed=1; \
@@ -272,6 +275,7 @@ check-long:
 	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
 	$(Q)$(SYSTEM_IMAGES) && guest-images/desktop && guest-images/gl && guest-images/newer-kernel trixie-backports
 	$(Q)mkdir -p build/hostvm; failed=0; \
+	tests/run --timeout 1800 --junit build/hostvm/requests.xml '$(call MANY_REQUESTS,10000000)' || failed=1; \
 	tools/with-kvm --timeout 9000 tests/run --junit build/hostvm/long.xml $(LONG_TESTS) || failed=1; \
 	tools/hostvm --kernel backports --timeout 1800 -- tests/run --junit build/hostvm/udmabuf.xml $(UDMABUF_TESTS) || failed=1; \
 	tools/hostvm --gpu --timeout 5700 -- tests/run --junit build/hostvm/gpu.xml $(GPU_TESTS) || failed=1; \
