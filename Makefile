@@ -300,7 +300,7 @@ bench-frames bench-input bench-requests:
 # Where the clock counts instructions.
 bench-instructions:
 	$(Q)+$(MAKE) -s $(JOBS) all tests
-	$(Q)tools/hostvm --icount -- tests/bench/instructions
+	$(Q)tools/hostvm --icount -- sh -c 'tests/bench/instructions && tests/run tests/system/long/hundred'
 
 run:
 	$(Q)tools/deps.sh build guest
