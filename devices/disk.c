@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -78,6 +79,12 @@ static void on_event(struct loop_source *src, uint32_t events)
 	turn((struct disk *)((char *)src - offsetof(struct disk, source)));
 }
 
+static void on_ring(struct loop_source *src, uint32_t events)
+{
+	(void)events;
+	turn((struct disk *)((char *)src - offsetof(struct disk, ring)));
+}
+
 static void on_again(struct loop_timer *timer)
 {
 	turn((struct disk *)((char *)timer - offsetof(struct disk, again)));
@@ -127,7 +134,7 @@ unsigned disk_in_flight(const struct disk *d)
 int disk_drain(struct disk *d, unsigned timeout_ms)
 {
 	uint64_t deadline = clock_now_ns() + timeout_ms * CLOCK_NS_PER_MS;
-	struct pollfd p = {.fd = d->source.fd, .events = POLLIN};
+	struct pollfd p[] = {{.fd = d->source.fd, .events = POLLIN}, {.fd = d->ring.fd, .events = POLLIN}};
 	eventfd_t n;
 
 	while (d->in_flight > 0) {
@@ -140,7 +147,7 @@ int disk_drain(struct disk *d, unsigned timeout_ms)
 		}
 		/* Not for all of the time: the engine may wait for room, and that is a timer's. */
 		if (d->in_flight > 0) {
-			poll(&p, 1, 20);
+			poll(p, 2, 20);
 		}
 	}
 	return 0;
@@ -211,7 +218,14 @@ static int begin(struct disk *d, struct loop *loop)
 		return r;
 	}
 	r = loop_add(loop, &d->source);
+	if (r == 0 && d->ring.fd >= 0) {
+		/* Not by edges: whatever a turn should leave there brings the next one about. */
+		d->ring.events = EPOLLIN;
+		d->ring.fn = on_ring;
+		r = loop_add(loop, &d->ring);
+	}
 	if (r < 0) {
+		loop_remove(&d->source);
 		d->ops->destroy(d);
 		d->ops = NULL;
 	}
@@ -241,10 +255,12 @@ int disk_close(struct disk *d)
 				d->path, d->in_flight, DISK_CLOSE_MS / 1000);
 			loop_timer_stop(&d->again);
 			loop_remove(&d->source);
+			loop_remove(&d->ring);
 			return -ETIMEDOUT;
 		}
 		loop_timer_stop(&d->again);
 		loop_remove(&d->source);
+		loop_remove(&d->ring);
 		d->ops->destroy(d);
 	}
 	disk_free(d);

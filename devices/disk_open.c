@@ -407,7 +407,7 @@ int disk_open(struct disk **out, const struct disk_options *o, char *err, size_t
 	if (!d) {
 		return explain(err, errlen, ENOMEM, "%s: out of memory", o->path);
 	}
-	d->lock_fd = d->source.fd = -1;
+	d->lock_fd = d->source.fd = d->ring.fd = -1;
 	for (unsigned i = 0; i < DISK_FILES; i++) {
 		d->fd[i] = -1;
 	}

@@ -27,12 +27,13 @@ struct disk_list {
 
 struct disk_engine_ops {
 	const char *name;
-	/* d->fd and d->source.fd (the completion eventfd) are open. 0 or -errno, not logged. */
+	/* d->fd and d->source.fd (an eventfd that brings a turn about) are open. May set d->ring.fd.
+	 * 0 or -errno, not logged. */
 	int (*create)(struct disk *d);
 	/* Takes steps from d->ready, as many as there is room for. */
 	void (*start)(struct disk *d);
-	/* Calls disk_step_done for each step that is done. Every one was announced by the eventfd.
-	 */
+	/* Calls disk_step_done for each step that is done. Every one was announced by
+	 * d->source or d->ring. */
 	void (*reap)(struct disk *d);
 	/* Gives steps that have not begun back through disk_step_done, with -ECANCELED. */
 	void (*cancel)(struct disk *d);
@@ -58,6 +59,7 @@ struct disk {
 	const struct disk_engine_ops *ops; /* NULL: not started */
 	void *engine;
 	struct loop_source source; /* edge-triggered: never read in normal work */
+	struct loop_source ring;   /* the engine's, ready while there is something to reap; fd -1: none */
 	struct loop_timer again;   /* the host had no room for a moment */
 	struct disk_list ready, finished;
 	unsigned in_flight;

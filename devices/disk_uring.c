@@ -2,6 +2,10 @@
 /*
  * Steps by io_uring. The ring is created disabled, restricted to the four operations a disk needs,
  * on the files registered before, and enabled: whoever gets hold of it can do nothing else with it.
+ *
+ * The loop waits for the ring itself: it is ready only while there is something to reap. What the
+ * kernel has done before the call that submits it returns, as it does with what its cache has, is
+ * reaped at once, and nothing is left to wake up for. An eventfd would have it wake up for that all the same.
  */
 #include <assert.h>
 #include <errno.h>
@@ -54,9 +58,6 @@ static int uring_create(struct disk *d)
 	}
 	r = io_uring_register_files(&u->ring, d->fd, DISK_FILES);
 	if (r == 0) {
-		r = io_uring_register_eventfd(&u->ring, d->source.fd);
-	}
-	if (r == 0) {
 		r = restrict_ring(&u->ring);
 	}
 	if (r == 0) {
@@ -68,6 +69,7 @@ static int uring_create(struct disk *d)
 		return r;
 	}
 	d->engine = u;
+	d->ring.fd = u->ring.ring_fd;
 	return 0;
 }
 
@@ -148,6 +150,7 @@ static void uring_destroy(struct disk *d)
 	struct uring *u = d->engine;
 
 	assert(u->taken == 0);
+	d->ring.fd = -1;
 	io_uring_queue_exit(&u->ring);
 	free(u);
 	d->engine = NULL;
