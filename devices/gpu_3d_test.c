@@ -476,19 +476,21 @@ static size_t heap(void)
 static void test_3d_two_hundred_contexts_leave_nothing(void **state)
 {
 	unsigned files;
-	size_t used;
+	size_t used = 0;
 
 	(void)state;
 	/* What Mesa keeps once it has drawn, twice: not all of it is there after the first time. */
 	draw_for_clients();
 	draw_for_clients();
 	files = open_files();
-	used = heap();
-	for (unsigned i = 0; i < 5; i++) {
-		draw_for_clients();
+	/* What is lost is lost each time. Mesa 25 keeps less and less each time, where Mesa 22 keeps nothing. With AddressSanitizer nobody knows. */
+	for (unsigned n = 0; n == 0 || (n < 8 && heap() > used + 8192); n++) {
+		used = heap();
+		for (unsigned i = 0; i < 5; i++) {
+			draw_for_clients();
+		}
 	}
 	assert_int_equal(open_files(), files);
-	/* About 0; with AddressSanitizer nobody knows. */
 	assert_true(heap() <= used + 8192);
 }
 
