@@ -92,7 +92,9 @@ class Sway(Desktop):
         self.run("export HOME=/tmp SHELL=/bin/bash LIBSEAT_BACKEND=builtin SEATD_VTBOUND=0 WLR_RENDERER=pixman XCURSOR_THEME=DMZ-White XCURSOR_SIZE=24")
         self.run(f"{self.USER} sway -c /tmp/config > /tmp/sway.log 2>&1 &")
         self.run("for i in $(seq 300); do export WAYLAND_DISPLAY=wayland-1 SWAYSOCK=$(echo /run/user/sway-ipc.*.sock); [ -S \"$SWAYSOCK\" ] && break; sleep 0.2; done")
-        if not check("sway runs in the guest, on virtio-gpu", '"Virtual-1"' in self.swaymsg("-t get_outputs"), self.run("cat /tmp/sway.log")):
+        # It answers before it has its outputs.
+        said = until(lambda: self.swaymsg("-t get_outputs"), lambda text: '"Virtual-1"' in text, 60, 1)
+        if not check("sway runs in the guest, on virtio-gpu", '"Virtual-1"' in said, said + self.run("cat /tmp/sway.log")):
             return False
         # Lines as they come: to a file wev would say nothing until there is much of it.
         return self.open_window("wev", "stdbuf -oL wev > /tmp/wev.log 2>&1") and self.open_window("foot", "foot -c /tmp/foot.ini > /tmp/foot.log 2>&1")
