@@ -61,7 +61,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-strict check-long bench bench-check bench-frames bench-input bench-requests bench-instructions run guest-kernel man format format-check tidy install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-strict check-long bench bench-check bench-frames bench-input bench-latency bench-requests bench-instructions run guest-kernel man format format-check tidy install uninstall
 
 # SDL=0: no window. Fuzzers and their libraries want none either.
 SDL ?= 1
@@ -88,6 +88,7 @@ help:
 	@echo 'make bench        beside QEMU in the host VM: exits, system calls, memory; ten minutes'
 	@echo 'make bench-check  what a start and a boot cost, against tests/bench/baseline.json; a minute, part of make check'
 	@echo 'make bench-frames, bench-input, bench-requests: what a frame, an input event, a disk request costs'
+	@echo 'make bench-latency   how long a key takes to the changed window, beside QEMU'
 	@echo 'make bench-instructions: of guest, kernel and monitor: a disk request, and exec to init; ten minutes'
 	@echo 'make install      PREFIX=/usr/local DESTDIR='
 	@echo 'make clean        remove build/'
@@ -292,9 +293,9 @@ bench-check:
 bench:
 	$(Q)+$(MAKE) -s $(JOBS) all
 	$(Q)tools/hostvm -- tests/bench/run
-bench-frames bench-input bench-requests:
+bench-frames bench-input bench-latency bench-requests:
 	$(Q)+$(MAKE) -s $(JOBS) all tests
-	$(Q)tools/deps.sh guest images && guest-images/$(if $(filter bench-requests,$@),rootfs,gpu)
+	$(Q)tools/deps.sh guest images $(if $(filter bench-latency,$@),test gpu) && guest-images/$(if $(filter bench-requests,$@),rootfs,gpu)
 	$(Q)tools/hostvm --timeout 1800 -- tests/bench/$(@:bench-%=%)
 
 # Where the clock counts instructions.

@@ -7,12 +7,16 @@
  * Buffers have numbers from 0 to 31, screens the kernel's order from 0. The screens are taken from the text console by the first command that needs them.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/input.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <drm_fourcc.h>
 
@@ -23,6 +27,7 @@
 
 #define BUFFERS 32
 #define CLIPS 256
+#define ANSWER_MS 20000 /* until a key must have come */
 #define WORDS (2 + 4 * CLIPS)
 
 static struct card card = {.fd = -1};
@@ -524,6 +529,72 @@ static bool do_drawn(void)
 	return count_frames(3);
 }
 
+/* The first one that has letters. Return: a descriptor or -1. */
+static int open_keyboard(void)
+{
+	for (unsigned i = 0; i < 32; i++) {
+		unsigned char keys[KEY_CNT / 8] = {0};
+		char path[32];
+		int fd;
+
+		snprintf(path, sizeof(path), "/dev/input/event%u", i);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 && ioctl(fd, EVIOCGBIT(EV_KEY, sizeof(keys)), keys) >= 0 && keys[KEY_A / 8] & 1 << KEY_A % 8) {
+			return fd;
+		}
+		if (fd >= 0) {
+			close(fd);
+		}
+	}
+	errno = ENODEV;
+	return -1;
+}
+
+/* Waits for a press. Return: false when none comes. */
+static bool await_press(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	struct input_event e;
+
+	do {
+		if (poll(&p, 1, ANSWER_MS) != 1) {
+			errno = ETIMEDOUT;
+			return false;
+		}
+		if (read(fd, &e, sizeof(e)) != sizeof(e)) {
+			return false;
+		}
+	} while (e.type != EV_KEY || e.value != 1);
+	return true;
+}
+
+static bool do_answers(void)
+{
+	const struct buffer *a = buffer(2, true), *b = a ? buffer(3, true) : NULL;
+	uint64_t start = now_us();
+	bool is_done = true;
+	unsigned s;
+	int32_t n = 0;
+	int fd;
+
+	if (!a || !b || !screen(1, &s) || !numbers(4, &n, 1)) {
+		return false;
+	}
+	fd = open_keyboard();
+	if (fd < 0) {
+		return fail("keyboard");
+	}
+	printf("kms: waits for a key\n");
+	for (int32_t i = 0; is_done && i < n; i++) {
+		is_done = await_press(fd) && card_flip(&card, s, i & 1 ? b : a);
+	}
+	if (!is_done) {
+		fail("a key");
+	}
+	close(fd);
+	return is_done && took(start);
+}
+
 static bool do_damage(void)
 {
 	const struct buffer *b = buffer(1, true);
@@ -681,6 +752,7 @@ static const struct command {
 	{"churn", "N [EVERY SCREEN BUFFER]", "N buffers of 1 x 1 to 64 x 64, each made and removed; so many of them painted and shown instead of this one", 1, do_churn},
 	{"flips", "SCREEN BUFFER BUFFER N [HZ]", "one and the other, N times in all, so many a second; says the microseconds", 4, do_flips},
 	{"count", "SCREEN BUFFER BUFFER N [HZ]", "one and the other (or the same), N times in all, so many a second, with the number in the first and last rows; says the microseconds", 4, do_count},
+	{"answers", "SCREEN BUFFER BUFFER N", "one and the other, at the press of a key, N times in all", 4, do_answers},
 	{"damage", "BUFFER N X Y W H [HZ]", "the same rectangle N times, so many a second; says the microseconds", 6, do_damage},
 	{"moves", "SCREEN N [HZ]", "moves the cursor N times, so many a second; says the microseconds", 2, do_moves},
 	{"drawn", "SCREEN BUFFER BUFFER FROM N [HZ]", "as count, but the GPU draws them, out of a third one", 5, do_drawn},
