@@ -268,9 +268,9 @@ check-strict:
 	$(Q)failed=0; $(RUN_STRICT_TESTS); [ $$failed = 0 ]
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
-LONG_TESTS := $(sort $(filter-out %/udmabuf %/dmabuf %/zero_copy %/headless %/virgl,$(wildcard tests/system/long/*)))
 UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test
-GPU_TESTS := tests/system/long/dmabuf tests/system/long/zero_copy tests/system/long/headless tests/system/long/virgl
+GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy headless virgl window_seat)
+LONG_TESTS := $(sort $(filter-out tests/system/long/udmabuf $(GPU_TESTS),$(wildcard tests/system/long/*)))
 check-long:
 	$(Q)tools/deps.sh build test guest images gpu
 	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
