@@ -61,7 +61,7 @@ say = $(if $(V),,@echo '  $(1)  $(2)')
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-strict check-long bench bench-check bench-frames bench-input bench-latency bench-requests bench-instructions run guest-kernel man format format-check tidy install uninstall
+.PHONY: all help clean unit tests fuzzers headers deps flags check-unit-build check-unit check check-strict check-long bench bench-check bench-frames bench-input bench-latency bench-pictures bench-requests bench-instructions run guest-kernel man format format-check tidy install uninstall
 
 # SDL=0: no window. Fuzzers and their libraries want none either.
 SDL ?= 1
@@ -87,7 +87,7 @@ help:
 	@echo 'make tidy         clang-tidy; minutes'
 	@echo 'make bench        beside QEMU in the host VM: exits, system calls, memory; ten minutes'
 	@echo 'make bench-check  what a start and a boot cost, against tests/bench/baseline.json; a minute, part of make check'
-	@echo 'make bench-frames, bench-input, bench-requests: what a frame, an input event, a disk request costs'
+	@echo 'make bench-frames, bench-input, bench-pictures, bench-requests: what a frame, an input event, a picture of a GPU, a disk request costs'
 	@echo 'make bench-latency   how long a key takes to the changed window, beside QEMU'
 	@echo 'make bench-instructions: of guest, kernel and monitor: a disk request, and exec to init; ten minutes'
 	@echo 'make install      PREFIX=/usr/local DESTDIR='
@@ -157,8 +157,10 @@ VIEWER_IMPORTER := build/viewer/importer
 STEPS := build/bench/steps
 # Counts bytes that are copied, for another.
 COPIES := build/bench/copies.so
-tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS) $(COPIES))
-$(COPIES): tests/bench/copies.c Makefile
+# And what OpenGL is asked to read back, copy and draw.
+GLCALLS := build/bench/glcalls.so
+tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS) $(COPIES) $(GLCALLS))
+$(COPIES) $(GLCALLS): build/bench/%.so: tests/bench/%.c Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -fno-builtin -fno-tree-loop-distribute-patterns $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -fPIC -shared -o $@ $<
 $(VIEWER_CLIENT): tests/viewer/client.c display/viewer_proto.h Makefile
@@ -269,7 +271,7 @@ check-strict:
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
 UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test
-GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy headless virgl window_seat)
+GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy picture_cost headless virgl window_seat)
 LONG_TESTS := $(sort $(filter-out tests/system/long/udmabuf $(GPU_TESTS),$(wildcard tests/system/long/*)))
 check-long:
 	$(Q)tools/deps.sh build test guest images gpu
@@ -279,7 +281,7 @@ check-long:
 	tests/run --timeout 1800 --junit build/hostvm/requests.xml '$(call MANY_REQUESTS,10000000)' || failed=1; \
 	tools/with-kvm --timeout 9000 tests/run --junit build/hostvm/long.xml $(LONG_TESTS) || failed=1; \
 	tools/hostvm --kernel backports --timeout 1800 -- tests/run --junit build/hostvm/udmabuf.xml $(UDMABUF_TESTS) || failed=1; \
-	tools/hostvm --gpu --timeout 5700 -- tests/run --junit build/hostvm/gpu.xml $(GPU_TESTS) || failed=1; \
+	tools/hostvm --gpu --timeout 6600 -- tests/run --junit build/hostvm/gpu.xml $(GPU_TESTS) || failed=1; \
 	tests/run --junit build/debian13.xml tests/debian13 || failed=1; \
 	$(RUN_STRICT_TESTS); \
 	[ $$failed = 0 ]
@@ -293,10 +295,10 @@ bench-check:
 bench:
 	$(Q)+$(MAKE) -s $(JOBS) all
 	$(Q)tools/hostvm -- tests/bench/run
-bench-frames bench-input bench-latency bench-requests:
+bench-frames bench-input bench-latency bench-pictures bench-requests:
 	$(Q)+$(MAKE) -s $(JOBS) all tests
 	$(Q)tools/deps.sh guest images $(if $(filter bench-latency,$@),test gpu) && guest-images/$(if $(filter bench-requests,$@),rootfs,gpu)
-	$(Q)tools/hostvm --timeout 1800 -- tests/bench/$(@:bench-%=%)
+	$(Q)tools/hostvm $(if $(filter bench-pictures,$@),--gpu) --timeout 1800 -- tests/bench/$(@:bench-%=%)
 
 # Where the clock counts instructions.
 bench-instructions:

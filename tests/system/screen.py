@@ -278,6 +278,7 @@ class Qemu(Guest):
 
     monitor = "qemu"
     machine = ("-M", "microvm,accel=kvm,rtc=on,isa-serial=off", "-global", "virtio-mmio.force-legacy=false", "-cpu", "host")
+    display, gpu, environment = "none", "virtio-gpu-device", {}
 
     def start(self):
         program, env = qemu_program()
@@ -288,13 +289,13 @@ class Qemu(Guest):
                     data = f.read()
                 out.write(data + bytes(-len(data) % 4))
         command = [*program, *self.machine, "-smp", "1", "-m", self.memory, "-name", "guest,debug-threads=on", "-no-user-config", "-nodefaults",
-                   "-display", "none", "-no-reboot", "-kernel", self.kernel, "-initrd", f"{base}.cpio",
+                   "-display", self.display, "-no-reboot", "-kernel", self.kernel, "-initrd", f"{base}.cpio",
                    "-append", f"quiet cryptomgr.notests loglevel=1 panic=-1 {self.append} console=hvc0 tinyvmm.do={self.do}",
                    "-chardev", f"socket,id=c,path={base}.console,server=on,wait=off", "-device", "virtio-serial-device", "-device", "virtconsole,chardev=c",
-                   "-device", f"virtio-gpu-device,id=gpu,max_outputs={self.screens},xres={self.size[0]},yres={self.size[1]},max_hostmem=1G",
+                   "-device", f"{self.gpu},id=gpu,max_outputs={self.screens},xres={self.size[0]},yres={self.size[1]},max_hostmem=1G",
                    "-qmp", f"unix:{base}.qmp,server=on,wait=off", *self.extra]
         with open(f"{base}.log", "wb") as log:
-            self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, env={**env, **self.environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self.sock = self.connect(f"{base}.console")
         self.qmp_sock = self.connect(f"{base}.qmp").makefile("rw", encoding="utf-8")
         json.loads(self.qmp_sock.readline())
