@@ -143,7 +143,7 @@ unit: $(TEST_BIN)
 	$(Q)set -e; for t in $(TEST_BIN); do $$t; done
 
 # Kernels for tests, assembler only, and programs for guests.
-GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S)) build/guest/kms build/guest/hammer build/guest/tally
+GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S)) build/guest/kms build/guest/hammer build/guest/tally build/guest/contexts
 # And one for a guest that has OpenGL, and its libraries.
 GUEST_GL := build/guest/steer
 # Programs for tests of input devices, on the host and in the guest: they bring their own C library.
@@ -185,9 +185,9 @@ KMS := $(addprefix tests/guest/,kms.c card.c fragment.c paint.c text.c)
 build/guest/kms: $(KMS) $(wildcard tests/guest/*.h) Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -I/usr/include/libdrm -static -o $@ $(KMS)
-build/guest/hammer build/guest/tally: build/guest/%: tests/guest/%.c Makefile
+build/guest/hammer build/guest/tally build/guest/contexts: build/guest/%: tests/guest/%.c Makefile
 	$(call say,GUEST,$@)
-	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -static -o $@ $<
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -I/usr/include/libdrm -static -o $@ $<
 fuzzers: $(FUZZ_BIN)
 # What tests/mutants/run compiles and links with.
 flags:
@@ -271,7 +271,7 @@ check-strict:
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
 UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test
-GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy picture_cost headless virgl window_seat)
+GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy picture_cost headless virgl virgl_limits window_seat)
 LONG_TESTS := $(sort $(filter-out tests/system/long/udmabuf $(GPU_TESTS),$(wildcard tests/system/long/*)))
 check-long:
 	$(Q)tools/deps.sh build test guest images gpu
