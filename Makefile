@@ -159,8 +159,12 @@ STEPS := build/bench/steps
 COPIES := build/bench/copies.so
 # And what OpenGL is asked to read back, copy and draw.
 GLCALLS := build/bench/glcalls.so
-tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS) $(COPIES) $(GLCALLS))
+# In virglrenderer's place, for another.
+RENDERER := build/bench/libvirglrenderer.so.1
+tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS) $(COPIES) $(GLCALLS) $(RENDERER))
 $(COPIES) $(GLCALLS): build/bench/%.so: tests/bench/%.c Makefile
+$(RENDERER): tests/bench/renderer.c Makefile
+$(COPIES) $(GLCALLS) $(RENDERER):
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -fno-builtin -fno-tree-loop-distribute-patterns $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -fPIC -shared -o $@ $<
 $(VIEWER_CLIENT): tests/viewer/client.c display/viewer_proto.h Makefile
@@ -184,10 +188,10 @@ build/guest/%.elf: tests/guest/%.S Makefile
 KMS := $(addprefix tests/guest/,kms.c card.c fragment.c paint.c text.c)
 build/guest/kms: $(KMS) $(wildcard tests/guest/*.h) Makefile
 	$(call say,GUEST,$@)
-	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -I/usr/include/libdrm -static -o $@ $(KMS)
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -static -o $@ $(KMS)
 build/guest/hammer build/guest/tally build/guest/contexts: build/guest/%: tests/guest/%.c Makefile
 	$(call say,GUEST,$@)
-	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -I/usr/include/libdrm -static -o $@ $<
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -static -o $@ $<
 fuzzers: $(FUZZ_BIN)
 # What tests/mutants/run compiles and links with.
 flags:
@@ -271,17 +275,17 @@ check-strict:
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
 UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test
-GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy picture_cost headless virgl virgl_limits window_seat)
+GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy picture_cost headless virgl virgl_limits glmark2 virgl_frames piglit window_seat)
 LONG_TESTS := $(sort $(filter-out tests/system/long/udmabuf $(GPU_TESTS),$(wildcard tests/system/long/*)))
 check-long:
 	$(Q)tools/deps.sh build test guest images gpu
 	$(Q)+$(MAKE) -s $(JOBS) WERROR=1 all tests
-	$(Q)$(SYSTEM_IMAGES) && guest-images/desktop && guest-images/gl && guest-images/newer-kernel trixie-backports
+	$(Q)$(SYSTEM_IMAGES) && guest-images/desktop && guest-images/gl && guest-images/opengl glmark2 && guest-images/opengl piglit && guest-images/newer-kernel trixie-backports
 	$(Q)mkdir -p build/hostvm; failed=0; \
 	tests/run --timeout 1800 --junit build/hostvm/requests.xml '$(call MANY_REQUESTS,10000000)' || failed=1; \
 	tools/with-kvm --timeout 9000 tests/run --junit build/hostvm/long.xml $(LONG_TESTS) || failed=1; \
 	tools/hostvm --kernel backports --timeout 1800 -- tests/run --junit build/hostvm/udmabuf.xml $(UDMABUF_TESTS) || failed=1; \
-	tools/hostvm --gpu --timeout 6600 -- tests/run --junit build/hostvm/gpu.xml $(GPU_TESTS) || failed=1; \
+	tools/hostvm --gpu --timeout 9000 -- tests/run --junit build/hostvm/gpu.xml $(GPU_TESTS) || failed=1; \
 	tests/run --junit build/debian13.xml tests/debian13 || failed=1; \
 	$(RUN_STRICT_TESTS); \
 	[ $$failed = 0 ]
