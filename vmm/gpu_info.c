@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "devices/gpu_trial.h"
 #include "vmm/client.h"
 #include "vmm/client_priv.h"
 #include "vmm/clock.h"
@@ -26,10 +27,10 @@ static void try_it(const char *render_node, struct gpu_facts *facts)
 	struct gpu_backend *b = gpu_virgl_create(&none, render_node, 1, &facts->info, facts->why, sizeof(facts->why));
 
 	if (b) {
-		facts->works = true;
 		facts->ncapsets = b->ncapsets;
 		memcpy(facts->capset, b->capset, sizeof(facts->capset));
 		b->ops->destroy(b);
+		facts->works = gpu_trial_draw(render_node, facts->why, sizeof(facts->why)) == 0;
 	}
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What this host can draw with, by trying it in a process of its own: `tinyvmm gpu-info` and a line of doctor. A driver that crashes there crashes nobody else.
+ * What this host can draw with, by drawing in a process of its own: `tinyvmm gpu-info` and a line of doctor. A driver that crashes there crashes nobody else.
  *
  * Thread: the main thread.
  */
