@@ -524,6 +524,9 @@ static void test_input_hostile_ring_full_across_a_key_up(void **state)
 	press(KEY_A, 1);
 	for (unsigned i = 0; i < INPUT_RING_EVENTS; i++) {
 		press(KEY_B, i % 2 == 0);
+		if (i == INPUT_RING_EVENTS / 4) {
+			press(KEY_C, 1);
+		}
 		if (i == INPUT_RING_EVENTS / 2) {
 			press(KEY_A, 0);
 		}
@@ -544,6 +547,9 @@ static void test_input_hostile_ring_full_across_a_key_up(void **state)
 		}
 	} while (n == INPUT_QUEUE_SIZE);
 	assert_true(input_is_drained(&in));
+	/* What is held, and nothing else. */
+	assert_true(input_state_any_key(&guest));
+	input_state_apply(&guest, &(struct input_ev){EV_KEY, KEY_C, 0});
 	assert_false(input_state_any_key(&guest));
 	assert_int_equal(in.counters.frames_in, in.counters.frames_out - in.counters.resyncs + in.counters.dropped);
 }
