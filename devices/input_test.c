@@ -48,6 +48,8 @@ static void on_light(void *ctx, unsigned code, bool on)
 static void on_running(void *ctx, bool is_running)
 {
 	(void)ctx;
+	/* It may ask at once, while the device is still as it was. */
+	assert_int_equal(input_has_driver(in), is_running);
 	source.running += is_running ? 1 : -1;
 }
 

@@ -64,7 +64,7 @@ static void on_input_state(void *ctx, struct viewer_input_state *s)
 		uint32_t bit = 1u << (device - VIEWER_KEYBOARD);
 
 		s->has |= in ? bit : 0;
-		s->driven |= in && virtio_device_is_running(&in->dev.base) ? bit : 0;
+		s->driven |= in && input_has_driver(&in->dev) ? bit : 0;
 		if (in && device == VIEWER_KEYBOARD) {
 			s->leds = in->dev.lights[0] | (uint32_t)in->dev.lights[1] << 8;
 		}
