@@ -146,6 +146,8 @@ unit: $(TEST_BIN)
 GUEST_BIN := $(patsubst tests/guest/%.S,build/guest/%.elf,$(wildcard tests/guest/*.S)) build/guest/kms build/guest/hammer build/guest/tally build/guest/contexts
 # And one for a guest that has OpenGL, and its libraries.
 GUEST_GL := build/guest/steer
+# What sway in a guest needs for its pointer.
+GUEST_LINEAR := build/guest/linear.so
 # Programs for tests of input devices, on the host and in the guest: they bring their own C library.
 EVDEV_SRC := $(sort $(wildcard tests/evdev/*.c))
 EVDEV_BIN := build/evdev/uinput build/evdev/evread
@@ -161,7 +163,7 @@ COPIES := build/bench/copies.so
 GLCALLS := build/bench/glcalls.so
 # In virglrenderer's place, for another.
 RENDERER := build/bench/libvirglrenderer.so.1
-tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS) $(COPIES) $(GLCALLS) $(RENDERER))
+tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(GUEST_LINEAR) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS) $(COPIES) $(GLCALLS) $(RENDERER))
 $(COPIES) $(GLCALLS): build/bench/%.so: tests/bench/%.c Makefile
 $(RENDERER): tests/bench/renderer.c Makefile
 $(COPIES) $(GLCALLS) $(RENDERER):
@@ -175,6 +177,9 @@ $(VIEWER_CLIENT) $(STEPS):
 $(GUEST_GL): tests/guest/steer.c Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -o $@ $< -lEGL -lGL -lgbm -ldrm
+$(GUEST_LINEAR): tests/guest/linear.c Makefile
+	$(call say,GUEST,$@)
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -D_GNU_SOURCE $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -fPIC -shared -s -o $@ $<
 $(VIEWER_IMPORTER): tests/viewer/importer.c display/viewer_proto.h Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -o $@ $< -lEGL -lGL -lgbm

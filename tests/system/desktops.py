@@ -6,7 +6,7 @@ import re
 import time
 
 import picture
-from screen import CACHE, KEEP, Tinyvmm, check, until
+from screen import CACHE, KEEP, WORK, Tinyvmm, check, until
 
 
 class Shell:
@@ -85,12 +85,21 @@ class Sway(Desktop):
     # It refuses to be root's: a user has the devices, and there is no login that would give them.
     USER = "setpriv --reuid 1000 --regid 1000 --clear-groups"
 
+    def __init__(self, name, extra=(), **more):
+        # What it needs comes on a disk, which are whole sectors.
+        with open("build/guest/linear.so", "rb") as f:
+            library = f.read()
+        path = os.path.join(WORK, f"{name}-linear.img")
+        with open(path, "wb") as f:
+            f.write(library + bytes(-len(library) % 512))
+        super().__init__(name, extra=["--disk", path, "--set", "disk.1.readonly=true", *extra], **more)
+
     def start_sway(self):
         lines = " ".join(f'"{line}"' for line in self.CONFIG)
         self.run(f"printf '%s\\n' {lines} > /tmp/config; printf '[mouse]\\nhide-when-typing=yes\\n' > /tmp/foot.ini; chmod 1777 /dev/shm; chmod 666 /dev/dri/* /dev/input/* /dev/hvc0;"
                  " chown 1000:1000 /run/user")
-        self.run("export HOME=/tmp SHELL=/bin/bash LIBSEAT_BACKEND=builtin SEATD_VTBOUND=0 WLR_RENDERER=pixman XCURSOR_THEME=DMZ-White XCURSOR_SIZE=24")
-        self.run(f"{self.USER} sway -c /tmp/config > /tmp/sway.log 2>&1 &")
+        self.run("export HOME=/tmp SHELL=/bin/bash LIBSEAT_BACKEND=builtin SEATD_VTBOUND=0 WLR_RENDERER=pixman XCURSOR_THEME=DMZ-White XCURSOR_SIZE=24; cat /dev/vdb > /tmp/linear.so")
+        self.run(f"{self.USER} env LD_PRELOAD=/tmp/linear.so sway -c /tmp/config > /tmp/sway.log 2>&1 &")
         self.run("for i in $(seq 300); do export WAYLAND_DISPLAY=wayland-1 SWAYSOCK=$(echo /run/user/sway-ipc.*.sock); [ -S \"$SWAYSOCK\" ] && break; sleep 0.2; done")
         # It answers before it has its outputs.
         said = until(lambda: self.swaymsg("-t get_outputs"), lambda text: '"Virtual-1"' in text, 60, 1)
