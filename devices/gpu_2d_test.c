@@ -12,34 +12,6 @@
 
 static struct gpudrv v;
 
-static int setup(void **state)
-{
-	(void)state;
-	gpupic_begin(&v, 1, false, GPUDRV_BUDGET);
-	return 0;
-}
-
-static int setup_two(void **state)
-{
-	(void)state;
-	gpupic_begin(&v, 2, false, GPUDRV_BUDGET);
-	return 0;
-}
-
-static int setup_blob(void **state)
-{
-	(void)state;
-	gpupic_begin(&v, 2, true, GPUDRV_BUDGET);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	gpupic_end(&v);
-	return 0;
-}
-
 #define OK(x) assert_int_equal(x, GPU_RESP_OK_NODATA)
 #define ASSERT_SCREEN(scanout, w, h, x, y, seed) assert_int_equal(gpupic_screen_differs(&v, scanout, w, h, x, y, seed, GPUPIC_RIGHT), 0)
 
@@ -484,16 +456,16 @@ static void test_gpu_cursor_commands_need_no_answer(void **state)
 	assert_int_equal(v.display.scanout[0].cursor.x, 3);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define T2(name) cmocka_unit_test_setup_teardown(name, setup_two, teardown)
-#define TB(name) cmocka_unit_test_setup_teardown(name, setup_blob, teardown)
+#define T(name) cmocka_unit_test_prestate_setup_teardown(name, gpupic_setup, gpupic_teardown, &v)
+#define T2(name) cmocka_unit_test_prestate_setup_teardown(name, gpupic_setup_two, gpupic_teardown, &v)
+#define TB(name) cmocka_unit_test_prestate_setup_teardown(name, gpupic_setup_blob, gpupic_teardown, &v)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_gpu_every_format_to_the_pixel),
 		T(test_gpu_sizes_from_one_pixel_on),
-		cmocka_unit_test_setup_teardown(test_gpu_every_format_in_every_size, setup_large, teardown),
+		cmocka_unit_test_prestate_setup_teardown(test_gpu_every_format_in_every_size, setup_large, gpupic_teardown, &v),
 		T(test_gpu_partial_transfers),
 		T(test_gpu_transfer_offset),
 		T(test_gpu_scattered_backing),

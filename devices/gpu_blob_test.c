@@ -16,20 +16,6 @@
 
 static struct gpudrv v;
 
-static int setup_blob(void **state)
-{
-	(void)state;
-	gpupic_begin(&v, 2, true, GPUDRV_BUDGET);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	gpupic_end(&v);
-	return 0;
-}
-
 #define OK(x) assert_int_equal(x, GPU_RESP_OK_NODATA)
 #define ASSERT_SCREEN(scanout, w, h, x, y, seed) assert_int_equal(gpupic_screen_differs(&v, scanout, w, h, x, y, seed, GPUPIC_RIGHT), 0)
 
@@ -558,8 +544,8 @@ static void test_gpu_blob_shared_hidden_on_the_scanout_that_has_an_older_picture
 	assert_int_equal(udmabuf.made, 2);
 }
 
-#define TB(name) cmocka_unit_test_setup_teardown(name, setup_blob, teardown)
-#define TS(name) cmocka_unit_test_setup_teardown(name, setup_shared, teardown)
+#define TB(name) cmocka_unit_test_prestate_setup_teardown(name, gpupic_setup_blob, gpupic_teardown, &v)
+#define TS(name) cmocka_unit_test_prestate_setup_teardown(name, setup_shared, gpupic_teardown, &v)
 
 int main(void)
 {

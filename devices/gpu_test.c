@@ -27,34 +27,6 @@
 
 static struct gpudrv v;
 
-static int setup(void **state)
-{
-	(void)state;
-	gpupic_begin(&v, 1, false, GPUDRV_BUDGET);
-	return 0;
-}
-
-static int setup_two(void **state)
-{
-	(void)state;
-	gpupic_begin(&v, 2, false, GPUDRV_BUDGET);
-	return 0;
-}
-
-static int setup_blob(void **state)
-{
-	(void)state;
-	gpupic_begin(&v, 2, true, GPUDRV_BUDGET);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	gpupic_end(&v);
-	return 0;
-}
-
 #define OK(x) assert_int_equal(x, GPU_RESP_OK_NODATA)
 
 static struct display_rect rect(uint32_t x, uint32_t y, uint32_t w, uint32_t h)
@@ -706,9 +678,9 @@ static void test_gpu_reset_forgets_what_waits(void **state)
 	end_pacing();
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define T2(name) cmocka_unit_test_setup_teardown(name, setup_two, teardown)
-#define TB(name) cmocka_unit_test_setup_teardown(name, setup_blob, teardown)
+#define T(name) cmocka_unit_test_prestate_setup_teardown(name, gpupic_setup, gpupic_teardown, &v)
+#define T2(name) cmocka_unit_test_prestate_setup_teardown(name, gpupic_setup_two, gpupic_teardown, &v)
+#define TB(name) cmocka_unit_test_prestate_setup_teardown(name, gpupic_setup_blob, gpupic_teardown, &v)
 
 int main(void)
 {

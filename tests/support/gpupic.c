@@ -34,6 +34,30 @@ void gpupic_end(struct gpudrv *v)
 	gpudrv_finish(v);
 }
 
+int gpupic_setup(void **state)
+{
+	gpupic_begin(*state, 1, false, GPUDRV_BUDGET);
+	return 0;
+}
+
+int gpupic_setup_two(void **state)
+{
+	gpupic_begin(*state, 2, false, GPUDRV_BUDGET);
+	return 0;
+}
+
+int gpupic_setup_blob(void **state)
+{
+	gpupic_begin(*state, 2, true, GPUDRV_BUDGET);
+	return 0;
+}
+
+int gpupic_teardown(void **state)
+{
+	gpupic_end(*state);
+	return 0;
+}
+
 unsigned gpupic_open_descriptors(void)
 {
 	unsigned n = 0;

@@ -23,6 +23,11 @@ enum gpupic_spoil { GPUPIC_RIGHT, GPUPIC_FLIPPED, GPUPIC_MIRRORED, GPUPIC_SWAPPE
 void gpupic_begin(struct gpudrv *v, unsigned scanouts, bool blob, uint64_t budget);
 /* Nothing was logged; an assert. */
 void gpupic_end(struct gpudrv *v);
+/* The same for cmocka's tests, whose state is a struct gpudrv: with one output, two, two and blobs. */
+int gpupic_setup(void **state);
+int gpupic_setup_two(void **state);
+int gpupic_setup_blob(void **state);
+int gpupic_teardown(void **state);
 
 /* 0xAARRGGBB */
 uint32_t gpupic_pixel(uint32_t x, uint32_t y, unsigned seed);
