@@ -318,7 +318,7 @@ static void give_back(struct evdev *e, bool is_there)
 
 static bool can_forward(const struct evdev *e)
 {
-	return e->is_wanted && !evdev_is_absent(e) && e->in->is_active && !e->in->base.failed;
+	return e->is_wanted && !evdev_is_absent(e) && e->in->is_active;
 }
 
 static void update(struct evdev *e)

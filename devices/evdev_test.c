@@ -357,6 +357,8 @@ static void test_evdev_a_broken_driver_gets_no_second_key(void **state)
 	(void)state;
 	start("");
 	virtio_device_fail(&in->base, "test");
+	tdrv_serve(&drv);
+	assert_false(host.is_grabbed);
 	key(KEY_A, 1);
 	assert_false(host.is_grabbed);
 }

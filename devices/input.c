@@ -593,12 +593,24 @@ static void serve(struct input *in)
 	}
 }
 
+static void tell_running(struct input *in, bool is_running)
+{
+	if (in->is_active != is_running) {
+		in->is_active = is_running;
+		if (in->source && in->source->running) {
+			in->source->running(in->source_ctx, is_running);
+		}
+	}
+}
+
 static void input_again(struct loop_timer *timer)
 {
 	struct input *in = (struct input *)((char *)timer - offsetof(struct input, again));
 
 	if (is_running(in)) {
 		serve(in);
+	} else {
+		tell_running(in, false);
 	}
 	tell_drained(in);
 	tell_room(in);
@@ -661,16 +673,6 @@ static void input_config_write(struct virtio_device *d, uint32_t off, const void
 	publish(in, in->select, in->subsel);
 }
 
-static void tell_running(struct input *in, bool is_running)
-{
-	if (in->is_active != is_running) {
-		in->is_active = is_running;
-		if (in->source && in->source->running) {
-			in->source->running(in->source_ctx, is_running);
-		}
-	}
-}
-
 static int input_activate(struct virtio_device *d)
 {
 	struct input *in = input_from(d);
@@ -701,7 +703,7 @@ static void input_reset(struct virtio_device *d)
 	}
 }
 
-/* Whoever waits for the guest to take something hears that it will not. */
+/* Whoever thinks that the guest takes something hears that it will not, on a turn of its own: this may come from inside virtq_pop. */
 static void input_stopped(struct virtio_device *d)
 {
 	loop_timer_set(&input_from(d)->again, clock_now_ns() + 1);

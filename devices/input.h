@@ -57,7 +57,7 @@ struct input;
 /* Where events come from. All optional. They run on the device's loop and may call input_send. */
 struct input_source_ops {
 	void (*light)(void *ctx, unsigned code, bool on); /* the guest changed EV_LED @code */
-	void (*running)(void *ctx, bool is_running); /* the driver came (DRIVER_OK), or went */
+	void (*running)(void *ctx, bool is_running); /* the driver came (DRIVER_OK), or went: a reset, FAILED, or what it did stopped the device */
 	void (*drained)(void *ctx); /* all that was sent is in the guest's buffers */
 	void (*room)(void *ctx); /* after input_has_room was false: half of the ring is free, or nobody is there to take anything; never from inside input_send */
 };
@@ -72,7 +72,7 @@ struct input {
 	struct input_counters counters;
 	uint8_t lights[(LED_CNT + 7) / 8]; /* as the guest wants them */
 	uint8_t select, subsel; /* as the driver wrote them */
-	bool is_active; /* between DRIVER_OK and reset, as the source was told */
+	bool is_active; /* between DRIVER_OK and reset or failure, as the source was told */
 	bool is_torn; /* the guest has the beginning of the ring's first frame */
 	bool is_full; /* a source was told that there is no room, and not yet that there is */
 	bool is_behind; /* something was sent since the source was last told that all is with the guest */

@@ -1429,6 +1429,43 @@ static void test_input_source_hears_that_the_driver_came_and_went(void **state)
 	assert_int_equal(source.running, 0);
 }
 
+/* Viewers say which devices are driven, and a device of the host's goes back to it: neither must wait for a reset that may never come. */
+static void test_input_source_hears_that_the_device_stopped(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	tdrv_set_avail_idx(&drv, INPUT_STATUSQ, INPUT_QUEUE_SIZE + 1);
+	tdrv_kick(&drv, INPUT_STATUSQ);
+	tdrv_serve(&drv);
+	assert_true(in->base.failed);
+	assert_int_equal(source.running, 0);
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(source.running, 0);
+
+	start_driver();
+	assert_int_equal(source.running, 1);
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 15 | VIRTIO_STATUS_FAILED);
+	tdrv_serve(&drv);
+	assert_int_equal(source.running, 0);
+}
+
+/* It breaks inside of DRIVER_OK, before the source has heard that it came. */
+static void test_input_source_hears_of_a_driver_that_comes_broken(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
+	key(KEY_A, 1);
+	assert_true(tdrv_negotiate(&drv, virtio_device_features(&in->base)));
+	tdrv_place_queue(&drv, INPUT_EVENTQ, INPUT_QUEUE_SIZE);
+	assert_true(tdrv_enable_queue(&drv, INPUT_EVENTQ));
+	tdrv_set_avail_idx(&drv, INPUT_EVENTQ, INPUT_QUEUE_SIZE + 1);
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 15);
+	tdrv_serve(&drv);
+	assert_true(in->base.failed);
+	assert_int_equal(source.running, 0);
+}
+
 static void test_input_lights_are_off_after_a_reset(void **state)
 {
 	(void)state;
@@ -1485,6 +1522,8 @@ int main(void)
 		T(test_input_select_in_one_write_of_two_bytes),
 		T(test_input_only_the_two_selectors_can_be_written),
 		T(test_input_source_hears_that_the_driver_came_and_went),
+		T(test_input_source_hears_that_the_device_stopped),
+		T(test_input_source_hears_of_a_driver_that_comes_broken),
 		T(test_input_lights_are_off_after_a_reset),
 	};
 
