@@ -754,6 +754,9 @@ static int parse_word(struct parse *p, const char *arg)
 	if (o->nfiles == verb->max && verb->max == 0) {
 		return wrong(p, "%s takes no more words, got \"%s\"", verb->name, arg);
 	}
+	if (o->nfiles == verb->max && verb->max > 1) {
+		return wrong(p, "%s: one word too many, \"%s\"; usage: tinyvmm %s %s", verb->name, arg, verb->name, verb->args);
+	}
 	if (o->nfiles == verb->max) {
 		return wrong(p, "%s takes one %s, got \"%s\" and \"%s\"", verb->name, verb->word, o->files[0], arg);
 	}

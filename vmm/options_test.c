@@ -295,7 +295,9 @@ static void test_options_parse_displays(void **state)
 	free(said);
 	options_finish(&o);
 	assert_refused(ARGS("screenshot"), "which VM");
-	assert_refused(ARGS("screenshot", "a", "b", "c"), "takes one VM");
+	assert_refused(ARGS("screenshot", "a", "b", "c"), "one word too many, \"c\"; usage: tinyvmm screenshot [OPTIONS] VM [FILE]");
+	assert_refused(ARGS("ctl", "a", "{}", "c"), "one word too many, \"c\"; usage: tinyvmm ctl");
+	assert_refused(ARGS("view", "a", "b"), "takes one VM, got \"a\" and \"b\"");
 	assert_refused(ARGS("screenshot", "a", "--scanout", "16"), "expected 0..15");
 	assert_refused(ARGS("screenshot", "a", "--scanout", "-1"), "expected 0..15");
 	assert_refused(ARGS("display", "a", "--size", "1920"), "expected a size");
