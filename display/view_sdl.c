@@ -14,9 +14,6 @@
 #include "display/view_sdl_priv.h"
 #include "vmm/clock.h"
 
-#define CLIENT_NAME "tinyvmm-view"
-#define RETRY_NS (200 * CLOCK_NS_PER_MS) /* between two tries to connect */
-#define RESTART_NS (30 * CLOCK_NS_PER_S) /* how long a VM that has gone without a word may take to come back */
 #define EVENTS_MAX 64 /* in one go, then pictures have their turn */
 
 void view_stop(struct app *a, enum view_exit how, const char *fmt, ...)
@@ -102,74 +99,6 @@ static void watch_stop(struct watch *w)
  * The connection.
  */
 
-static void connected(struct app *a)
-{
-	a->retry_ns = a->gives_up_ns = 0;
-	a->said_imports = false;
-	for (unsigned i = 0; i < VIEW_SCANOUTS_MAX; i++) {
-		a->at[i].is_dirty = a->at[i].window;
-		a->at[i].is_new = false;
-	}
-	view_reconnected(&a->view);
-}
-
-static void try_again(struct app *a, uint64_t now)
-{
-	int fd = view_conn_connect(a->o->socket);
-
-	if (fd >= 0) {
-		view_conn_init(&a->conn, fd, CLIENT_NAME, a->o->observes);
-		connected(a);
-		watch_wake(&a->watch);
-	} else if (a->gives_up_ns && now >= a->gives_up_ns) {
-		view_stop(a, VIEW_EXIT_FAILED, "the VM has gone and did not come back");
-	} else {
-		a->retry_ns = now + RETRY_NS;
-	}
-}
-
-static void disconnected(struct app *a, bool for_ever)
-{
-	uint64_t now = clock_now_ns();
-
-	view_conn_finish(&a->conn);
-	connected(a);
-	a->gives_up_ns = for_ever ? 0 : now + RESTART_NS;
-	a->retry_ns = now + RETRY_NS;
-}
-
-static void connection_ended(struct app *a)
-{
-	switch (a->conn.end) {
-	case VIEW_GOES_ON:
-		return;
-	case VIEW_END_VM:
-		if (a->o->waits) {
-			disconnected(a, true);
-		} else {
-			view_stop(a, VIEW_EXIT_ENDED, NULL);
-		}
-		return;
-	case VIEW_END_RESTART:
-		if (a->o->socket) {
-			disconnected(a, a->o->waits);
-		} else {
-			view_conn_again(&a->conn, CLIENT_NAME, a->o->observes);
-			connected(a);
-		}
-		return;
-	case VIEW_END_LOST:
-		if (a->o->socket) {
-			disconnected(a, a->o->waits);
-			return;
-		}
-		break;
-	default:
-		break;
-	}
-	view_stop(a, VIEW_EXIT_FAILED, "%s", a->conn.why);
-}
-
 static void take_news(struct app *a)
 {
 	uint64_t now = clock_now_ns();
@@ -202,7 +131,7 @@ static void serve_connection(struct app *a)
 		view_conn_flush(&a->conn);
 		view_conn_read(&a->conn);
 		take_news(a);
-		connection_ended(a);
+		view_link_ended(a);
 	}
 	a->watch.fd = a->conn.fd;
 	a->watch.out = view_conn_waits(&a->conn);
@@ -240,8 +169,8 @@ static void serve(struct app *a)
 		}
 	}
 	now = clock_now_ns();
-	if (!a->done && a->retry_ns && now >= a->retry_ns) {
-		try_again(a, now);
+	if (!a->done && view_link_try(a, now)) {
+		watch_wake(&a->watch);
 	}
 	view_tick(&a->view, now);
 	for (unsigned i = 0; i < VIEW_SCANOUTS_MAX && !a->done; i++) {
@@ -264,7 +193,7 @@ static void serve(struct app *a)
 static void set_hints(void)
 {
 	SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
-	SDL_SetHint(SDL_HINT_APP_NAME, CLIENT_NAME);
+	SDL_SetHint(SDL_HINT_APP_NAME, VIEW_CLIENT_NAME);
 	SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
 	SDL_SetHint(SDL_HINT_VIDEO_MINIMIZE_ON_FOCUS_LOSS, "0");
 	SDL_SetHint(SDL_HINT_MOUSE_FOCUS_CLICKTHROUGH, "1");
@@ -273,8 +202,8 @@ static void set_hints(void)
 	/* Where the processor draws, OpenGL is what does not work. */
 	SDL_SetHint(SDL_HINT_FRAMEBUFFER_ACCELERATION, "0");
 	SDL_SetHint(SDL_HINT_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR, "0");
-	SDL_setenv("SDL_VIDEO_X11_WMCLASS", CLIENT_NAME, 0);
-	SDL_setenv("SDL_VIDEO_WAYLAND_WMCLASS", CLIENT_NAME, 0);
+	SDL_setenv("SDL_VIDEO_X11_WMCLASS", VIEW_CLIENT_NAME, 0);
+	SDL_setenv("SDL_VIDEO_WAYLAND_WMCLASS", VIEW_CLIENT_NAME, 0);
 	/* With both there, the one that scrolls smoothly. Each by its name: SDL would also take drivers that draw where nobody looks, and libwayland complains for itself where it has no
 	 * folder to look in. What a person has said in the environment goes first. */
 	if (SDL_getenv("WAYLAND_DISPLAY")) {
@@ -320,7 +249,7 @@ enum view_exit view_sdl_run(const struct view_options *o, int fd)
 	a->view.zoom = o->zoom;
 	a->view.title = o->title;
 	if (fd >= 0) {
-		view_conn_init(&a->conn, fd, CLIENT_NAME, o->observes);
+		view_conn_init(&a->conn, fd, VIEW_CLIENT_NAME, o->observes);
 		a->watch.fd = fd;
 	} else {
 		a->retry_ns = clock_now_ns();

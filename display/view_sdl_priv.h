@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of the viewer's window share: view_sdl.c (the loop and the connection), view_window.c (windows and their titles), view_draw.c (pictures and pointers),
- * view_input.c (what a person does). Only these include it, and SDL.
+ * What the files of the viewer's window share: view_sdl.c (the loop), view_link.c (a connection that ends and comes back), view_window.c (windows and their titles), view_draw.c (pictures and pointers),
+ * view_input.c (what a person does). Only these include it and, but for view_link.c, SDL.
  *
  * Thread: the first one has all of it, but for what struct watch says.
  */
@@ -15,6 +15,10 @@
 #include "display/view_import.h"
 #include "display/view_sdl.h"
 #include "display/view_state.h"
+
+#define VIEW_CLIENT_NAME "tinyvmm-view"
+#define VIEW_RETRY_NS 200000000ull /* between two tries to connect */
+#define VIEW_RESTART_NS 30000000000ull /* how long a VM that starts again, or has gone without a word, may take to be there */
 
 /* SDL's, which names them so. */
 struct SDL_Cursor;
@@ -69,7 +73,7 @@ struct app {
 	struct view_import import;
 	bool said_imports; /* to this monitor */
 	bool said_import; /* for people: how pictures come */
-	uint64_t retry_ns; /* 0: connected */
+	uint64_t retry_ns; /* when it is tried again; 0: connected */
 	uint64_t gives_up_ns; /* 0: never */
 	bool done;
 	enum view_exit exit;
@@ -77,6 +81,15 @@ struct app {
 
 /* The loop ends after this turn. The first one counts; @fmt: said on stderr, NULL: nothing. */
 void view_stop(struct app *a, enum view_exit how, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/*
+ * view_link.c
+ */
+
+/* The connection may have ended: then the program does, or it is tried again. */
+void view_link_ended(struct app *a);
+/* Where that is due. After VIEW_RESTART_NS the program ends, unless it waits for ever. Return: whether there is a connection now that was not there. */
+bool view_link_try(struct app *a, uint64_t now);
 
 /*
  * view_window.c
