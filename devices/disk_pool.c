@@ -13,6 +13,7 @@
 #include "devices/disk_priv.h"
 
 #define POOL_THREADS 4
+#define STACK_LEN (256u << 10)
 
 struct pool {
 	struct disk *d;
@@ -100,6 +101,7 @@ static int pool_create(struct disk *d)
 {
 	struct pool *p = calloc(1, sizeof(*p));
 	sigset_t all, before;
+	pthread_attr_t attr;
 	int r = 0;
 
 	if (!p) {
@@ -112,10 +114,14 @@ static int pool_create(struct disk *d)
 	/* Signals are for the threads that know what to do with them. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	/* A stack of the usual size is address space that a kernel with huge pages may fill with one. */
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_LEN);
 	while (r == 0 && p->nthreads < POOL_THREADS) {
-		r = pthread_create(&p->thread[p->nthreads], NULL, run, p);
+		r = pthread_create(&p->thread[p->nthreads], &attr, run, p);
 		p->nthreads += r == 0;
 	}
+	pthread_attr_destroy(&attr);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r > 0) {
 		pool_destroy(d);

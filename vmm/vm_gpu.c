@@ -15,6 +15,7 @@
 
 /* Of those this process may open, for all but the guest's pictures. */
 #define DESCRIPTORS_KEPT 512
+#define STACK_2D_LEN (256u << 10)
 
 struct vm_gpu_request {
 	struct loop_post post;
@@ -77,11 +78,18 @@ static void *run(void *arg)
 static int start_thread(struct vm *vm)
 {
 	struct vm_gpu *gpu = vm->gpu;
+	pthread_attr_t attr;
 	int r;
 
 	sem_init(&gpu->go, 0, 0);
 	sem_init(&gpu->opened, 0, 0);
-	r = pthread_create(&gpu->thread, NULL, run, vm);
+	pthread_attr_init(&attr);
+	/* The stack of the usual size is address space that a kernel with huge pages may fill with one. A driver of OpenGL is given it. */
+	if (vm->cfg->gpu.mode != GPU_VIRGL) {
+		pthread_attr_setstacksize(&attr, STACK_2D_LEN);
+	}
+	r = pthread_create(&gpu->thread, &attr, run, vm);
+	pthread_attr_destroy(&attr);
 	if (r != 0) {
 		log_errno(LOG_ERR, r, "gpu: thread");
 		return -r;

@@ -909,6 +909,19 @@ static void test_vm_gpu_no_display(void **state)
 	close(fd);
 }
 
+/* Where an end of 2 MiB lies in it, one time in three by chance, a kernel with huge pages makes 2 MiB of the few pages that are touched. */
+static void test_vm_gpu_its_stack_has_no_room_for_a_huge_page(void **state)
+{
+	pthread_attr_t attr;
+	size_t len = 0;
+
+	(void)state;
+	assert_int_equal(pthread_getattr_np(vm->gpu->thread, &attr), 0);
+	assert_int_equal(pthread_attr_getstacksize(&attr, &len), 0);
+	pthread_attr_destroy(&attr);
+	assert_true(len < 1u << 20);
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -954,6 +967,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_vm_gpu_screenshot_comes_with_its_answer),
 		T(test_vm_gpu_what_cannot_be_shown),
+		T(test_vm_gpu_its_stack_has_no_room_for_a_huge_page),
 		T(test_vm_gpu_outputs_are_those_of_the_configuration),
 		T(test_vm_gpu_output_changes_one_thing_at_a_time),
 		T(test_vm_gpu_peer_that_leaves_while_it_waits),
