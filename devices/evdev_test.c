@@ -664,7 +664,7 @@ static void test_evdev_the_last_chord_always_gives_back(void **state)
 	assert_false(host.is_grabbed);
 	take_all();
 	for (unsigned i = 0; i < KEY_CNT; i++) {
-		assert_false(input_state_has_key(&in->sent, i));
+		assert_false(input_state_has_key(&in->ring.sent, i));
 	}
 	/* Once more does not take it. */
 	key(KEY_ESC, 0);
@@ -689,7 +689,7 @@ static void test_evdev_a_chord_in_a_loss_gives_back(void **state)
 	wait_settled();
 	take_all();
 	for (unsigned i = 0; i < KEY_CNT; i++) {
-		assert_false(input_state_has_key(&in->sent, i));
+		assert_false(input_state_has_key(&in->ring.sent, i));
 	}
 }
 

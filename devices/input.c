@@ -6,7 +6,6 @@
 #include <linux/virtio_input.h>
 #include <string.h>
 
-#include "devices/input_melt.h"
 #include "vmm/clock.h"
 
 static struct input *input_from(struct virtio_device *d)
@@ -20,265 +19,6 @@ static bool is_running(const struct input *in)
 	return in->is_active && virtio_device_is_running(&in->base);
 }
 
-static bool is_syn(const struct input_ev *ev)
-{
-	return ev->type == EV_SYN && ev->code == SYN_REPORT;
-}
-
-/* Of a SYN_REPORT in the ring: it ends a difference, which no source has sent, and whose loss is none. The guest gets 0. */
-#define DIFFERENCE INT32_MIN
-
-static void mark_difference(struct input_ev *ev, unsigned n)
-{
-	ev[n - 1].value = DIFFERENCE;
-}
-
-/* A frame that ends in @syn does not reach the guest. */
-static void count_lost(struct input *in, const struct input_ev *syn)
-{
-	if (syn->value == DIFFERENCE) {
-		in->counters.resyncs--;
-	} else {
-		in->counters.dropped++;
-	}
-}
-
-/*
- * The ring.
- */
-
-static unsigned waiting(const struct input *in)
-{
-	return in->end - in->first;
-}
-
-static void forget_ring(struct input *in)
-{
-	for (unsigned at = in->first; at < in->end; at++) {
-		if (is_syn(&in->ring[at])) {
-			count_lost(in, &in->ring[at]);
-		}
-	}
-	in->first = 0;
-	in->end = 0;
-	in->is_torn = false;
-}
-
-/* Length of the frame at ring[@at]. */
-static unsigned frame_len(const struct input *in, unsigned at)
-{
-	unsigned end = at;
-
-	while (!is_syn(&in->ring[end])) {
-		end++;
-	}
-	return end + 1 - at;
-}
-
-/* Past the end of a frame whose beginning the guest has. */
-static unsigned first_whole(const struct input *in)
-{
-	return in->is_torn ? in->first + frame_len(in, in->first) : in->first;
-}
-
-/* What the guest will have been given when it has fetched the ring up to @end. */
-static void expected_state(const struct input *in, unsigned end, struct input_state *s)
-{
-	*s = in->sent;
-	for (unsigned i = in->first; i < end; i++) {
-		input_state_apply(s, &in->ring[i]);
-	}
-}
-
-/* Return: events at ring[@to]. */
-static unsigned write_melted(struct input *in, struct input_melt *melt, unsigned to)
-{
-	unsigned frames = melt->frames, n = input_melt_write(melt, &in->ring[to]);
-
-	in->counters.coalesced += frames - (n > 0);
-	return n;
-}
-
-/* Moves what waits to the start, frames of motion melted into the one before. */
-static void compact(struct input *in)
-{
-	struct input_melt melt;
-	struct input_state expected;
-	unsigned whole = first_whole(in), to = whole - in->first;
-
-	expected_state(in, whole, &expected);
-	input_melt_start(&melt, &in->desc, &expected);
-	memmove(in->ring, in->ring + in->first, to * sizeof(in->ring[0]));
-	for (unsigned from = whole; from < in->end;) {
-		unsigned n = frame_len(in, from);
-
-		/* A difference does not melt: what came before and after it would be one frame, and nobody could say which is missing. */
-		if (in->ring[from + n - 1].value == DIFFERENCE || !input_melt_add(&melt, &in->ring[from], n)) {
-			to += write_melted(in, &melt, to);
-			if (in->ring[from + n - 1].value == DIFFERENCE || !input_melt_add(&melt, &in->ring[from], n)) {
-				to += input_melt_keep(&melt, &in->ring[to], &in->ring[from], n);
-			}
-		}
-		from += n;
-	}
-	to += write_melted(in, &melt, to);
-	in->first = 0;
-	in->end = to;
-}
-
-static void sum_motion(int32_t rel[REL_CNT], const struct input_ev *ev, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		if (ev[i].type == EV_REL && ev[i].code < REL_CNT) {
-			rel[ev[i].code] = input_add_motion(rel[ev[i].code], ev[i].value);
-		}
-	}
-}
-
-static void append(struct input *in, const struct input_ev *ev, unsigned n)
-{
-	assert(n <= INPUT_RING_EVENTS - in->end);
-	memcpy(&in->ring[in->end], ev, n * sizeof(*ev));
-	in->end += n;
-}
-
-/* Just enough room would mean to compact again for each of the next frames. */
-static bool would_fit(const struct input *in, unsigned n)
-{
-	return n + INPUT_RING_EVENTS / 8 <= INPUT_RING_EVENTS - waiting(in);
-}
-
-/* Of two states of a touch device's slot. */
-static bool is_elsewhere(const struct input_state *a, const struct input_state *b, unsigned slot, unsigned axis)
-{
-	return axis != ABS_MT_TRACKING_ID - ABS_MT_SLOT && a->mt[slot][axis] != b->mt[slot][axis];
-}
-
-/*
- * Moves a frame, of @n events at ring[@from], to ring[@to], which is further ahead by what has given way. @slot: the one it goes to; @given: what the guest will have been given before it, which follows;
- * @real: the state behind it. A source says of a finger only what is not as it was at the last one's: where it touches is said here, if that has given way. Return: its length.
- */
-static unsigned keep_frame(struct input *in, unsigned to, unsigned from, unsigned n, unsigned slot, struct input_state *given, const struct input_state *real)
-{
-	struct input_state after = *given;
-	unsigned at = to;
-
-	if (given->slot != slot && slot < given->nslots) {
-		in->ring[at++] = (struct input_ev){.type = EV_ABS, .code = ABS_MT_SLOT, .value = (int32_t)slot};
-		after.slot = slot;
-		given->slot = slot;
-	}
-	for (unsigned i = from; i < from + n; i++) {
-		input_state_apply(&after, &in->ring[i]);
-	}
-	for (unsigned i = from; i < from + n; i++) {
-		struct input_ev ev = in->ring[i];
-
-		in->ring[at++] = ev;
-		input_state_apply(given, &ev);
-		if (ev.type == EV_ABS && ev.code == ABS_MT_TRACKING_ID && ev.value >= 0 && given->slot < given->nslots) {
-			for (unsigned axis = 1; axis < INPUT_MT_AXES && at <= i; axis++) {
-				if (is_elsewhere(&after, real, given->slot, axis)) {
-					in->ring[at] = (struct input_ev){.type = EV_ABS, .code = (uint16_t)(ABS_MT_SLOT + axis), .value = real->mt[given->slot][axis]};
-					input_state_apply(given, &in->ring[at++]);
-				}
-			}
-		}
-	}
-	return at - to;
-}
-
-/* The frame that takes the place of what gave way: what is, less what the guest will have been given, and how far things were moved. Return: its length. */
-static unsigned make_difference(const struct input *in, const struct input_state *given, const struct input_state *real, const int32_t rel[REL_CNT], struct input_ev diff[INPUT_DIFF_MAX + REL_CNT])
-{
-	unsigned len = input_state_diff(&in->desc, given, real, diff);
-
-	len -= len > 0;
-	for (unsigned code = 0; code < REL_CNT; code++) {
-		if (rel[code]) {
-			diff[len++] = (struct input_ev){.type = EV_REL, .code = (uint16_t)code, .value = rel[code]};
-		}
-	}
-	if (len > 0) {
-		diff[len++] = (struct input_ev){.type = EV_SYN, .code = SYN_REPORT, .value = DIFFERENCE};
-	}
-	return len;
-}
-
-/*
- * Of a compact ring, motion gives way, the oldest first, as much as it takes for a frame of @n events; everything else stays, in its order. Where things are then is said at the ring's end.
- * Return: false when that does not do: @rel is what was moved by what is gone.
- */
-static bool drop_motion(struct input *in, unsigned n, int32_t rel[REL_CNT])
-{
-	const unsigned want = INPUT_RING_EVENTS - INPUT_RING_EVENTS / 8 - INPUT_FRAME_MAX - INPUT_DIFF_MAX - REL_CNT;
-	struct input_ev diff[INPUT_DIFF_MAX + REL_CNT];
-	unsigned to = first_whole(in), len, from = to, gone = 0;
-	struct input_state given, real;
-
-	expected_state(in, to, &given);
-	real = given;
-	while (from < in->end) {
-		unsigned frame = frame_len(in, from), slot = real.slot;
-		enum input_frame_kind kind = input_frame_kind(&in->desc, &real, slot, &in->ring[from], frame);
-
-		for (unsigned i = from; i < from + frame; i++) {
-			input_state_apply(&real, &in->ring[i]);
-		}
-		if (kind != INPUT_FRAME_STATE && in->end - (from - to) > want) {
-			sum_motion(rel, &in->ring[from], frame);
-			count_lost(in, &in->ring[from + frame - 1]);
-			gone++;
-		} else {
-			to += keep_frame(in, to, from, frame, slot, &given, &real);
-		}
-		from += frame;
-	}
-	in->end = to;
-	len = make_difference(in, &given, &real, rel, diff);
-	if (gone == 0 || !would_fit(in, len + n)) {
-		return false;
-	}
-	append(in, diff, len);
-	in->counters.resyncs += len > 0;
-	return true;
-}
-
-/* Everything not yet begun gives way to the difference between what the guest has and what is now, and to how far things were moved. */
-static void collapse(struct input *in, const struct input_ev *ev, unsigned n, int32_t rel[REL_CNT])
-{
-	struct input_ev diff[INPUT_DIFF_MAX + REL_CNT];
-	struct input_state expected;
-	unsigned whole = first_whole(in), len;
-
-	for (unsigned at = whole; at < in->end; at += frame_len(in, at)) {
-		sum_motion(rel, &in->ring[at], frame_len(in, at));
-		count_lost(in, &in->ring[at + frame_len(in, at) - 1]);
-	}
-	sum_motion(rel, ev, n);
-	count_lost(in, &ev[n - 1]);
-	expected_state(in, whole, &expected);
-	in->end = whole;
-
-	len = make_difference(in, &expected, &in->now, rel, diff);
-	append(in, diff, len);
-	in->counters.resyncs += len > 0;
-}
-
-static void put_frame(struct input *in, const struct input_ev *ev, unsigned n)
-{
-	if (n > INPUT_RING_EVENTS - in->end) {
-		int32_t rel[REL_CNT] = {0};
-
-		compact(in);
-		if (!would_fit(in, n) && !drop_motion(in, n, rel)) {
-			collapse(in, ev, n, rel);
-			return;
-		}
-	}
-	append(in, ev, n);
-}
-
 /*
  * To the guest.
  */
@@ -288,10 +28,9 @@ static bool fill_buffers(struct input *in)
 {
 	struct virtq *vq = &in->base.vq[INPUT_EVENTQ];
 
-	for (unsigned buffers = 0; waiting(in) > 0; buffers++) {
-		const struct input_ev *ev = &in->ring[in->first];
-		int32_t value = is_syn(ev) && ev->value == DIFFERENCE ? 0 : ev->value;
-		struct virtio_input_event wire = {.type = htole16(ev->type), .code = htole16(ev->code), .value = htole32((uint32_t)value)};
+	for (unsigned buffers = 0; input_ring_waiting(&in->ring) > 0; buffers++) {
+		struct input_ev ev = input_ring_first(&in->ring);
+		struct virtio_input_event wire = {.type = htole16(ev.type), .code = htole16(ev.code), .value = htole32((uint32_t)ev.value)};
 
 		if (buffers == INPUT_TURN_BUFFERS) {
 			return false;
@@ -306,19 +45,11 @@ static bool fill_buffers(struct input *in)
 		}
 		virtq_put(&in->chain, &wire, sizeof(wire));
 		virtq_push(vq, &in->chain);
-		input_state_apply(&in->sent, ev);
-		if (ev->type == EV_MSC && in->echoes < INPUT_QUEUE_SIZE) {
+		input_ring_take(&in->ring);
+		if (ev.type == EV_MSC && in->echoes < INPUT_QUEUE_SIZE) {
 			in->echoes++;
 		}
-		in->is_torn = !is_syn(ev);
-		if (in->is_torn) {
-			in->counters.events_out++;
-		} else {
-			in->counters.frames_out++;
-		}
-		in->first++;
 	}
-	forget_ring(in);
 	return true;
 }
 
@@ -334,7 +65,7 @@ static void tell_drained(struct input *in)
 
 static bool is_half_empty(const struct input *in)
 {
-	return waiting(in) <= INPUT_RING_EVENTS / 2 || !is_running(in);
+	return input_ring_waiting(&in->ring) <= INPUT_RING_EVENTS / 2 || !is_running(in);
 }
 
 static void tell_room(struct input *in)
@@ -508,7 +239,7 @@ void input_send(struct input *in, const struct input_ev *ev, unsigned n)
 	struct input_ev frame[INPUT_FRAME_MAX];
 	unsigned len;
 
-	assert(n > 0 && n <= INPUT_FRAME_MAX && is_syn(&ev[n - 1]));
+	assert(n > 0 && n <= INPUT_FRAME_MAX && input_is_syn(&ev[n - 1]));
 	in->counters.frames_in++;
 	in->counters.events_in += n - 1;
 	len = filter(in, ev, n, frame);
@@ -516,42 +247,30 @@ void input_send(struct input *in, const struct input_ev *ev, unsigned n)
 	if (len <= 1) {
 		return;
 	}
-	if (frame[len - 1].value == DIFFERENCE) {
-		frame[len - 1].value = 0;
-	}
 	if (!is_running(in)) {
 		in->counters.dropped++;
 		return;
 	}
 	in->is_behind = true;
-	put_frame(in, frame, len);
+	input_ring_put(&in->ring, frame, len, &in->now);
 	serve_events(in);
 }
 
 bool input_has_room(struct input *in)
 {
-	if (!is_running(in) || would_fit(in, INPUT_FRAME_MAX)) {
+	if (!is_running(in) || input_ring_has_room(&in->ring, INPUT_FRAME_MAX)) {
 		return true;
 	}
-	compact(in);
-	in->is_full = !would_fit(in, INPUT_FRAME_MAX);
+	input_ring_compact(&in->ring);
+	in->is_full = !input_ring_has_room(&in->ring, INPUT_FRAME_MAX);
 	return !in->is_full;
 }
 
 /* Brings the guest, when it has fetched what waits, to what is now. */
 static void send_difference(struct input *in)
 {
-	struct input_ev diff[INPUT_DIFF_MAX];
-	struct input_state expected;
-	unsigned n;
-
-	expected_state(in, in->end, &expected);
-	n = input_state_diff(&in->desc, &expected, &in->now, diff);
-	if (n > 0) {
-		mark_difference(diff, n);
-		in->counters.resyncs++;
+	if (input_ring_put_difference(&in->ring, &in->now)) {
 		in->is_behind = true;
-		put_frame(in, diff, n);
 		serve_events(in);
 	}
 }
@@ -577,7 +296,7 @@ void input_release(struct input *in)
 
 bool input_is_drained(const struct input *in)
 {
-	return waiting(in) == 0 || !is_running(in);
+	return input_ring_waiting(&in->ring) == 0 || !is_running(in);
 }
 
 bool input_has_driver(const struct input *in)
@@ -677,7 +396,7 @@ static int input_activate(struct virtio_device *d)
 {
 	struct input *in = input_from(d);
 
-	input_state_init(&in->sent, &in->desc);
+	input_ring_start(&in->ring);
 	tell_running(in, true);
 	send_difference(in);
 	/* The driver may have made status buffers available before. */
@@ -694,7 +413,7 @@ static void input_reset(struct virtio_device *d)
 	in->unsaid = 0;
 	/* A source that lets go of everything now tells nobody. */
 	tell_running(in, false);
-	forget_ring(in);
+	input_ring_forget(&in->ring);
 	/* Whoever waits for the guest to take its events waits no longer. */
 	tell_drained(in);
 	tell_room(in);
@@ -728,7 +447,7 @@ void input_init(struct input *in, const struct input_desc *desc, struct loop *lo
 	in->desc.name[INPUT_STRING_MAX] = '\0';
 	in->desc.serial[INPUT_STRING_MAX] = '\0';
 	input_state_init(&in->now, &in->desc);
-	input_state_init(&in->sent, &in->desc);
+	input_ring_init(&in->ring, &in->desc, &in->counters);
 	loop_timer_init(&in->again, loop, input_again);
 	loop_timer_init(&in->look, loop, input_look);
 	virtio_device_init(&in->base, &input_ops, loop, mem);

@@ -8,12 +8,9 @@
  *   source -> input_send -> [ring of whole frames, while the guest has no buffers] -> event queue -> guest
  *   guest -> status queue -> lights only, only those the device has -> source
  *
- * No key stays held in the guest that is not held at the source, whatever is lost on the way: the device follows what the source says (now) and what the
- * guest was given (sent). A ring that fills up first lets adjacent frames of pure motion melt into one (input_melt.h): sums for relative, last values for absolute axes, those of each finger for
- * multitouch. When that is not enough, motion gives way, the oldest first, and where things are is said at the end: keys, switches and touches stay, in their order, but a click may be where the pointer
- * was before. When those alone are too many, everything not yet begun is dropped and replaced by the difference between the two, with the sum of relative motion. All of that is counted.
+ * No key stays held in the guest that is not held at the source, whatever is lost on the way: the device follows what the source says (now), the ring what the guest was given; what gives way when it
+ * is full, and that no frame is torn, is said there (input_ring.h). A frame that is larger than the guest's 64 buffers comes in pieces.
  * A source that can wait loses nothing: it asks input_has_room before each frame, and goes on when it is told (room). The host's own devices cannot wait.
- * A frame is never torn: what the guest was given the beginning of, it gets the end of, in pieces where it is larger than the guest's 64 buffers.
  *
  * After a reset, and after DRIVER_OK, the guest is given what is held now.
  *
@@ -25,7 +22,7 @@
 #ifndef DEVICES_INPUT_H
 #define DEVICES_INPUT_H
 
-#include "devices/input_state.h"
+#include "devices/input_ring.h"
 #include "virtio/device.h"
 #include "vmm/clock.h"
 #include "vmm/loop.h"
@@ -34,23 +31,8 @@
 #define INPUT_STATUSQ 1
 #define INPUT_QUEUE_SIZE 64
 
-#define INPUT_FRAME_MAX 512 /* events of one frame, its SYN_REPORT included */
-#define INPUT_RING_EVENTS 16384 /* waiting for a guest that does not fetch its events */
 #define INPUT_ECHO_NS CLOCK_NS_PER_S /* how late a light can come, once, in a guest that stops sending EV_MSC back */
 #define INPUT_TURN_BUFFERS 128 /* per turn on the loop and queue: a guest that refills while it is served does not get all of it */
-
-/* Since the device was made. Events do not count SYN_REPORTs. */
-struct input_counters {
-	uint64_t frames_in, events_in; /* from the source */
-	uint64_t frames_out, events_out; /* in the guest's buffers */
-	uint64_t coalesced; /* frames that melted into the one before */
-	uint64_t dropped; /* the source's frames: of motion that gave way, those whose place a difference took, those that came while no driver was there, or that it had not fetched when it went */
-	uint64_t resyncs; /* differences that the guest gets; and, of a host's device, times it was found out how things are (SYN_DROPPED) */
-	uint64_t refused; /* events the description does not have, repeats the guest makes itself */
-	uint64_t lights; /* that changed */
-	/* Frames of a host's device: microseconds from the kernel's time stamp to when it had been sent, all together and the longest. */
-	uint64_t late_us, late_max_us;
-};
 
 struct input;
 
@@ -68,22 +50,19 @@ struct input {
 	const struct input_source_ops *source;
 	void *source_ctx;
 	struct input_state now; /* as the source has it */
-	struct input_state sent; /* as the guest has been given it */
 	struct input_counters counters;
 	uint8_t lights[(LED_CNT + 7) / 8]; /* as the guest wants them */
 	uint8_t select, subsel; /* as the driver wrote them */
 	bool is_active; /* between DRIVER_OK and reset or failure, as the source was told */
-	bool is_torn; /* the guest has the beginning of the ring's first frame */
 	bool is_full; /* a source was told that there is no room, and not yet that there is */
 	bool is_behind; /* something was sent since the source was last told that all is with the guest */
 	bool is_echoing; /* the driver sends EV_MSC back */
 	uint16_t echoes; /* EV_MSC events in the guest's buffers that have not come back */
 	uint16_t unsaid; /* of those that have: returned since the last interrupt, by which a driver looks into both queues */
-	unsigned first, end; /* of what waits in the ring */
 	struct loop_timer again; /* the rest of a turn that used up its budget; the first turn after DRIVER_OK; telling of room */
 	struct loop_timer look; /* for echoes, when no other frame has come */
 	struct virtq_chain chain;
-	struct input_ev ring[INPUT_RING_EVENTS]; /* whole frames, except that the first may have begun; filled from the start whenever it runs empty */
+	struct input_ring ring;
 };
 
 /* @in is zeroed memory: its ring is not touched before it is needed. */

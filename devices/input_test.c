@@ -607,8 +607,8 @@ static void test_input_fingers_melt_between_taps(void **state)
 	}
 	tap(true);
 	/* Many ways, each long, and at last it is near to where it was. */
-	while (in->end + 20 <= INPUT_RING_EVENTS) {
-		drag(9000 + (int)in->end, 9000);
+	while (in->ring.end + 20 <= INPUT_RING_EVENTS) {
+		drag(9000 + (int)in->ring.end, 9000);
 	}
 	drag(503, 1003 + finger.id);
 	assert_true(input_has_room(in));

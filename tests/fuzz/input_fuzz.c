@@ -87,29 +87,29 @@ static void give(unsigned n, size_t bytes)
 
 static void hear_waiting(void)
 {
-	for (unsigned i = in.first; i < in.end; i++) {
-		hear(&in.ring[i]);
+	for (unsigned i = in.ring.first; i < in.ring.end; i++) {
+		hear(&in.ring.ev[i]);
 	}
 }
 
 /* Events that must stay, whatever gives way, and what may have to be added to them: the slot, and where a finger is. */
 static unsigned firm_events(unsigned n)
 {
-	struct input_state s = in.sent;
+	struct input_state s = in.ring.sent;
 	unsigned total = n, end;
 
-	for (unsigned at = in.first; at < in.end; at = end) {
+	for (unsigned at = in.ring.first; at < in.ring.end; at = end) {
 		enum input_frame_kind kind;
 
-		for (end = at; in.ring[end].type != EV_SYN; end++) {
+		for (end = at; in.ring.ev[end].type != EV_SYN; end++) {
 		}
 		end++;
-		kind = input_frame_kind(&in.desc, &s, s.slot, &in.ring[at], end - at);
+		kind = input_frame_kind(&in.desc, &s, s.slot, &in.ring.ev[at], end - at);
 		for (; at < end; at++) {
-			bool begins = in.ring[at].type == EV_ABS && in.ring[at].code == ABS_MT_TRACKING_ID;
+			bool begins = in.ring.ev[at].type == EV_ABS && in.ring.ev[at].code == ABS_MT_TRACKING_ID;
 
-			total += kind == INPUT_FRAME_STATE || in.is_torn ? 1 + begins * INPUT_MT_AXES + (in.ring[at].type == EV_SYN) : 0;
-			input_state_apply(&s, &in.ring[at]);
+			total += kind == INPUT_FRAME_STATE || in.ring.is_torn ? 1 + begins * INPUT_MT_AXES + (in.ring.ev[at].type == EV_SYN) : 0;
+			input_state_apply(&s, &in.ring.ev[at]);
 		}
 	}
 	return total;
@@ -121,7 +121,7 @@ static void send_watched(const struct input_ev *ev, unsigned n)
 	unsigned room = INPUT_RING_EVENTS - INPUT_RING_EVENTS / 8 - INPUT_DIFF_MAX - REL_CNT;
 	bool runs = fake_running && virtio_device_is_running(&in.base);
 
-	if (!runs || n <= INPUT_RING_EVENTS - in.end || firm_events(n) > room) {
+	if (!runs || n <= INPUT_RING_EVENTS - in.ring.end || firm_events(n) > room) {
 		input_send(&in, ev, n);
 		return;
 	}
