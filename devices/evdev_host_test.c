@@ -53,6 +53,7 @@ static struct {
 	const char *name, *uniq; /* NULL: it has none, -ENOENT */
 	struct input_id id;
 	struct input_absinfo pressure;
+	int32_t slot; /* where the kernel is */
 } told;
 
 static int tell(void *to, unsigned long len, const void *from, size_t n)
@@ -98,6 +99,8 @@ static int answer(unsigned long request, void *to)
 		return tell(to, len, bits, ABS_CNT / 8);
 	case _IOC_NR(EVIOCGABS(ABS_PRESSURE)):
 		return tell(to, len, &told.pressure, sizeof(told.pressure));
+	case _IOC_NR(EVIOCGABS(ABS_MT_SLOT)):
+		return tell(to, len, &(struct input_absinfo){.value = told.slot}, sizeof(struct input_absinfo));
 	default:
 		return 0;
 	}
@@ -161,6 +164,33 @@ static void test_evdev_host_cuts_what_is_too_long_between_characters(void **stat
 	describe(&desc);
 	assert_string_equal(desc.name, "0123456789012345678901234567890123456789012345678901234567890");
 	assert_string_equal(desc.serial, "012345678901234567890123456789012345678901234567890123456789012");
+}
+
+static int ask_state(const struct input_desc *desc, struct input_state *now)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC), r;
+
+	assert_true(fd >= 0);
+	memset(now, 0x55, sizeof(*now));
+	r = evdev_host.ops->state(fd, desc, now);
+	close(fd);
+	return r;
+}
+
+static void test_evdev_host_tells_the_slot_that_comes_next(void **state)
+{
+	struct input_desc desc;
+	struct input_state now;
+
+	(void)state;
+	input_desc_make(&desc, INPUT_MULTITOUCH, 0);
+	told.slot = 6;
+	assert_int_equal(ask_state(&desc, &now), 0);
+	assert_int_equal(now.slot, 6);
+	/* Whatever a driver says. */
+	told.slot = -1;
+	assert_int_equal(ask_state(&desc, &now), 0);
+	assert_int_equal(now.slot, 0);
 }
 
 #define NODES 8
@@ -303,6 +333,7 @@ int main(void)
 		cmocka_unit_test(test_evdev_host_matches_no_twin),
 		cmocka_unit_test(test_evdev_host_describes_all_that_can_be_carried),
 		cmocka_unit_test(test_evdev_host_cuts_what_is_too_long_between_characters),
+		cmocka_unit_test(test_evdev_host_tells_the_slot_that_comes_next),
 		T(test_evdev_host_lists_nodes_by_number),
 		T(test_evdev_host_lists_what_it_must_not_open),
 		T(test_evdev_host_knows_links_that_stay),

@@ -45,7 +45,7 @@ struct caps_state {
 };
 
 void caps_read_state(const struct caps *c, struct caps_state *s, int fd);
-/* A line for each kind of thing: what is held, where axes are, where touches are. Not the lights, and not the current slot, which a reader cannot see. */
+/* A line for each kind of thing: what is held, where axes are, where touches are. Not the lights, and not the current slot, which the kernel tells only once an event was about it. */
 void caps_print_state(const struct caps *c, const struct caps_state *s, FILE *out);
 
 #endif

@@ -4,6 +4,7 @@
  *
  *   evread list                               each device: NODE|NAME|PHYS|UNIQ|REPEAT DELAY,PERIOD
  *   evread state NODE                         what is held (caps.h)
+ *   evread slot NODE                          the slot that multitouch events were about last; this is no part of state, as a slot that is said alone is not seen until an event follows
  *   evread light NODE CODE VALUE              sets a light
  *   evread repeat NODE DELAY PERIOD           how this kernel repeats keys that are held, in milliseconds; 0 0: not at all
  *   evread events NODE N [SECONDS]            N events (or as many as come), a line each; SYN_REPORTs count
@@ -14,7 +15,7 @@
  * watch with MODE numbered counts what is not there: missing, numbers between those that came; untold, those of them where this reader's kernel has said nothing of a loss, in so many gaps; last, the
  * highest number; again, numbers that came twice or too late; bare, frames without one.
  *
- * All but list, state and repeat say "ready" once the node is open. compare and watch say at the end, in one line, KEY=VALUE: frames and events (without SYN_REPORT)
+ * All but list, state, slot and repeat say "ready" once the node is open. compare and watch say at the end, in one line, KEY=VALUE: frames and events (without SYN_REPORT)
  * they got; lost, how often this reader's kernel had no room for them; torn frames (of MODE paired and numbered); wrong, the events that differ; held, the keys down now.
  * Lights and repeats, which the reader's own kernel makes, are passed over.
  */
@@ -103,6 +104,18 @@ static void state(const char *path)
 	caps_read(&caps, fd);
 	caps_read_state(&caps, &now, fd);
 	caps_print_state(&caps, &now, stdout);
+	close(fd);
+}
+
+static void slot(const char *path)
+{
+	struct caps caps;
+	struct caps_state now;
+	int fd = open_node(path, O_RDONLY);
+
+	caps_read(&caps, fd);
+	caps_read_state(&caps, &now, fd);
+	printf("%d\n", now.abs[ABS_MT_SLOT]);
 	close(fd);
 }
 
@@ -365,6 +378,8 @@ int main(int argc, char **argv)
 		list();
 	} else if (argc == 3 && strcmp(what, "state") == 0) {
 		state(argv[2]);
+	} else if (argc == 3 && strcmp(what, "slot") == 0) {
+		slot(argv[2]);
 	} else if (argc == 5 && strcmp(what, "light") == 0) {
 		light(argv[2], argv[3], argv[4]);
 	} else if (argc == 5 && strcmp(what, "repeat") == 0) {
@@ -380,7 +395,7 @@ int main(int argc, char **argv)
 		r.slow_us = number(argc, argv, 6, 0);
 		watch(&r, argv[2], mode, (int)number(argc, argv, 5, QUIET_MS));
 	} else {
-		errx(2, "usage: evread list | state NODE | light NODE CODE VALUE | repeat NODE DELAY PERIOD | events NODE N [SECONDS] | compare NODE N MODE SEED | watch NODE MODE [LATE [QUIET [SLOW]]]");
+		errx(2, "usage: evread list | state NODE | slot NODE | light NODE CODE VALUE | repeat NODE DELAY PERIOD | events NODE N [SECONDS] | compare NODE N MODE SEED | watch NODE MODE [LATE [QUIET [SLOW]]]");
 	}
 	return 0;
 }

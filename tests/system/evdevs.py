@@ -127,6 +127,10 @@ def host_state(node):
     return subprocess.check_output([EVREAD, "state", node], text=True)
 
 
+def host_slot(node):
+    return int(subprocess.check_output([EVREAD, "slot", node], text=True))
+
+
 def describe(node):
     return subprocess.check_output(["evemu-describe", node], text=True, stderr=subprocess.STDOUT)
 
@@ -199,6 +203,9 @@ class Guest(console.Guest):
 
     def state(self, node):
         return self.run(f"evread state {node}")[1]
+
+    def slot(self, node):
+        return int(self.run(f"evread slot {node}")[1])
 
     def reader(self, *args):
         self.start("evread " + " ".join(str(a) for a in args))
