@@ -488,6 +488,29 @@ static void test_evdev_what_came_before_a_look_does_not_count(void **state)
 	EXPECT({EV_KEY, KEY_B, 1}, SYN);
 }
 
+/* More than one read takes: what waits in the descriptor when the kernel is asked is older than its answer. */
+static void test_evdev_what_waits_before_a_look_does_not_count(void **state)
+{
+	struct input_ev lost[2 + 4 * 100 + 2] = {{EV_SYN, SYN_DROPPED, 0}, SYN};
+	unsigned n = 2;
+
+	(void)state;
+	start("");
+	for (; n < 2 + 4 * 100; n += 4) {
+		lost[n] = (struct input_ev){EV_KEY, KEY_A, 1};
+		lost[n + 1] = lost[n + 3] = (struct input_ev)SYN;
+		lost[n + 2] = (struct input_ev){EV_KEY, KEY_A, 0};
+	}
+	lost[n] = (struct input_ev){EV_KEY, KEY_B, 1};
+	lost[n + 1] = (struct input_ev)SYN;
+	send_events(lost, n + 2);
+	wait_settled();
+	EXPECT({EV_KEY, KEY_B, 1}, SYN);
+	assert_int_equal(in->counters.frames_in, 0);
+	key(KEY_B, 0);
+	EXPECT({EV_KEY, KEY_B, 0}, SYN);
+}
+
 static void test_evdev_a_state_from_the_middle_of_a_frame_waits_for_its_end(void **state)
 {
 	(void)state;
@@ -817,6 +840,7 @@ int main(void)
 		T(test_evdev_state_at_activation_reaches_the_guest),
 		T(test_evdev_dropped_events_are_found_again),
 		T(test_evdev_what_came_before_a_look_does_not_count),
+		T(test_evdev_what_waits_before_a_look_does_not_count),
 		T(test_evdev_a_state_from_the_middle_of_a_frame_waits_for_its_end),
 		T(test_evdev_a_state_is_not_sent_after_the_device),
 		T(test_evdev_a_frame_without_end_is_lost),
