@@ -54,7 +54,20 @@ static struct {
 	struct input_id id;
 	struct input_absinfo pressure;
 	int32_t slot; /* where the kernel is */
+	bool has_key; /* something is held */
+	unsigned key_questions, switch_questions;
+	long grab; /* what EVIOCGRAB was called with; -1: not yet */
+	int error; /* the answer, instead */
+	unsigned error_nr; /* to this request only; 0: to all */
 } told;
+
+/* The kernel has more slots than are followed. */
+#define TOLD_SLOTS (INPUT_SLOTS_MAX + 8)
+
+static int32_t told_value(unsigned code, unsigned slot)
+{
+	return (int32_t)(code * 1000 + slot);
+}
 
 static int tell(void *to, unsigned long len, const void *from, size_t n)
 {
@@ -71,14 +84,48 @@ static int tell_string(char *to, unsigned long len, const char *text)
 	return tell(to, len, text, strlen(text) + 1);
 }
 
+/* The code, and after it room for as many slots as the request is long. */
+static int tell_slots(uint32_t *to, unsigned long len)
+{
+	unsigned code = to[0];
+
+	for (unsigned slot = 0; slot < TOLD_SLOTS && (slot + 2) * sizeof(*to) <= len; slot++) {
+		to[1 + slot] = (uint32_t)told_value(code, slot);
+	}
+	return 0;
+}
+
 static int answer(unsigned long request, void *to)
 {
 	static const uint8_t types[] = {1 << EV_SYN | 1 << EV_KEY | 1 << EV_ABS}, stylus[] = {1 << (BTN_STYLUS % 8)}, props[] = {1 << INPUT_PROP_DIRECT};
 	unsigned long len = _IOC_SIZE(request);
 	uint8_t bits[KEY_CNT / 8] = {0};
 
+	if (told.error && (told.error_nr == 0 || told.error_nr == _IOC_NR(request))) {
+		errno = told.error;
+		return -1;
+	}
+	if (request == EVIOCGRAB) {
+		/* By value: only whether it is 0. */
+		told.grab = (long)(uintptr_t)to;
+		return 0;
+	}
+	if (_IOC_NR(request) == _IOC_NR(EVIOCGMTSLOTS(0))) {
+		return tell_slots(to, len);
+	}
 	memset(to, 0, len);
 	switch (_IOC_NR(request)) {
+	case _IOC_NR(EVIOCGKEY(0)):
+		told.key_questions++;
+		bits[KEY_MICMUTE / 8] = (uint8_t)(told.has_key << KEY_MICMUTE % 8);
+		return tell(to, len, bits, sizeof(bits));
+	case _IOC_NR(EVIOCGLED(0)):
+		bits[0] = 1 << LED_CAPSL;
+		return tell(to, len, bits, LED_CNT / 8);
+	case _IOC_NR(EVIOCGSW(0)):
+		told.switch_questions++;
+		bits[0] = 1 << SW_LID;
+		return tell(to, len, bits, SW_CNT / 8);
 	case _IOC_NR(EVIOCGID):
 		return tell(to, len, &told.id, sizeof(told.id));
 	case _IOC_NR(EVIOCGNAME(0)):
@@ -191,6 +238,125 @@ static void test_evdev_host_tells_the_slot_that_comes_next(void **state)
 	told.slot = -1;
 	assert_int_equal(ask_state(&desc, &now), 0);
 	assert_int_equal(now.slot, 0);
+}
+
+static void test_evdev_host_tells_what_is_held_and_which_switches_are_on(void **state)
+{
+	struct input_desc desc = {0};
+	struct input_state now;
+
+	(void)state;
+	input_desc_add(&desc, EV_KEY, KEY_MICMUTE);
+	told.has_key = true;
+	told.key_questions = told.switch_questions = 0;
+	assert_int_equal(ask_state(&desc, &now), 0);
+	assert_true(input_state_has_key(&now, KEY_MICMUTE));
+	now.key[KEY_MICMUTE / 8] = 0;
+	assert_false(input_state_any_key(&now));
+	assert_int_equal(now.sw[0], 0);
+	/* The kernel has an error for what a device has not. */
+	assert_int_equal(told.switch_questions, 0);
+	told.has_key = false;
+	assert_int_equal(ask_state(&desc, &now), 0);
+	assert_false(input_state_any_key(&now));
+	assert_int_equal(told.key_questions, 2);
+
+	desc = (struct input_desc){0};
+	input_desc_add(&desc, EV_SW, SW_LID);
+	told.has_key = true;
+	assert_int_equal(ask_state(&desc, &now), 0);
+	assert_int_equal(now.sw[0], 1 << SW_LID);
+	assert_false(input_state_any_key(&now));
+	assert_int_equal(told.key_questions, 2);
+	told.has_key = false;
+}
+
+static void test_evdev_host_tells_every_slot_that_is_followed(void **state)
+{
+	struct input_desc desc;
+	struct input_state now;
+
+	(void)state;
+	input_desc_make(&desc, INPUT_MULTITOUCH, 0);
+	desc.abs[ABS_MT_SLOT].max = TOLD_SLOTS - 1;
+	assert_int_equal(ask_state(&desc, &now), 0);
+	assert_int_equal(now.nslots, INPUT_SLOTS_MAX);
+	for (unsigned slot = 0; slot < INPUT_SLOTS_MAX; slot++) {
+		assert_int_equal(now.mt[slot][ABS_MT_POSITION_X - ABS_MT_SLOT], told_value(ABS_MT_POSITION_X, slot));
+		assert_int_equal(now.mt[slot][ABS_MT_POSITION_Y - ABS_MT_SLOT], told_value(ABS_MT_POSITION_Y, slot));
+		assert_int_equal(now.mt[slot][ABS_MT_TRACKING_ID - ABS_MT_SLOT], told_value(ABS_MT_TRACKING_ID, slot));
+	}
+	/* Of a device with fewer, nothing is made up. */
+	desc.abs[ABS_MT_SLOT].max = 1;
+	assert_int_equal(ask_state(&desc, &now), 0);
+	assert_int_equal(now.mt[1][ABS_MT_TRACKING_ID - ABS_MT_SLOT], told_value(ABS_MT_TRACKING_ID, 1));
+	assert_int_equal(now.mt[2][ABS_MT_TRACKING_ID - ABS_MT_SLOT], -1);
+}
+
+/* EVIOCGRAB takes its argument by value: with an address, giving back would take. */
+static void test_evdev_host_grabs_and_gives_back(void **state)
+{
+	(void)state;
+	told.grab = -1;
+	assert_int_equal(evdev_host.ops->grab(0, true), 0);
+	assert_int_equal(told.grab, 1);
+	assert_int_equal(evdev_host.ops->grab(0, false), 0);
+	assert_int_equal(told.grab, 0);
+	told.error = EBUSY;
+	assert_int_equal(evdev_host.ops->grab(0, true), -EBUSY);
+	told.error = 0;
+}
+
+/* A device that is gone answers nothing more. */
+static void test_evdev_host_says_when_there_is_no_state(void **state)
+{
+	struct input_desc desc = {0};
+	struct input_state now;
+
+	(void)state;
+	told.error = ENODEV;
+	input_desc_add(&desc, EV_KEY, KEY_A);
+	assert_int_equal(ask_state(&desc, &now), -ENODEV);
+	desc = (struct input_desc){0};
+	input_desc_add(&desc, EV_SW, SW_LID);
+	assert_int_equal(ask_state(&desc, &now), -ENODEV);
+	desc = (struct input_desc){0};
+	input_desc_add_abs(&desc, ABS_X, &(struct input_axis){.max = 1});
+	assert_int_equal(ask_state(&desc, &now), -ENODEV);
+	desc = (struct input_desc){0};
+	input_desc_add_abs(&desc, ABS_MT_SLOT, &(struct input_axis){.max = 1});
+	input_desc_add_abs(&desc, ABS_MT_TRACKING_ID, &(struct input_axis){.max = 1});
+	told.error_nr = _IOC_NR(EVIOCGMTSLOTS(0));
+	assert_int_equal(ask_state(&desc, &now), -ENODEV);
+	told.error_nr = 0;
+	told.error = 0;
+}
+
+static void test_evdev_host_lights(void **state)
+{
+	uint8_t lights[(LED_CNT + 7) / 8];
+	struct input_event ev[4];
+	int fd[2];
+
+	(void)state;
+	told.error = ENODEV;
+	memset(lights, 0x55, sizeof(lights));
+	evdev_host.ops->lights(0, lights);
+	assert_int_equal(lights[0], 0);
+	assert_int_equal(lights[1], 0);
+	told.error = 0;
+	evdev_host.ops->lights(0, lights);
+	assert_int_equal(lights[0], 1 << LED_CAPSL);
+	assert_int_equal(pipe(fd), 0);
+	evdev_host.ops->light(fd[1], LED_SCROLLL, true);
+	assert_int_equal(read(fd[0], ev, sizeof(ev)), 2 * sizeof(ev[0]));
+	assert_int_equal(ev[0].type, EV_LED);
+	assert_int_equal(ev[0].code, LED_SCROLLL);
+	assert_int_equal(ev[0].value, 1);
+	assert_int_equal(ev[1].type, EV_SYN);
+	assert_int_equal(ev[1].code, SYN_REPORT);
+	close(fd[0]);
+	close(fd[1]);
 }
 
 #define NODES 8
@@ -334,6 +500,11 @@ int main(void)
 		cmocka_unit_test(test_evdev_host_describes_all_that_can_be_carried),
 		cmocka_unit_test(test_evdev_host_cuts_what_is_too_long_between_characters),
 		cmocka_unit_test(test_evdev_host_tells_the_slot_that_comes_next),
+		cmocka_unit_test(test_evdev_host_tells_what_is_held_and_which_switches_are_on),
+		cmocka_unit_test(test_evdev_host_tells_every_slot_that_is_followed),
+		cmocka_unit_test(test_evdev_host_grabs_and_gives_back),
+		cmocka_unit_test(test_evdev_host_says_when_there_is_no_state),
+		cmocka_unit_test(test_evdev_host_lights),
 		T(test_evdev_host_lists_nodes_by_number),
 		T(test_evdev_host_lists_what_it_must_not_open),
 		T(test_evdev_host_knows_links_that_stay),
