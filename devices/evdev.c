@@ -338,7 +338,6 @@ static void lose_device(struct evdev *e)
 	e->src.fd = -1;
 	close(fd);
 	log_msg(LOG_INFO, "%s: the host's device \"%s\" is gone", e->options.name, e->in->desc.name);
-	input_state_init(&e->state, &e->in->desc);
 	if (e->is_forwarding) {
 		give_back(e, false);
 	} else {
@@ -515,7 +514,6 @@ void evdev_init(struct evdev *e, struct input *in, const struct evdev_options *o
 	e->is_wanted = true;
 	e->src = (struct loop_source){.fd = -1, .events = EPOLLIN, .fn = on_events};
 	loop_timer_init(&e->settle, in->base.loop, on_settle);
-	input_state_init(&e->state, &in->desc);
 }
 
 void evdev_finish(struct evdev *e)

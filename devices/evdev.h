@@ -74,7 +74,7 @@ struct evdev {
 	struct loop_timer settle; /* the state was found again, and may be of the middle of a frame: the guest gets it with the end of that, or when this fires */
 	bool was_chord, was_release;
 	struct input_desc has; /* what the attached device can send: all that the guest's can, or less */
-	struct input_state state; /* as the host's device has it; of what it has not, as the guest was last told */
+	struct input_state state; /* of an attached device: as the host's device has it; of what it has not, as the guest was last told */
 	struct input_ev frame[INPUT_FRAME_MAX];
 	unsigned n; /* events of the frame that is being read */
 	unsigned reads; /* of the whole state */

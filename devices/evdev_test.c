@@ -3,6 +3,7 @@
 #include "devices/evdev.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/input.h>
 #include <linux/virtio_input.h>
 #include <setjmp.h>
@@ -573,6 +574,50 @@ static void test_evdev_unplug_releases_and_replug_attaches(void **state)
 	EXPECT({EV_KEY, KEY_B, 1}, SYN);
 }
 
+/* A kernel's device that is gone hangs up, and has nothing to be read: as a pipe does. */
+static void test_evdev_a_hangup_alone_is_the_end(void **state)
+{
+	const struct input_event press[] = {{.type = EV_KEY, .code = KEY_A, .value = 1}, {.type = EV_SYN, .code = SYN_REPORT}};
+	int fd[2];
+
+	(void)state;
+	start("");
+	close(device);
+	tdrv_serve(&drv);
+	assert_int_equal(pipe2(fd, O_NONBLOCK | O_CLOEXEC), 0);
+	device = fd[1];
+	assert_int_equal(evdev_attach(e, fd[0]), 0);
+	assert_int_equal(write(device, press, sizeof(press)), sizeof(press));
+	tdrv_serve(&drv);
+	EXPECT({EV_KEY, KEY_A, 1}, SYN);
+	close(device);
+	device = -1;
+	loop_run_once(&drv.loop, 0);
+	assert_true(evdev_is_absent(e));
+	EXPECT({EV_KEY, KEY_A, 0}, SYN);
+}
+
+/* Others of the loop have their turn between. */
+static void test_evdev_a_device_that_is_faster_takes_no_more_than_its_turn(void **state)
+{
+	struct input_event wire[2 * 1000] = {0};
+
+	(void)state;
+	start("");
+	for (unsigned i = 0; i < 2000; i += 2) {
+		wire[i].type = EV_KEY;
+		wire[i].code = KEY_A;
+		wire[i].value = i / 2 % 2 == 0;
+	}
+	assert_int_equal(write(device, wire, sizeof(wire)), sizeof(wire));
+	for (unsigned turn = 1; turn < 4; turn++) {
+		loop_run_once(&drv.loop, 0);
+		assert_in_range(in->counters.frames_in, (turn - 1) * 300 + 1, turn * 300);
+	}
+	tdrv_serve(&drv);
+	assert_int_equal(in->counters.frames_in, 1000);
+}
+
 static void test_evdev_another_device_must_not_do_more(void **state)
 {
 	int fd;
@@ -845,6 +890,8 @@ int main(void)
 		T(test_evdev_a_state_is_not_sent_after_the_device),
 		T(test_evdev_a_frame_without_end_is_lost),
 		T(test_evdev_unplug_releases_and_replug_attaches),
+		T(test_evdev_a_hangup_alone_is_the_end),
+		T(test_evdev_a_device_that_is_faster_takes_no_more_than_its_turn),
 		T(test_evdev_another_device_must_not_do_more),
 		T(test_evdev_a_device_with_fewer_axes_or_slots_takes_its_place),
 		T(test_evdev_chord_gives_back_and_takes),

@@ -1303,6 +1303,37 @@ static void test_input_echoes_are_forgotten_by_a_reset(void **state)
 	assert_false(in->is_echoing);
 }
 
+/* What a driver was not told of before it was reset is not counted against the next one's half. */
+static void test_input_untold_echoes_are_forgotten_by_a_reset(void **state)
+{
+	struct input_ev frame[INPUT_QUEUE_SIZE / 2];
+	uint16_t never = INPUT_QUEUE_SIZE;
+	unsigned irqs, n = INPUT_QUEUE_SIZE / 2 - 1;
+
+	(void)state;
+	start_with_scan_codes();
+	for (unsigned i = 0; i < n; i++) {
+		frame[i] = (struct input_ev){EV_MSC, MSC_SCAN, (int)i};
+	}
+	frame[n] = (struct input_ev)SYN;
+	for (unsigned round = 0; round < 2; round++) {
+		give(INPUT_QUEUE_SIZE - (given - returned));
+		/* It polls for events: an interrupt for these would be one for the echoes, too. */
+		memcpy(tdrv_ptr(&drv, drv.q[INPUT_EVENTQ].avail + 4 + 2u * drv.q[INPUT_EVENTQ].size, 2), &never, 2);
+		irqs = drv.used_irqs;
+		input_send(in, frame, n + 1);
+		take();
+		for (unsigned i = 0; i < n; i++) {
+			echo();
+		}
+		tdrv_kick(&drv, INPUT_STATUSQ);
+		assert_int_equal(drv.used_irqs, irqs);
+		assert_int_equal(returned_statuses(), n);
+		start_driver();
+		statuses = 0;
+	}
+}
+
 /* Without event indexes every buffer kicks. */
 static void test_input_echoes_without_event_indexes(void **state)
 {
@@ -1515,6 +1546,7 @@ int main(void)
 		T(test_input_lights_where_echoes_stay_out),
 		T(test_input_echoes_leave_the_driver_half_its_buffers),
 		T(test_input_echoes_are_forgotten_by_a_reset),
+		T(test_input_untold_echoes_are_forgotten_by_a_reset),
 		T(test_input_echoes_without_event_indexes),
 		T(test_input_short_buffers_come_back),
 		T(test_input_floods_are_logged_a_few_times),
