@@ -100,13 +100,44 @@ static int open_disks(struct plan *plan, FILE *report)
 	return mistakes;
 }
 
-/* Found, opened, and let go of. */
-static int check_evdev(const struct config *cfg, unsigned i, FILE *report)
+/* How an input of type evdev is named. */
+static const char *evdev_key(const struct config_input_device *in)
+{
+	return in->path ? "path" : in->match ? "match" : "fd";
+}
+
+/* Whether two inputs are one device of the host's (@x, @y; 0: it is not there) of which one would get nothing. Whoever has a descriptor of his own, and no grab, gets every event. */
+static bool share_a_device(const struct config_input_device *a, dev_t x, const struct config_input_device *b, dev_t y)
+{
+	bool is_one = x != 0 ? x == y : a->path && b->path && strcmp(a->path, b->path) == 0;
+
+	return is_one && (a->grab || b->grab || (a->fd != 0 && a->fd == b->fd));
+}
+
+/* @devices: of the inputs up to @i. */
+static int check_evdev_shared(const struct config *cfg, unsigned i, const dev_t *devices, FILE *report)
+{
+	for (unsigned j = 0; j < i; j++) {
+		if (cfg->input[j].type == INPUT_EVDEV && share_a_device(&cfg->input[i], devices[i], &cfg->input[j], devices[j])) {
+			const char *name = evdev_key(&cfg->input[i]);
+			char key[40];
+
+			snprintf(key, sizeof(key), "input.%u.%s", i, name);
+			mistake(cfg, key, report, "input.%s: this device is the input \"%s\" already; to share it, both must have grab = false, and a descriptor each", name, cfg->input[j].name);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* Found, opened, and let go of. @device: which it is, 0 when it is not there. */
+static int check_evdev(const struct config *cfg, unsigned i, dev_t *device, FILE *report)
 {
 	const struct config_input_device *in = &cfg->input[i];
-	const char *name = in->path ? "path" : in->match ? "match" : "fd";
+	const char *name = evdev_key(in);
 	struct input_desc desc;
 	char err[512], key[40];
+	struct stat st;
 	int fd, r;
 
 	fd = r = evdev_find(in, err, sizeof(err));
@@ -115,6 +146,7 @@ static int check_evdev(const struct config *cfg, unsigned i, FILE *report)
 		r = in->description ? evdev_find_desc(in, -1, &desc, err, sizeof(err)) : 0;
 	}
 	if (fd >= 0) {
+		*device = fstat(fd, &st) == 0 ? st.st_rdev : 0;
 		close(fd);
 	}
 	if (r < 0) {
@@ -126,6 +158,7 @@ static int check_evdev(const struct config *cfg, unsigned i, FILE *report)
 
 static int check_evdevs(const struct config *cfg, FILE *report)
 {
+	dev_t devices[CONFIG_INPUTS_MAX] = {0};
 	int mistakes = 0;
 
 	for (unsigned i = 0; i < cfg->ninputs; i++) {
@@ -133,7 +166,7 @@ static int check_evdevs(const struct config *cfg, FILE *report)
 
 		/* One that is named in no way, or in two, has been reported. */
 		if (in->type == INPUT_EVDEV && (in->path != NULL) + (in->match != NULL) + (in->fd != 0) == 1) {
-			mistakes += check_evdev(cfg, i, report);
+			mistakes += check_evdev(cfg, i, &devices[i], report) > 0 || check_evdev_shared(cfg, i, devices, report) > 0;
 		}
 	}
 	return mistakes;

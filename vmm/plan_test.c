@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a plan finds that the text of a configuration does not show: disks that are one file. */
+/* What a plan finds that the text of a configuration does not show: disks that are one file, inputs that are one device. */
 #include "vmm/plan.h"
 
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "tests/support/bootimg.h"
+#include "tests/support/evhost.h"
 
 static char dir[] = "/tmp/plan-test-XXXXXX";
 static char first[64], second[64], link_to_first[64], kernel[64];
@@ -187,6 +188,98 @@ static void test_plan_says_what_is_wrong_with_all_devices(void **state)
 	}
 }
 
+/* Return: mistakes in these inputs, of type evdev, and what was said about them. */
+static int plan_evdevs(const char *a, const char *b, char said[1024])
+{
+	struct config cfg;
+	struct plan made = {.cfg = NULL};
+	char text[1024];
+	struct config_input in = {.path = "-", .text = text};
+	FILE *report;
+	int r;
+
+	memset(said, 0, 1024);
+	report = fmemopen(said, 1024, "w");
+	assert_non_null(report);
+	in.text_len = (size_t)snprintf(text, sizeof(text), "[boot]\nkernel = '%s'\n[[input]]\ntype = 'keyboard'\n[[input]]\ntype = 'evdev'\n%s\n[[input]]\ntype = 'evdev'\n%s\n", kernel, a, b);
+	assert_int_equal(config_load(&cfg, &in, report), 0);
+	r = plan_make(&made, &cfg, report);
+	plan_finish(&made);
+	config_finish(&cfg);
+	fclose(report);
+	return r;
+}
+
+static int make_host(void **state)
+{
+	(void)state;
+	evhost_init();
+	return 0;
+}
+
+static int remove_host(void **state)
+{
+	(void)state;
+	evhost_finish();
+	return 0;
+}
+
+static void test_plan_one_device_is_not_two_inputs_by_any_name(void **state)
+{
+	char said[1024], node[100], other[100], named[100], by_fd[40], by_node_fd[40], shared[120], both[40];
+	struct input_desc desc;
+	int fd[2];
+
+	(void)state;
+	if (!evhost_is_possible()) {
+		skip();
+	}
+	input_desc_make(&desc, INPUT_KEYBOARD, 0);
+	evhost_plug("event3", &desc);
+	snprintf(desc.name, sizeof(desc.name), "another one");
+	evhost_plug("event4", &desc);
+	snprintf(node, sizeof(node), "path = '%s/event3'", evhost.dir);
+	snprintf(other, sizeof(other), "path = '%s/event4'", evhost.dir);
+	snprintf(shared, sizeof(shared), "%s\ngrab = false", node);
+	snprintf(named, sizeof(named), "%s/event3", evhost.dir);
+	for (unsigned i = 0; i < 2; i++) {
+		fd[i] = evdev_host_open(named);
+		assert_true(fd[i] > 0);
+	}
+	snprintf(by_fd, sizeof(by_fd), "fd = %d", fd[0]);
+	snprintf(by_node_fd, sizeof(by_node_fd), "fd = %d\ngrab = false", fd[0]);
+	snprintf(both, sizeof(both), "fd = %d\ngrab = false", fd[1]);
+	snprintf(named, sizeof(named), "%s/link", evhost.root);
+	assert_int_equal(symlink("input/event3", named), 0);
+	snprintf(named, sizeof(named), "path = '%s/link'", evhost.root);
+
+	assert_int_equal(plan_evdevs(node, other, said), 0);
+	assert_string_equal(said, "");
+	assert_int_equal(plan_evdevs(node, node, said), 1);
+	assert_string_equal(said, "<stdin>:10:8: error: input.path: this device is the input \"evdev0\" already; to share it, both must have grab = false, and a descriptor each\n");
+	assert_int_equal(plan_evdevs(node, named, said), 1);
+	assert_int_equal(plan_evdevs(node, "match = { name = 'tinyvmm*' }", said), 1);
+	assert_non_null(strstr(said, "error: input.match: this device is the input \"evdev0\" already"));
+	assert_int_equal(plan_evdevs(node, "match = { name = 'another*' }", said), 0);
+	assert_int_equal(plan_evdevs("match = { name = 'another*' }", other, said), 1);
+	assert_int_equal(plan_evdevs(node, by_fd, said), 1);
+	assert_non_null(strstr(said, "error: input.fd: this device is"));
+	/* One that has no grab gets nothing of what another one grabs. */
+	assert_int_equal(plan_evdevs(shared, node, said), 1);
+	assert_int_equal(plan_evdevs(node, shared, said), 1);
+	assert_int_equal(plan_evdevs(shared, shared, said), 0);
+	/* Each descriptor has its events, and the same one has them once. */
+	assert_int_equal(plan_evdevs(shared, both, said), 0);
+	assert_int_equal(plan_evdevs(by_node_fd, both, said), 0);
+	assert_int_equal(plan_evdevs(both, both, said), 1);
+	/* Not there yet, both. */
+	assert_int_equal(plan_evdevs("path = '/no/event5'\nwait = true", "path = '/no/event5'\nwait = true", said), 1);
+	assert_int_equal(plan_evdevs("path = '/no/event5'\nwait = true", "path = '/no/event6'\nwait = true", said), 0);
+	assert_int_equal(plan_evdevs("path = '/no/event5'\nwait = true", node, said), 0);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -195,6 +288,7 @@ int main(void)
 		cmocka_unit_test(test_plan_readers_may_share_a_file),
 		cmocka_unit_test(test_plan_logs_can_be_written),
 		cmocka_unit_test(test_plan_says_what_is_wrong_with_all_devices),
+		cmocka_unit_test_setup_teardown(test_plan_one_device_is_not_two_inputs_by_any_name, make_host, remove_host),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
