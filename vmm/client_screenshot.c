@@ -189,21 +189,24 @@ static void look_at_what_moves(struct client_link *l, struct screen *s, const st
 	}
 }
 
-/* What was wrong, and the pictures that show it. */
+/* What was wrong, and the pictures that show it. @l: NULL: there is nobody any more who could be asked. */
 static void report(struct client_link *l, struct screen *s, const struct options *o)
 {
-	const char *dir = o->artifacts ? o->artifacts : ".";
+	const char *dir = o->artifacts ? o->artifacts : ".", *verb = l ? "shows" : "showed";
 	char why[200], shot[4096], diff[4096];
 
-	if (o->screen.stable_ns) {
+	if (l && o->screen.stable_ns) {
 		look_at_what_moves(l, s, o);
 	}
 	screen_explain(s, why, sizeof(why));
 	log_msg(LOG_ERR, "%s: %s", o->files[0], why);
+	if (!s->last || (o->artifacts && rundir_make_artifacts(o->artifacts) < 0)) {
+		return;
+	}
 	snprintf(shot, sizeof(shot), "%s/%s-last.png", dir, o->files[0]);
 	snprintf(diff, sizeof(diff), "%s/%s-diff.png", dir, o->files[0]);
 	if (screen_save(s, shot, diff)) {
-		log_msg(LOG_ERR, s->reference ? "it shows %s; what differs: %s" : s->before ? "it shows %s; what moves: %s" : "it shows %s", shot, diff);
+		log_msg(LOG_ERR, s->reference ? "it %s %s; what differs: %s" : s->before ? "it %s %s; what moves: %s" : "it %s %s", verb, shot, diff);
 	}
 }
 
@@ -272,7 +275,6 @@ static int wait_over_resets(const struct options *o, struct screen *s, uint64_t 
 		struct client_link l;
 		struct rundir rd;
 		bool is_alive;
-		char why[200];
 		pid_t pid;
 		int code = client_link_open(&l, o->files[0], &rd);
 
@@ -289,8 +291,7 @@ static int wait_over_resets(const struct options *o, struct screen *s, uint64_t 
 			return client_judge(NULL, o->files[0]);
 		}
 		if (deadline && clock_now_ns() >= deadline) {
-			screen_explain(s, why, sizeof(why));
-			log_msg(LOG_ERR, "%s: %s", o->files[0], why);
+			report(NULL, s, o);
 			return s->last ? EXIT_EXPECT : EXIT_TIMEOUT;
 		}
 		poll(NULL, 0, RESET_MS);
@@ -308,6 +309,10 @@ int client_wait_screen(const struct options *o)
 		return EXIT_USAGE;
 	}
 	code = wait_over_resets(o, &s, o->timeout_ns ? clock_now_ns() + o->timeout_ns : 0);
+	/* The VM has ended, or its monitor says no more: what it showed until then has been seen here. */
+	if (code != EXIT_OK && code != EXIT_EXPECT && code != EXIT_TIMEOUT && s.last) {
+		report(NULL, &s, o);
+	}
 	screen_finish(&s);
 	return code;
 }

@@ -40,6 +40,8 @@ static struct vm {
 	unsigned nshows, at;
 	uint64_t frame;
 	bool is_still, ends; /* it answers no wait for stability with a timeout; it ends before it answers one */
+	unsigned ends_at; /* in place of the picture of this number it says that it has ended; 0: never */
+	unsigned still_answers; /* so many waits for stability it answers with a picture, with a new frame behind each, before it is reset or ends */
 	unsigned resets; /* so many times it is reset before it answers one, and shows the next picture then */
 	/* What is wrong with its pictures. */
 	int width, height, stride;
@@ -111,6 +113,13 @@ static json_t *answer_to(const json_t *request, int *fd)
 		return picture_answer(fd);
 	}
 	if (strcmp(what, "stable") == 0) {
+		if (vm.still_answers) {
+			json_t *fields = picture_answer(fd);
+
+			vm.still_answers--;
+			vm.frame++;
+			return fields;
+		}
 		if (vm.resets) {
 			vm.resets--;
 			vm.at += vm.at + 1 < vm.nshows;
@@ -130,6 +139,9 @@ static json_t *answer_to(const json_t *request, int *fd)
 		if ((uint64_t)json_integer_value(json_object_get(request, "after")) >= vm.frame) {
 			vm.at++;
 			vm.frame++;
+		}
+		if (vm.ends_at && shown() == vm.ends_at) {
+			return refusal("ended", "the VM has ended: poweroff");
 		}
 		return json_pack("{s:b, s:I}", "ok", 1, "frame", (json_int_t)vm.frame);
 	}
@@ -312,12 +324,17 @@ static int run_screenshot(const char *name, const char *path, bool no_cursor, un
 	return client_screenshot(&o);
 }
 
-static int run_wait(const struct config_screen *screen, uint64_t timeout_ms)
+static int run_wait_into(const struct config_screen *screen, uint64_t timeout_ms, const char *artifacts)
 {
 	const char *files[] = {"web"};
-	const struct options o = {.files = files, .nfiles = 1, .wait_screen = true, .screen = *screen, .timeout_ns = timeout_ms * MS};
+	const struct options o = {.files = files, .nfiles = 1, .wait_screen = true, .screen = *screen, .timeout_ns = timeout_ms * MS, .artifacts = artifacts};
 
 	return client_wait(&o);
+}
+
+static int run_wait(const struct config_screen *screen, uint64_t timeout_ms)
+{
+	return run_wait_into(screen, timeout_ms, NULL);
 }
 
 /*
@@ -620,6 +637,60 @@ static void test_client_wait_for_a_vm_that_ends(void **state)
 	assert_string_equal(said, "web: it ended before it answered\n");
 }
 
+/* It says so, or it is gone: what it showed until then is kept, in a folder that is made for it. */
+static void test_client_wait_keeps_the_last_picture_of_a_vm_that_ends(void **state)
+{
+	static const unsigned shows[] = {1, 4, 5};
+	const struct config_screen want = {.image = image};
+
+	(void)state;
+	vm.shows = shows;
+	vm.nshows = 3;
+	vm.ends_at = 5;
+	assert_int_equal(run_wait_into(&want, 10000, "made/for/it"), EXIT_FAILED);
+	assert_string_equal(said, "web: the VM has ended: poweroff\nweb: 100.00 % of the pixels differ, 0.00 % may\n"
+		"it showed made/for/it/web-last.png; what differs: made/for/it/web-diff.png\n");
+	expect_file("made/for/it/web-last.png", 4);
+	assert_true(exists("made/for/it/web-diff.png"));
+}
+
+static void test_client_wait_keeps_the_last_picture_of_a_vm_that_vanishes(void **state)
+{
+	const struct config_screen want = {.stable_ns = 20 * MS, .image = image};
+
+	(void)state;
+	vm.is_still = true;
+	vm.still_answers = 1;
+	vm.ends = true;
+	assert_int_equal(run_wait(&want, 10000), EXIT_FAILED);
+	assert_non_null(strstr(said, "it showed ./web-last.png; what differs: ./web-diff.png\n"));
+	expect_file("web-last.png", 1);
+	assert_true(exists("web-diff.png"));
+}
+
+/* Too late while the guest is being reset: nobody can be asked, but there was a picture before. */
+static void test_client_wait_keeps_the_last_picture_of_a_vm_that_only_resets(void **state)
+{
+	const struct config_screen want = {.stable_ns = 20 * MS, .image = image};
+
+	(void)state;
+	vm.is_still = true;
+	vm.still_answers = 1;
+	vm.resets = 1000;
+	assert_int_equal(run_wait(&want, 300), EXIT_EXPECT);
+	assert_string_equal(said, "web: 100.00 % of the pixels differ, 0.00 % may\nit showed ./web-last.png; what differs: ./web-diff.png\n");
+	expect_file("web-last.png", 1);
+}
+
+static void test_client_wait_into_a_folder_that_cannot_be_made(void **state)
+{
+	const struct config_screen want = {.image = image};
+
+	(void)state;
+	assert_int_equal(run_wait_into(&want, 1, "image.png/folder"), EXIT_EXPECT);
+	assert_non_null(strstr(said, "--artifacts image.png/folder: Not a directory\n"));
+}
+
 static void test_client_wait_goes_on_after_a_reset(void **state)
 {
 	static const unsigned shows[] = {2, 0, 4, 3};
@@ -705,6 +776,10 @@ int main(void)
 		T(test_client_wait_for_a_region_that_is_not_there),
 		T(test_client_wait_for_an_output_that_is_not_there),
 		T(test_client_wait_for_a_vm_that_ends),
+		T(test_client_wait_keeps_the_last_picture_of_a_vm_that_ends),
+		T(test_client_wait_keeps_the_last_picture_of_a_vm_that_vanishes),
+		T(test_client_wait_keeps_the_last_picture_of_a_vm_that_only_resets),
+		T(test_client_wait_into_a_folder_that_cannot_be_made),
 		T(test_client_wait_goes_on_after_a_reset),
 		T(test_client_wait_for_a_vm_that_only_resets),
 		T(test_client_wait_keeps_nothing),

@@ -299,8 +299,7 @@ static int open_run(struct rundir *rd)
 	return rd->dir_fd < 0 ? rd->dir_fd : 0;
 }
 
-/* A folder that somebody named for the logs. Return: 0 or -errno (logged). */
-static int make_state(const char *path)
+int rundir_make_artifacts(const char *path)
 {
 	int r = *path ? make_dirs(path) : -ENOENT;
 
@@ -367,7 +366,7 @@ int rundir_take(struct rundir *rd, const char *name, int lock_fd, const char *st
 		return r;
 	}
 	if (state) {
-		r = make_state(state);
+		r = rundir_make_artifacts(state);
 		if (r < 0) {
 			rundir_release(rd);
 		}

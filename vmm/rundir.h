@@ -44,6 +44,9 @@ int rundir_take(struct rundir *rd, const char *name, int lock_fd, const char *st
 /* Removes everything in the run folder. Accepts zeroed memory. */
 void rundir_release(struct rundir *rd);
 
+/* The folder somebody named for logs and pictures, made when it is missing. Return: 0 or -errno (logged). */
+int rundir_make_artifacts(const char *path);
+
 /* PATH/FILE into @buf. Return: false when it does not fit, or there is no state folder. */
 bool rundir_file(const struct rundir *rd, const char *file, char *buf, size_t len);
 bool rundir_state_file(const struct rundir *rd, const char *file, char *buf, size_t len);
