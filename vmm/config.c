@@ -25,9 +25,10 @@
 #define INCLUDE_DEPTH_MAX 8
 #define CONFIG_VERSION 1
 
-/* One file being read, and those that included it. */
+/* One file being read, and those that included it; or an option, --set. */
 struct source {
 	const char *path; /* as messages name it */
+	const char *set; /* of an option: its value; NULL: it is a file */
 	const char *dir; /* what its paths are relative to; "" for the working directory */
 	struct stat st; /* tells a cycle; zero for text that is no file */
 	const struct source *parent;
@@ -103,6 +104,31 @@ static void report_findings(struct load *l)
 	l->nfindings = 0;
 }
 
+/* About something without a line and column. */
+static void __attribute__((format(printf, 3, 0))) whole_vmistake(struct load *l, const char *where, const char *fmt, va_list ap)
+{
+	char *text = NULL, *line = NULL;
+
+	l->mistakes++;
+	if (vasprintf(&text, fmt, ap) >= 0 && asprintf(&line, "%s: error: %s", where, text) >= 0) {
+		log_make_printable(line);
+		fprintf(l->report, "%s\n", line);
+		free(line);
+	}
+	free(text);
+}
+
+static void __attribute__((format(printf, 3, 4))) set_mistake(struct load *l, const char *set, const char *fmt, ...)
+{
+	char *where = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	whole_vmistake(l, asprintf(&where, "--set %s", set) < 0 ? "--set" : where, fmt, ap);
+	va_end(ap);
+	free(where);
+}
+
 static void set_origin(char **origin, const char *text)
 {
 	free(*origin);
@@ -111,6 +137,18 @@ static void set_origin(char **origin, const char *text)
 		/* It is printed in front of messages, and as a comment. */
 		log_make_printable(*origin);
 	}
+}
+
+static void set_origin_at(char **origin, const struct source *src, struct toml_pos pos)
+{
+	char text[PATH_MAX + 32];
+
+	if (src->set) {
+		snprintf(text, sizeof(text), "--set %.280s", src->set);
+	} else {
+		snprintf(text, sizeof(text), "%s:%u:%u", src->path, pos.line, pos.column);
+	}
+	set_origin(origin, text);
 }
 
 static const struct config_key *find_key(const struct config_key *keys, unsigned n, const char *name, size_t len)
@@ -196,6 +234,20 @@ static const char *nearest_key(const struct target *t, const char *name)
 	return s.best;
 }
 
+/* About the key @name, at @pos in a file: its value is wrong, or, @err is NULL, there is none of that name. */
+static void key_mistake(struct load *l, const struct source *src, struct toml_pos pos, const struct target *t, const char *name, const char *err)
+{
+	const char *near = err ? NULL : nearest_key(t, name);
+
+	if (src->set) {
+		set_mistake(l, src->set, err ? "%s: %s" : near ? "unknown key \"%s\"; did you mean \"%s\"?" : "unknown key \"%s\"", name, err ? err : near);
+	} else if (err) {
+		mistake(l, src->path, pos, "%s.%s: %s", t->table, name, err);
+	} else {
+		mistake(l, src->path, pos, near ? "unknown key \"%s\" in [%s]; did you mean \"%s\"?" : "unknown key \"%s\" in [%s]", name, t->table, near);
+	}
+}
+
 static void set_initial(const struct target *t);
 
 static void apply_table(struct load *l, const struct source *src, const struct target *t, const struct toml_node *node);
@@ -218,29 +270,26 @@ static void apply_table(struct load *l, const struct source *src, const struct t
 {
 	for (size_t i = 0; i < toml_count(node); i++) {
 		struct toml_pos pos;
-		const char *name, *near;
+		const char *name;
 		const struct toml_node *value = toml_item(node, i, &name, &pos);
 		const struct config_key *key = find_key(t->keys, t->nkeys, name, strlen(name));
-		char err[1024], origin[PATH_MAX + 32];
+		char err[1024];
 
 		if (!key) {
-			near = nearest_key(t, name);
-			mistake(l, src->path, pos, near ? "unknown key \"%s\" in [%s]; did you mean \"%s\"?" : "unknown key \"%s\" in [%s]", name, t->table,
-				near);
+			key_mistake(l, src, pos, t, name, NULL);
 			set_wrong(t, NULL);
 			continue;
 		}
 		pos = toml_pos_of(value);
 		if (config_set(t->base, key, value, NULL, src->dir, err, sizeof(err)) < 0) {
-			mistake(l, src->path, pos, "%s.%s: %s", t->table, name, err);
+			key_mistake(l, src, pos, t, name, err);
 			set_wrong(t, key);
 			continue;
 		}
 		if (key->type == CONFIG_FIELDS && !apply_fields(l, src, t, key, value)) {
 			continue;
 		}
-		snprintf(origin, sizeof(origin), "%s:%u:%u", src->path, pos.line, pos.column);
-		set_origin(&t->origins[key - t->keys], origin);
+		set_origin_at(&t->origins[key - t->keys], src, pos);
 	}
 }
 
@@ -461,31 +510,6 @@ static void load_file(struct load *l, const char *path, const struct source *par
 	}
 }
 
-/* About something without a line and column. */
-static void __attribute__((format(printf, 3, 0))) whole_vmistake(struct load *l, const char *where, const char *fmt, va_list ap)
-{
-	char *text = NULL, *line = NULL;
-
-	l->mistakes++;
-	if (vasprintf(&text, fmt, ap) >= 0 && asprintf(&line, "%s: error: %s", where, text) >= 0) {
-		log_make_printable(line);
-		fprintf(l->report, "%s\n", line);
-		free(line);
-	}
-	free(text);
-}
-
-static void __attribute__((format(printf, 3, 4))) set_mistake(struct load *l, const char *set, const char *fmt, ...)
-{
-	char *where = NULL;
-	va_list ap;
-
-	va_start(ap, fmt);
-	whole_vmistake(l, asprintf(&where, "--set %s", set) < 0 ? "--set" : where, fmt, ap);
-	va_end(ap);
-	free(where);
-}
-
 /* `KEY=@FILE`: the file's content, without its last newline. Return: malloc'ed, or NULL (reported). */
 static char *read_value(struct load *l, const char *set, const char *path)
 {
@@ -530,43 +554,17 @@ static struct toml_doc *parse_value(const char *text)
 	return doc;
 }
 
-/* As apply_fields, of an option: that is the place of all of it. */
-static bool set_fields(struct load *l, const char *set, const struct target *t, const struct config_key *key, const struct toml_node *node)
-{
-	struct target fields = fields_target(t, key);
-	int before = l->mistakes;
-
-	for (size_t i = 0; i < toml_count(node); i++) {
-		const char *name, *near;
-		const struct toml_node *value = toml_item(node, i, &name, NULL);
-		const struct config_key *field = find_key(fields.keys, fields.nkeys, name, strlen(name));
-		char err[256];
-
-		if (!field) {
-			near = nearest_key(&fields, name);
-			set_mistake(l, set, near ? "unknown key \"%s\"; did you mean \"%s\"?" : "unknown key \"%s\"", name, near);
-		} else if (config_set(fields.base, field, value, NULL, "", err, sizeof(err)) < 0) {
-			set_mistake(l, set, "%s: %s", name, err);
-		}
-	}
-	if (l->mistakes > before) {
-		config_drop(t->base, key, 1);
-		set_wrong(t, key);
-	}
-	return l->mistakes == before;
-}
-
 /* One value into one place. */
 static void set_key(struct load *l, const char *set, const struct target *t, const char *name, const char *text)
 {
 	const struct config_key *key = find_key(t->keys, t->nkeys, name, strlen(name));
+	const struct source src = {.set = set, .dir = ""};
+	const struct toml_pos nowhere = {0};
 	struct toml_doc *doc;
-	char err[256], origin[300];
+	char err[256];
 
 	if (!key) {
-		const char *near = nearest_key(t, name);
-
-		set_mistake(l, set, near ? "unknown key \"%s\"; did you mean \"%s\"?" : "unknown key \"%s\"", name, near);
+		key_mistake(l, &src, nowhere, t, name, NULL);
 		set_wrong(t, NULL);
 		return;
 	}
@@ -574,12 +572,11 @@ static void set_key(struct load *l, const char *set, const struct target *t, con
 	if (!doc) {
 		set_mistake(l, set, "value not understood");
 		set_wrong(t, key);
-	} else if (config_set(t->base, key, toml_item(toml_root(doc), 0, NULL, NULL), text, "", err, sizeof(err)) < 0) {
+	} else if (config_set(t->base, key, toml_item(toml_root(doc), 0, NULL, NULL), text, src.dir, err, sizeof(err)) < 0) {
 		set_mistake(l, set, "%s", err);
 		set_wrong(t, key);
-	} else if (key->type != CONFIG_FIELDS || set_fields(l, set, t, key, toml_item(toml_root(doc), 0, NULL, NULL))) {
-		snprintf(origin, sizeof(origin), "--set %.280s", set);
-		set_origin(&t->origins[key - t->keys], origin);
+	} else if (key->type != CONFIG_FIELDS || apply_fields(l, &src, t, key, toml_item(toml_root(doc), 0, NULL, NULL))) {
+		set_origin_at(&t->origins[key - t->keys], &src, nowhere);
 	}
 	toml_free(doc);
 }
