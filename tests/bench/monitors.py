@@ -2,16 +2,15 @@
 """The monitors that are compared, as command lines that give one guest the same kernel, initramfs, memory, processor, disk and cache mode."""
 import os
 import subprocess
+import sys
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
+import qemus  # noqa: E402
 
 MEMORY_MIB = 256
 DISK_MIB = 64
 CMDLINE = "quiet console=hvc0 panic=-1 tinyvmm.do=hold nobutton"
 PCI_MODULES = ("drivers/virtio/virtio_pci_modern_dev", "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci")
-
-
-def cache_dir():
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ["HOME"], ".cache")
-    return os.environ.get("TINYVMM_CACHE") or os.path.join(base, "tinyvmm")
 
 
 def make_initramfs(guest, work):
@@ -60,15 +59,13 @@ def tinyvmm(kernel, initramfs, disk):
 def qemu(name, kernel, initramfs, disk, machine=(), drive="", device="", more=()):
     """None when there is no QEMU: neither the one tools/hostvm has fetched nor an installed one. @machine: instead of what is best for a stock kernel. @drive, @device: further
     properties of the disk's; @more: arguments."""
-    root = os.path.join(cache_dir(), "qemu", "root")
-    lib = f"{root}/usr/lib/x86_64-linux-gnu"
-    if os.access(f"{root}/usr/bin/qemu-system-x86_64", os.X_OK):
-        program = [f"{root}/usr/bin/qemu-system-x86_64", "-L", f"{root}/usr/share/qemu", "-L", f"{root}/usr/share/seabios"]
-        env = {"LD_LIBRARY_PATH": f"{lib}:{root}/lib/x86_64-linux-gnu:{lib}/pulseaudio", "QEMU_MODULE_DIR": f"{lib}/qemu"}
-    elif subprocess.run(["sh", "-c", "command -v qemu-system-x86_64"], stdout=subprocess.DEVNULL, check=False).returncode == 0:
-        program, env = ["qemu-system-x86_64"], {}
-    else:
+    found = qemus.qemu_program()
+    if not found:
         return None
+    program, env = found
+    if name == "microvm":
+        with open(initramfs, "ab") as f:
+            f.write(qemus.clear_of_acpi(f.tell()))
     bus = "device" if name == "microvm" else "pci"
     # microvm leaves the clock chip out under KVM, and a stock kernel then polls for it 40,000 times: rtc=on is to its advantage. Its virtio devices are of the
     # old kind unless told, with which no guest takes a keyboard.

@@ -13,10 +13,10 @@ import time
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 import kmsmodel  # noqa: E402
 import picture  # noqa: E402
+from qemus import CACHE, clear_of_acpi, qemu_program  # noqa: E402
 
 # The other way of machine.mmio.
 TINYVMM = os.path.abspath("tests/strict" if os.environ.get("TINYVMM_TEST_MMIO") == "strict" else "build/tinyvmm")
-CACHE = os.environ.get("TINYVMM_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ["HOME"], ".cache"), "tinyvmm")
 UDMABUF = os.access("/dev/udmabuf", os.R_OK | os.W_OK)
 GUEST, GPU = f"{CACHE}/guest", f"{CACHE}/gpu"
 WORK = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
@@ -262,17 +262,6 @@ class Tinyvmm(Guest):
             self.process.wait(30)
 
 
-def qemu_program():
-    """(command, environment) of the QEMU that tools/hostvm keeps, or else of an installed one; None when there is none."""
-    root = f"{CACHE}/qemu/root"
-    lib = f"{root}/usr/lib/x86_64-linux-gnu"
-    if os.access(f"{root}/usr/bin/qemu-system-x86_64", os.X_OK):
-        env = {"LD_LIBRARY_PATH": f"{lib}:{root}/lib/x86_64-linux-gnu:{lib}/pulseaudio", "QEMU_MODULE_DIR": f"{lib}/qemu"}
-        return [f"{root}/usr/bin/qemu-system-x86_64", "-L", f"{root}/usr/share/qemu", "-L", f"{root}/usr/share/seabios"], {**os.environ, **env}
-    program = shutil.which("qemu-system-x86_64")
-    return ([program], dict(os.environ)) if program else None
-
-
 class Qemu(Guest):
     """-M microvm: the same bus as tinyvmm's."""
 
@@ -288,6 +277,7 @@ class Qemu(Guest):
                 with open(path, "rb") as f:
                     data = f.read()
                 out.write(data + bytes(-len(data) % 4))
+            out.write(clear_of_acpi(out.tell()))
         command = [*program, *self.machine, "-smp", "1", "-m", self.memory, "-name", "guest,debug-threads=on", "-no-user-config", "-nodefaults",
                    "-display", self.display, "-no-reboot", "-kernel", self.kernel, "-initrd", f"{base}.cpio",
                    "-append", f"quiet cryptomgr.notests loglevel=1 panic=-1 {self.append} console=hvc0 tinyvmm.do={self.do}",
