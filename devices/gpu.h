@@ -127,6 +127,7 @@ struct gpu {
 	struct virtio_device base;
 	struct virtio_device_ops ops; /* the table with this device's features */
 	struct display *display;
+	struct log_limit memory_log_limit; /* of its own: what follows from it is a flood of other lines */
 	struct gpu_backend *backend;
 	struct gpu_table resources;
 	struct gpu_table contexts; /* of 3D */

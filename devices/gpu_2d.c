@@ -127,6 +127,7 @@ static int image_init(struct gpu_2d *g, struct image *im, enum gpu_format format
 	int fd;
 
 	if (g->images == g->images_max) {
+		log_guest(&g->host_log_limit, "gpu", "a picture of %u x %u: there are descriptors for %u at once", width, height, g->images_max);
 		return -ENOMEM;
 	}
 	fd = display_memfd("gpu", len, &map);

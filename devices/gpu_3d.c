@@ -123,7 +123,10 @@ static enum gpu_wire_type ctx_create(struct gpu *g, struct gpu_command *c)
 	if (capset != 0 && !has_capset(g, capset)) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a context for capability set %u", capset);
 	}
-	if (g->contexts.n >= GPU_CONTEXTS_MAX || !display_budget_take(&g->display->budget, GPU_CONTEXT_COST)) {
+	if (g->contexts.n >= GPU_CONTEXTS_MAX) {
+		return gpu_refuse(g, GPU_RESP_ERR_OUT_OF_MEMORY, "more than %u contexts", GPU_CONTEXTS_MAX);
+	}
+	if (!gpu_take_memory(g, GPU_CONTEXT_COST, "a context")) {
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	memcpy(name, c->in.ctx_create.debug_name, nlen < sizeof(name) ? nlen : sizeof(name) - 1);
@@ -150,7 +153,7 @@ static bool add_entry(struct gpu *g, struct gpu_table *t, uint32_t id, uint64_t 
 {
 	struct sub *e;
 
-	if (!display_budget_take(&g->display->budget, cost)) {
+	if (!gpu_take_memory(g, cost, "keeping track of what is in a context")) {
 		return false;
 	}
 	e = calloc(1, sizeof(*e));

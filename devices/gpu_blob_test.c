@@ -434,6 +434,7 @@ static void test_gpu_blob_sharing_is_paid_for(void **state)
 		assert_int_equal(gpudrv_set_scanout_blob(&v, 0, 1, all, &gpupic_blob_layout), GPU_RESP_ERR_OUT_OF_MEMORY);
 		assert_null(v.display.scanout[0].buffer);
 	}
+	gpupic_was_said();
 	after = dup(0);
 	close(after);
 	assert_int_equal(after, before);
@@ -515,6 +516,7 @@ static void test_gpu_blob_sharing_descriptors_are_limited(void **state)
 		OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8X8, 1, 1));
 		OK(gpudrv_unref(&v, 1));
 	}
+	gpupic_was_said();
 }
 
 /* A picture that another scanout has had since stays where that one shows it. */

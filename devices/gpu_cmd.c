@@ -244,7 +244,7 @@ static struct display_buffer *charged(struct gpu *g, const struct display_pictur
 	uint64_t cost = p->is_guest ? p->len / GPU_SHARE_PAGE * GPU_SHARE_PAGE_COST : p->len;
 	struct display_buffer *buffer;
 
-	if (!display_budget_take(&g->display->budget, cost)) {
+	if (!gpu_take_memory(g, cost, "showing a picture of %u x %u", p->width, p->height)) {
 		close(p->fd);
 		return NULL;
 	}

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -30,13 +31,14 @@
 
 static struct gpudrv v;
 static unsigned lines_logged;
+static char last_line[200];
 static unsigned descriptors;
 
 static void on_log(enum log_level level, const char *line)
 {
 	(void)level;
-	(void)line;
 	lines_logged++;
+	snprintf(last_line, sizeof(last_line), "%s", line);
 }
 
 static unsigned open_descriptors(void)
@@ -54,6 +56,7 @@ static int setup(void **state)
 	(void)state;
 	log_set_hook(on_log);
 	lines_logged = 0;
+	last_line[0] = '\0';
 	gpudrv_init(&v, 2, &(struct gpu_options){.blob = true}, GPUDRV_BUDGET);
 	descriptors = open_descriptors();
 	return 0;
@@ -173,6 +176,43 @@ static void test_gpu_hostile_sizes_that_overflow(void **state)
 	OK(gpudrv_unref(&v, 1));
 }
 
+/* Why a screen is dark is said, with what there was, whatever else the guest does wrong, and not as often as it likes. */
+static void test_gpu_hostile_memory_that_is_used_up_is_said(void **state)
+{
+	static const struct gpu_layout l = {.format = GPU_FORMAT_B8G8R8A8, .width = 30, .height = 20, .stride = 120};
+	static struct gpudrv_entry e[500];
+	uint64_t rest;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(e) / sizeof(e[0]); i++) {
+		e[i] = (struct gpudrv_entry){.addr = TDRV_RAM_GPA, .len = 2400};
+	}
+	OK(gpudrv_create(&v, 1, GPU_FORMAT_B8G8R8A8, 2048, 2047)); /* and 7680 bytes are left */
+	for (unsigned i = 0; i < 100; i++) {
+		BAD_RESOURCE(gpudrv_unref(&v, 9));
+	}
+	assert_true(lines_logged <= 2 * LOG_GUEST_LINES_PER_SECOND);
+	NO_MEMORY(gpudrv_create(&v, 2, GPU_FORMAT_B8G8R8A8, 64, 64));
+	assert_string_equal(last_line, "gpu: a picture of 64 x 64 needs 17 KiB, gpu.max_host_memory has 7 KiB left");
+	NO_MEMORY(gpudrv_attach(&v, 1, e, 500));
+	assert_string_equal(last_line, "gpu: backing of 500 pieces needs 8 KiB, gpu.max_host_memory has 7 KiB left");
+	OK(gpudrv_create_blob(&v, 2, 2400, e, 1));
+	rest = v.display.budget.max - v.display.budget.used;
+	assert_true(display_budget_take(&v.display.budget, rest));
+	NO_MEMORY(gpudrv_set_scanout_blob(&v, 0, 2, rect(0, 0, 30, 20), &l));
+	assert_string_equal(last_line, "gpu: showing a picture of 30 x 20 needs 3 KiB, gpu.max_host_memory has 0 KiB left");
+	NO_MEMORY(gpudrv_create_blob(&v, 3, 2400, e, 1));
+	assert_string_equal(last_line, "gpu: keeping track of a blob needs 1 KiB, gpu.max_host_memory has 0 KiB left");
+	lines_logged = 0;
+	for (unsigned i = 0; i < 1000; i++) {
+		NO_MEMORY(gpudrv_create(&v, 3, GPU_FORMAT_B8G8R8A8, 64, 64));
+	}
+	assert_true(lines_logged <= 20);
+	display_budget_give(&v.display.budget, rest);
+	OK(gpudrv_unref(&v, 2));
+	OK(gpudrv_unref(&v, 1));
+}
+
 static void test_gpu_hostile_formats_that_are_none(void **state)
 {
 	(void)state;
@@ -197,6 +237,7 @@ static void test_gpu_hostile_as_many_images_as_possible(void **state)
 		n++;
 	}
 	assert_int_equal(n, GPUDRV_IMAGES);
+	assert_string_equal(last_line, "gpu: a picture of 1 x 1: there are descriptors for 700 at once");
 	assert_true(v.display.budget.used >= n * GPU_RESOURCE_COST);
 	assert_true(open_descriptors() <= descriptors + n);
 	OK(gpudrv_unref(&v, 5));
@@ -212,6 +253,7 @@ static void test_gpu_hostile_blobs_are_counted_and_limited(void **state)
 		n++;
 	}
 	assert_int_equal(n, GPU_RESOURCES_MAX);
+	assert_string_equal(last_line, "gpu: more than 16384 resources");
 	NO_MEMORY(gpudrv_create(&v, n + 1, GPU_FORMAT_B8G8R8A8, 1, 1));
 	OK(gpudrv_unref(&v, n / 2));
 	OK(gpudrv_create(&v, n + 1, GPU_FORMAT_B8G8R8A8, 1, 1));
@@ -902,6 +944,7 @@ static int run_own_rows(void)
 		T(test_gpu_hostile_numbers_of_resources_that_do_not_exist),
 		T(test_gpu_hostile_sizes_that_overflow),
 		T(test_gpu_hostile_formats_that_are_none),
+		T(test_gpu_hostile_memory_that_is_used_up_is_said),
 		T(test_gpu_hostile_as_many_images_as_possible),
 		T(test_gpu_hostile_blobs_are_counted_and_limited),
 		T(test_gpu_hostile_number_of_entries),

@@ -2,11 +2,14 @@
 #include "devices/gpu_resource.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "devices/gpu_3d.h"
 #include "devices/gpu_direct.h"
 #include "devices/gpu_priv.h"
+#include "vmm/log.h"
 
 enum gpu_wire_type gpu_error(int r)
 {
@@ -18,13 +21,45 @@ struct gpu_resource *gpu_resource_find(struct gpu *g, uint32_t id)
 	return (struct gpu_resource *)gpu_table_find(&g->resources, id);
 }
 
+bool gpu_take_memory(struct gpu *g, uint64_t n, const char *fmt, ...)
+{
+	const struct display_budget *b = &g->display->budget;
+	char what[80];
+	va_list ap;
+
+	if (display_budget_take(&g->display->budget, n)) {
+		return true;
+	}
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	/* Rounded away from each other: never equal. */
+	log_guest(&g->memory_log_limit, "gpu", "%s needs %llu KiB, gpu.max_host_memory has %llu KiB left", what, (unsigned long long)(n / 1024 + 1), (unsigned long long)((b->max - b->used) / 1024));
+	return false;
+}
+
+/* What the budget has to have for it, where that can be told from what it is. Return: whether it has been taken, else it is said. */
+static bool take_for(struct gpu *g, const struct gpu_resource *res, uint64_t cost)
+{
+	if (res->is_blob) {
+		return gpu_take_memory(g, cost, "keeping track of a blob");
+	}
+	if (res->is_3d) {
+		return gpu_take_memory(g, cost, "a texture of %u x %u x %u", res->texture.width, res->texture.height, res->texture.depth);
+	}
+	return gpu_take_memory(g, cost, "a picture of %u x %u", res->width, res->height);
+}
+
 enum gpu_wire_type gpu_resource_create(struct gpu *g, const struct gpu_resource *res)
 {
 	uint64_t cost = GPU_RESOURCE_COST + (res->is_blob ? 0 : res->size);
 	struct gpu_resource *copy;
 	int r;
 
-	if (g->resources.n >= GPU_RESOURCES_MAX || cost < GPU_RESOURCE_COST || !display_budget_take(&g->display->budget, cost)) {
+	if (g->resources.n >= GPU_RESOURCES_MAX) {
+		return gpu_refuse(g, GPU_RESP_ERR_OUT_OF_MEMORY, "more than %u resources", GPU_RESOURCES_MAX);
+	}
+	if (cost < GPU_RESOURCE_COST || !take_for(g, res, cost)) {
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	copy = malloc(sizeof(*copy));
@@ -90,7 +125,7 @@ enum gpu_wire_type gpu_resource_attach(struct gpu *g, struct gpu_resource *res, 
 	if (n == 0 || n > GPU_BACKING_ENTRIES_MAX || virtq_get_left(c) < (uint64_t)n * sizeof(struct gpu_wire_entry)) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "%u pieces of backing in %zu bytes", n, virtq_get_left(c));
 	}
-	if (!display_budget_take(&g->display->budget, cost)) {
+	if (!gpu_take_memory(g, cost, "backing of %u pieces", n)) {
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	ranges = calloc(n, sizeof(*ranges));

@@ -57,6 +57,9 @@ void gpu_resource_detach(struct gpu *g, struct gpu_resource *res); /* it has bac
 /* What sinks map of a 2D one. Return: borrowed, or NULL when there is no memory. */
 struct display_buffer *gpu_resource_buffer(struct gpu *g, struct gpu_resource *res, uint64_t picture);
 
+/* Host memory for what @fmt names, @n bytes of what gpu.max_host_memory allows. Return: whether there was as much; else that is reported. Given back with display_budget_give. */
+bool gpu_take_memory(struct gpu *g, uint64_t n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 /* What a backend's -errno is to a driver. */
 enum gpu_wire_type gpu_error(int r);
 

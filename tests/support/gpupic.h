@@ -21,6 +21,8 @@ enum gpupic_spoil { GPUPIC_RIGHT, GPUPIC_FLIPPED, GPUPIC_MIRRORED, GPUPIC_SWAPPE
 
 /* The device runs, with @scanouts outputs of 640x480. Lines of the log are counted. */
 void gpupic_begin(struct gpudrv *v, unsigned scanouts, bool blob, uint64_t budget);
+/* Something was logged, an assert; it is forgotten. */
+void gpupic_was_said(void);
 /* Nothing was logged; an assert. */
 void gpupic_end(struct gpudrv *v);
 /* The same for cmocka's tests, whose state is a struct gpudrv: with one output, two, two and blobs. */
