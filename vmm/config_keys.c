@@ -58,9 +58,9 @@ static const struct config_key screen_keys[] = {
 	{"expect.screen", "image", CONFIG_PATH, IN_SCREEN(image), NULL, NULL, 1, PATH_LEN_MAX, "PNG."},
 	{"expect.screen", "region", CONFIG_REGION, IN_SCREEN(region), NULL, NULL, 0, 0, "What of it counts."},
 	{"expect.screen", "max_diff", CONFIG_FRACTION, IN_SCREEN(max_diff), NULL, NULL, 0, 0, "How many pixels of the region may differ."},
-	{"expect.screen", "tolerance", CONFIG_COUNT, IN_SCREEN(tolerance), NULL, NULL, 1, 255, "How far a channel may be off before its pixel differs."},
+	{"expect.screen", "tolerance", CONFIG_COUNT, IN_SCREEN(tolerance), NULL, NULL, 0, 255, "How far a channel may be off before its pixel differs."},
 	{"expect.screen", "stable", CONFIG_TIME, IN_SCREEN(stable_ns), NULL, NULL, CLOCK_NS_PER_MS, 0, "How long nothing of it must change."},
-	{"expect.screen", "scanout", CONFIG_COUNT, IN_SCREEN(scanout), NULL, NULL, 1, CONFIG_SCANOUTS_MAX - 1, "Which output."},
+	{"expect.screen", "scanout", CONFIG_COUNT, IN_SCREEN(scanout), NULL, NULL, 0, CONFIG_SCANOUTS_MAX - 1, "Which output."},
 };
 _Static_assert(sizeof(match_keys) / sizeof(match_keys[0]) == CONFIG_MATCH_KEYS, "an origin for each");
 _Static_assert(sizeof(screen_keys) / sizeof(screen_keys[0]) == CONFIG_SCREEN_KEYS, "an origin for each");

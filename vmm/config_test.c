@@ -397,6 +397,9 @@ static void test_config_load_screens_that_cannot_be(void **state)
 	} cases[] = {
 		{"{ image = '/x' }", 0, {NULL}},
 		{"{ image = '/x', tolerance = 3, max_diff = 0.5 }", 0, {NULL}},
+		{"{ image = '/x', tolerance = 0, scanout = 0 }", 0, {NULL}},
+		{"{ image = '/x', tolerance = 255 }", 0, {NULL}},
+		{"{ image = '/x', tolerance = -1 }", 1, {"38: error: expect.screen.tolerance: expected integer 0..255, got integer -1"}},
 		{"{ stable = '9999ms', region = [0, 0, 1280, 800] }", 0, {NULL}},
 		{"{ stable = '1s', max_diff = 0 }", 0, {NULL}},
 		{"{ region = [0, 0, 1, 1] }", 1, {"10: error: expect.screen: like which image, or stable for how long?"}},
@@ -413,7 +416,7 @@ static void test_config_load_screens_that_cannot_be(void **state)
 		{"{ stable = 2, image = 1 }", 2,
 			{"21: error: expect.screen.stable: expected a time as a string", "32: error: expect.screen.image: expected a string, got integer 1"}},
 		{"{ imag = 1, scanout = 99, zzz = 2 }", 3,
-			{"12: error: unknown key \"imag\" in [expect.screen]; did you mean \"image\"?", "32: error: expect.screen.scanout: expected integer 1..15, got integer 99",
+			{"12: error: unknown key \"imag\" in [expect.screen]; did you mean \"image\"?", "32: error: expect.screen.scanout: expected integer 0..15, got integer 99",
 				"36: error: unknown key \"zzz\" in [expect.screen]"}},
 	};
 	char text[400], want[3][200], *report;
@@ -450,7 +453,7 @@ static void test_config_load_says_where_in_a_table_in_a_table(void **state)
 {
 	static const char head[] = "[boot]\nkernel='k'\n[gpu]\nmode='2d'\n[expect.screen]\nstable='1s'\n";
 	static const char *const in_file[] = {"vm.toml:7:1: error: unknown key \"tolerence\" in [expect.screen]; did you mean \"tolerance\"?",
-		"vm.toml:8:9: error: expect.screen.scanout: expected integer 1..15, got integer 0"};
+		"vm.toml:8:9: error: expect.screen.scanout: expected integer 0..15, got integer 16"};
 	static const char *const in_set[] = {"--set expect.screen={ stable=1, imag=2, q=3 }: error: unknown key \"imag\"; did you mean \"image\"?",
 		"--set expect.screen={ stable=1, imag=2, q=3 }: error: unknown key \"q\"", "--set expect.screen={ stable=1, imag=2, q=3 }: error: stable: expected a time as a string"};
 	static const char *const in_lists[] = {"vm.toml:8:6: error: input.match.name: expected a string, got integer 1", "vm.toml:9:1: error: unknown key \"vendr\" in [input.match]; did you mean \"vendor\"?"};
@@ -459,7 +462,7 @@ static void test_config_load_says_where_in_a_table_in_a_table(void **state)
 	struct config cfg;
 
 	(void)state;
-	snprintf(text, sizeof(text), "%stolerence=1\nscanout=0\n", head);
+	snprintf(text, sizeof(text), "%stolerence=1\nscanout=16\n", head);
 	assert_int_equal(load(&cfg, text, NULL, 0, &report), 2);
 	assert_lines(report, in_file, 2);
 	free(report);
