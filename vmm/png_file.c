@@ -6,6 +6,10 @@
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+/* libpng says only "Read Error" of one that is cut short. */
+#define NO_PNG "is no PNG, or not all of one: "
 
 /* A function of the library. Return: NULL with @err when there is none. */
 static void *function(const char *name, char *err, size_t err_len)
@@ -52,7 +56,7 @@ static int read_pixels(png_image *image, uint8_t **pixels, __typeof__(png_image_
 	image->flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
 	*pixels = malloc((size_t)image->width * image->height * 4);
 	if (!*pixels || !finish(image, &black, *pixels, 0, NULL)) {
-		snprintf(err, err_len, "%s", *pixels ? image->message : "no memory");
+		snprintf(err, err_len, "%s%s", *pixels ? NO_PNG : "no memory", *pixels ? image->message : "");
 		free(*pixels);
 		return -EINVAL;
 	}
@@ -73,6 +77,7 @@ int png_file_read(const char *path, uint8_t **pixels, uint32_t *width, uint32_t 
 	__typeof__(png_image_begin_read_from_stdio) *begin;
 	__typeof__(png_image_finish_read) *finish;
 	__typeof__(png_image_free) *done;
+	struct stat st;
 	FILE *f;
 	int r;
 
@@ -88,13 +93,16 @@ int png_file_read(const char *path, uint8_t **pixels, uint32_t *width, uint32_t 
 		snprintf(err, err_len, "%s", strerror(errno));
 		return r;
 	}
-	if (begin(&image, f)) {
+	if (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode)) {
+		r = -EISDIR;
+		snprintf(err, err_len, "is a directory");
+	} else if (begin(&image, f)) {
 		r = read_pixels(&image, pixels, finish, err, err_len);
 		*width = image.width;
 		*height = image.height;
 	} else {
 		r = -EINVAL;
-		snprintf(err, err_len, "%s", image.message);
+		snprintf(err, err_len, NO_PNG "%s", image.message);
 	}
 	done(&image);
 	fclose(f);

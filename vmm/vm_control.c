@@ -344,9 +344,16 @@ struct verb_call {
 
 #define COMMON "s:s, s?o"
 
+/* What jansson says of fields that nobody asked for: "2 object item(s) left unpacked: bogus, other". The first is said. */
 static bool unpack_failed(const struct verb_call *c, int r, const json_error_t *err)
 {
-	if (r != 0) {
+	static const char mark[] = " left unpacked: ";
+	const char *left = r != 0 && json_error_code(err) == json_error_end_of_input_expected ? strstr(err->text, mark) : NULL;
+
+	if (left) {
+		left += sizeof(mark) - 1;
+		control_error(c->conn, "field", "unknown field \"%.*s\"", (int)strcspn(left, ","), left);
+	} else if (r != 0) {
 		control_error(c->conn, "field", "%s", err->text);
 	}
 	return r != 0;

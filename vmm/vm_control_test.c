@@ -376,6 +376,28 @@ static void test_vm_control_a_wait_outlasts_a_reset(void **state)
 	}
 }
 
+static void test_vm_control_a_field_that_there_is_not(void **state)
+{
+	static const struct {
+		const char *request, *answer;
+	} cases[] = {
+		{"{\"do\":\"version\",\"bogus\":1}\n", "{\"code\":\"field\",\"text\":\"unknown field \\\"bogus\\\"\"}"},
+		{"{\"do\":\"stop\",\"grace_ms\":1,\"grace\":1}\n", "unknown field \\\"grace\\\""},
+		{"{\"do\":\"version\",\"a\":1,\"b\":2,\"id\":7}\n", "unknown field \\\""},
+		{"{\"do\":\"version\",\"\":1}\n", "unknown field \\\"\\\""},
+		/* A field of the wrong kind is another matter. */
+		{"{\"do\":\"stop\",\"grace_ms\":\"left unpacked: x\"}\n", "\"text\":\"Expected integer, got string\""},
+		{"{\"do\":\"version\",\"id\":1}\n", "\"ok\":true"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(send(client[0], cases[i].request, strlen(cases[i].request), MSG_NOSIGNAL), strlen(cases[i].request));
+		serve();
+		assert_true(is_answered(client[0], cases[i].answer));
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -389,6 +411,7 @@ int main(void)
 		T(test_vm_control_a_second_request_comes_after_everybody_s_first),
 		T(test_vm_control_lights_are_said_to_who_subscribed),
 		T(test_vm_control_a_wait_outlasts_a_reset),
+		T(test_vm_control_a_field_that_there_is_not),
 	};
 	int fd = mkstemp(path);
 
