@@ -603,7 +603,7 @@ static void test_gpu_hostile_commands_cut_short(void **state)
 	}
 }
 
-/* 3D, capability sets, UUIDs, what does not exist, and what belongs to the other queue. */
+/* 3D, capability sets, UUIDs, blobs in a window that there is not (0x208, 0x209), what does not exist, and what belongs to the other queue. */
 static void test_gpu_hostile_commands_that_are_not_served(void **state)
 {
 	uint8_t cmd[256] = {0};
