@@ -382,6 +382,7 @@ static void test_gpu_blob_that_cannot_be_shared_is_copied(void **state)
 {
 	struct display_rect all = rect(0, 0, 40, 30);
 	static const int errors[] = {-EINVAL, -EMFILE, -ENOMEM, -ENOTTY};
+	uint64_t mem;
 
 	(void)state;
 	make_pages(1, 3);
@@ -410,6 +411,15 @@ static void test_gpu_blob_that_cannot_be_shared_is_copied(void **state)
 	/* Which follow each other. */
 	assert_int_equal(v.gpu.backend->blob_pieces, 1);
 	assert_int_equal(v.gpu.backend->blob_pieces_max, 2);
+	assert_int_equal(udmabuf.made, 0);
+	/* As many bytes as three pages have, from the middle of one on. */
+	mem = tdrv_alloc(&v.d, 4 * 4096ull, 4096) + 512;
+	gpupic_paint(&v, mem + gpupic_blob_layout.offset, "BGRX", gpupic_blob_layout.stride, &all, 5);
+	OK(gpudrv_create_blob(&v, 4, 9000, &(struct gpudrv_entry){.addr = mem, .len = 3 * 4096}, 1));
+	OK(gpudrv_set_scanout_blob(&v, 0, 4, all, &gpupic_blob_layout));
+	OK(gpudrv_flush(&v, 4, all));
+	ASSERT_SCREEN(0, 40, 30, 0, 0, 5);
+	assert_int_equal(udmabuf.made, 0);
 	v.d.mem.region[0].has_file = false;
 	make_pages(3, 6);
 	OK(gpudrv_set_scanout_blob(&v, 1, 3, all, &gpupic_blob_layout));

@@ -30,7 +30,7 @@ static uint8_t sum(const uint8_t *p, size_t n)
 
 struct mode {
 	uint32_t width, height, width_mm, height_mm;
-	double hz;
+	double hz, pixels; /* of a frame, with what is blank */
 };
 
 /* As a driver reads them. */
@@ -40,7 +40,8 @@ static struct mode read_dtd(const uint8_t *p)
 		.height_mm = p[13] | (p[14] & 0xfu) << 8};
 	uint32_t h = m.width + (p[3] | (p[4] & 0xfu) << 8), v = m.height + (p[6] | (p[7] & 0xfu) << 8);
 
-	m.hz = (p[0] | p[1] << 8) * 10000.0 / h / v;
+	m.pixels = (double)h * v;
+	m.hz = (p[0] | p[1] << 8) * 10000.0 / m.pixels;
 	return m;
 }
 
@@ -54,7 +55,8 @@ static struct mode read_type_1(const uint8_t *p)
 	struct mode m = {.width = get16(p + 4) + 1, .height = get16(p + 12) + 1};
 	uint32_t clock = (p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16) + 1;
 
-	m.hz = clock * 10000.0 / (m.width + get16(p + 6) + 1) / (m.height + get16(p + 14) + 1);
+	m.pixels = (double)(m.width + get16(p + 6) + 1) * (m.height + get16(p + 14) + 1);
+	m.hz = clock * 10000.0 / m.pixels;
 	return m;
 }
 
@@ -99,12 +101,14 @@ static void test_edid_preferred_mode_is_the_one_asked_for(void **state)
 		const struct edid_monitor *want = &monitors[i];
 		size_t n = edid_make(want, edid);
 		struct mode got = n == EDID_BLOCK ? read_dtd(edid + 54) : read_type_1(find_type_1(edid + EDID_BLOCK));
-		double error = got.hz / want->refresh_hz - 1;
+		double error = got.hz / want->refresh_hz - 1, clock_error = (got.hz - want->refresh_hz) * got.pixels / 10000;
 
 		assert_int_equal(got.width, want->width);
 		assert_int_equal(got.height, want->height);
 		/* Clocks go in steps of 10 kHz, and are 10 MHz or more. */
 		assert_true(error < 0.001 && error > -0.001);
+		/* The step that is nearest. */
+		assert_true(clock_error < 0.501 && clock_error > -0.501);
 	}
 }
 
