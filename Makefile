@@ -246,8 +246,9 @@ check-unit: check-unit-build
 	$(Q)$(RUN_UNIT_TESTS)
 
 # Two lanes side by side, a host VM in each: one processor is all that one of them uses. They share the tests, the longest of which come first.
-# What the second one says comes at its end.
-SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long,$(wildcard tests/system/*)))
+# What the second one says comes at its end. The others need a render node, which a host VM of their own has.
+RENDER_TESTS := tests/system/glmark2
+SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long $(RENDER_TESTS),$(wildcard tests/system/*)))
 LONGEST := $(addprefix tests/system/,disk evdev disk_faults ci boots gpu control)
 SYSTEM_TESTS := $(LONGEST) $(filter-out $(LONGEST),$(SYSTEM_TESTS))
 # $(1): what their counts are called.
@@ -258,13 +259,15 @@ RUN_SYSTEM_TESTS = rm -rf build/hostvm/taken && mkdir -p build/hostvm/taken; \
 SYSTEM_IMAGES := tools/deps.sh guest images && guest-images/rootfs && guest-images/gpu && guest-images/keymap de
 # The transport on this machine's own processors, without KVM.
 MANY_REQUESTS = requests-$(1)=TINYVMM_TEST_REQUESTS=$(1) build/release/vmm/virtio_bus_test
-# In the end the mutants, which are mostly compiling and hanging, beside one after the other of what takes one processor: many requests, and two tests that start host VMs themselves.
+# In the end the mutants, which are mostly compiling and hanging, beside one after the other of what takes one processor: many requests, OpenGL in a host VM with a render node, and two tests that start
+# host VMs themselves.
 check: check-unit-build
-	$(Q)$(SYSTEM_IMAGES)
+	$(Q)$(SYSTEM_IMAGES) && tools/deps.sh gpu && guest-images/opengl glmark2
 	$(Q)rm -rf build/counts build/counts.* build/hostvm && mkdir -p build/hostvm; failed=0; \
 	$(RUN_UNIT_TESTS) || failed=1; \
 	$(call RUN_SYSTEM_TESTS,system,$(SYSTEM_TESTS)); \
-	tests/run -j 2 --timeout 240 --junit build/rest.xml --counts build/counts tests/mutants/run '$(call MANY_REQUESTS,1000000)' tests/hostvm_test tests/make_run_test || failed=1; \
+	tests/run -j 2 --timeout 240 --junit build/rest.xml --counts build/counts tests/mutants/run '$(call MANY_REQUESTS,1000000)' \
+		$(foreach t,$(RENDER_TESTS),'$t=tools/hostvm --gpu -- $t') tests/hostvm_test tests/make_run_test || failed=1; \
 	cat build/hostvm/system.counts build/hostvm/system-2.counts >> build/counts || failed=1; \
 	tests/run --sum build/counts && [ $$failed = 0 ]
 
@@ -279,7 +282,7 @@ check-strict:
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
 UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test
-GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy picture_cost headless virgl virgl_limits glmark2 virgl_frames piglit window_seat)
+GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy picture_cost headless virgl virgl_limits virgl_frames piglit window_seat)
 LONG_TESTS := $(sort $(filter-out tests/system/long/udmabuf $(GPU_TESTS),$(wildcard tests/system/long/*)))
 check-long:
 	$(Q)tools/deps.sh build test guest images gpu
