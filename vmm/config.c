@@ -47,6 +47,8 @@ struct load {
 	FILE *report;
 	uint64_t timeout_ns; /* in place of expect.timeout; 0: none is */
 	int mistakes;
+	int located; /* of these, those about a value, or about a key that there is not in a table that there is */
+	bool *wrong; /* of each key in a table that comes once, in the order of config_keys.c: a mistake was reported about it, or it may be what another one was to be */
 	struct finding *findings;
 	size_t nfindings;
 };
@@ -168,7 +170,7 @@ struct target {
 	const struct config_key *keys;
 	unsigned nkeys;
 	char **origins; /* nkeys of them */
-	uint32_t *wrong; /* of an entry of a list: keys with mistakes */
+	uint32_t *wrong; /* of an entry of a list, or a table in a table: keys with mistakes */
 };
 
 static struct target plain_target(struct config *cfg, const char *table, size_t len)
@@ -197,15 +199,28 @@ static struct target fields_target(const struct target *t, const struct config_k
 	void *base = config_fields_of(t->base, key);
 
 	return (struct target){.table = fields->keys->table, .base = base, .keys = fields->keys, .nkeys = fields->n,
-		.origins = (char **)(void *)((char *)base + fields->origins)};
+		.origins = (char **)(void *)((char *)base + fields->origins), .wrong = (uint32_t *)(void *)((char *)base + fields->wrong)};
 }
 
-/* A mistake was reported about @key, NULL for one that there is not: nothing else needs to be said about it. */
-static void set_wrong(const struct target *t, const struct config_key *key)
+static void mark_wrong(struct load *l, const struct target *t, const struct config_key *key)
 {
 	if (t->wrong) {
 		*t->wrong |= key ? 1u << (key - t->keys) : CONFIG_UNKNOWN_KEY;
+		return;
 	}
+	for (unsigned i = 0; i < t->nkeys; i++) {
+		/* What was said before was meant as it is. */
+		if (key ? key == &t->keys[i] : strcmp(t->origins[i], "default") == 0) {
+			l->wrong[&t->keys[i] - config_keys] = true;
+		}
+	}
+}
+
+/* A mistake was reported about @key, NULL for one that there is not: nothing else needs to be said about it. */
+static void set_wrong(struct load *l, const struct target *t, const struct config_key *key)
+{
+	l->located++;
+	mark_wrong(l, t, key);
 }
 
 static const char *nearest_table(const char *name)
@@ -252,7 +267,16 @@ static void set_initial(const struct target *t);
 
 static void apply_table(struct load *l, const struct source *src, const struct target *t, const struct toml_node *node);
 
-/* A table in a table, each of whose keys has a place of its own. One with a mistake is none. Return: whether it had no mistake. */
+/* A table in a table, with a mistake. Of an entry of a list it is none then: half of what a device must be like would find another one. */
+static void spoil_fields(struct load *l, const struct target *t, const struct config_key *key)
+{
+	if (t->wrong) {
+		config_drop(t->base, key, 1);
+		mark_wrong(l, t, key);
+	}
+}
+
+/* A table in a table, each of whose keys has a place of its own. Return: whether it is there, mistakes or not. */
 static bool apply_fields(struct load *l, const struct source *src, const struct target *t, const struct config_key *key, const struct toml_node *node)
 {
 	struct target fields = fields_target(t, key);
@@ -260,10 +284,9 @@ static bool apply_fields(struct load *l, const struct source *src, const struct 
 
 	apply_table(l, src, &fields, node);
 	if (l->mistakes > before) {
-		config_drop(t->base, key, 1);
-		set_wrong(t, key);
+		spoil_fields(l, t, key);
 	}
-	return l->mistakes == before;
+	return l->mistakes == before || !t->wrong;
 }
 
 static void apply_table(struct load *l, const struct source *src, const struct target *t, const struct toml_node *node)
@@ -277,13 +300,13 @@ static void apply_table(struct load *l, const struct source *src, const struct t
 
 		if (!key) {
 			key_mistake(l, src, pos, t, name, NULL);
-			set_wrong(t, NULL);
+			set_wrong(l, t, NULL);
 			continue;
 		}
 		pos = toml_pos_of(value);
 		if (config_set(t->base, key, value, NULL, src->dir, err, sizeof(err)) < 0) {
 			key_mistake(l, src, pos, t, name, err);
-			set_wrong(t, key);
+			set_wrong(l, t, key);
 			continue;
 		}
 		if (key->type == CONFIG_FIELDS && !apply_fields(l, src, t, key, value)) {
@@ -357,7 +380,7 @@ static void apply_list(struct load *l, const struct source *src, const struct co
 		apply_table(l, src, &t, entry);
 		if (!(*t.wrong & (1u | CONFIG_UNKNOWN_KEY)) && strcmp(t.origins[0], "default") == 0) {
 			mistake(l, src->path, toml_pos_of(entry), "%s: %s is missing", list->table, t.keys[0].name);
-			set_wrong(&t, &t.keys[0]);
+			set_wrong(l, &t, &t.keys[0]);
 		}
 	}
 }
@@ -565,16 +588,16 @@ static void set_key(struct load *l, const char *set, const struct target *t, con
 
 	if (!key) {
 		key_mistake(l, &src, nowhere, t, name, NULL);
-		set_wrong(t, NULL);
+		set_wrong(l, t, NULL);
 		return;
 	}
 	doc = parse_value(text);
 	if (!doc) {
 		set_mistake(l, set, "value not understood");
-		set_wrong(t, key);
+		set_wrong(l, t, key);
 	} else if (config_set(t->base, key, toml_item(toml_root(doc), 0, NULL, NULL), text, src.dir, err, sizeof(err)) < 0) {
 		set_mistake(l, set, "%s", err);
-		set_wrong(t, key);
+		set_wrong(l, t, key);
 	} else if (key->type != CONFIG_FIELDS || apply_fields(l, &src, t, key, toml_item(toml_root(doc), 0, NULL, NULL))) {
 		set_origin_at(&t->origins[key - t->keys], &src, nowhere);
 	}
@@ -753,6 +776,26 @@ static bool is_wrong(const char *table, uint32_t wrong, const char *name)
 	return wrong & (1u << (find_key(keys, n, name, strlen(name)) - keys) | CONFIG_UNKNOWN_KEY);
 }
 
+/* Whether @key, of a table that comes once, has the value it was meant to have. */
+static bool is_known(const struct load *l, const char *key)
+{
+	const char *dot = strchr(key, '.');
+	unsigned n;
+	const struct config_key *keys = config_table_keys(key, (size_t)(dot - key), &n);
+
+	return !l->wrong[find_key(keys, n, dot + 1, strlen(dot + 1)) - config_keys];
+}
+
+/* The same of a field of expect.screen. */
+static bool is_screen_known(const struct config_screen *s, const char *name)
+{
+	unsigned n;
+	const struct config_key *keys = config_table_keys("expect", strlen("expect"), &n);
+	const struct config_fields *fields = find_key(keys, n, "screen", strlen("screen"))->values;
+
+	return !(s->wrong & (1u << (find_key(fields->keys, fields->n, name, strlen(name)) - fields->keys) | CONFIG_UNKNOWN_KEY));
+}
+
 static const char *disk_where(const struct config *cfg, unsigned i, const char *name)
 {
 	char key[64];
@@ -922,6 +965,9 @@ static void check_screen_times(struct load *l)
 	const struct config *cfg = l->cfg;
 	uint64_t timeout_ns = l->timeout_ns ? l->timeout_ns : cfg->expect.timeout_ns;
 
+	if (!l->timeout_ns && !is_known(l, "expect.timeout")) {
+		return;
+	}
 	if (cfg->expect.screen && cfg->expect.screen->stable_ns >= timeout_ns) {
 		whole_mistake(l, config_where(cfg, "expect.screen.stable"), "expect.screen.stable: %" PRIu64 " ms, but %s is over after %" PRIu64 " ms",
 			cfg->expect.screen->stable_ns / (uint64_t)CLOCK_NS_PER_MS, l->timeout_ns ? "--timeout" : "expect.timeout", timeout_ns / (uint64_t)CLOCK_NS_PER_MS);
@@ -938,14 +984,16 @@ static void check_screen(struct load *l)
 	const struct config *cfg = l->cfg;
 	const struct config_screen *s = cfg->expect.screen;
 
-	if (cfg->gpu.mode == GPU_OFF && (s || cfg->expect.first_frame_ns)) {
+	if (cfg->gpu.mode == GPU_OFF && is_known(l, "gpu.mode") && (s || cfg->expect.first_frame_ns)) {
 		const char *key = s ? "expect.screen" : "expect.first_frame";
 
 		whole_mistake(l, config_where(cfg, key), "%s: the VM has no display: gpu.mode is \"off\"", key);
-	} else if (s && s->scanout >= cfg->gpu.scanouts) {
+	} else if (s && s->scanout >= cfg->gpu.scanouts && is_known(l, "gpu.scanouts")) {
 		whole_mistake(l, config_where(cfg, "expect.screen.scanout"), "expect.screen.scanout: %u, but gpu.scanouts is %u", s->scanout, cfg->gpu.scanouts);
 	}
-	if (s && !s->image && !s->stable_ns) {
+	if (s && !s->image && !is_screen_known(s, "image")) {
+		/* With it the rest may be right. */
+	} else if (s && !s->image && !s->stable_ns && is_screen_known(s, "stable")) {
 		whole_mistake(l, config_where(cfg, "expect.screen"), "expect.screen: like which image, or stable for how long?");
 	} else if (s && !s->image) {
 		if (s->tolerance > 0) {
@@ -955,7 +1003,7 @@ static void check_screen(struct load *l)
 			whole_mistake(l, config_where(cfg, "expect.screen.max_diff"), "expect.screen.max_diff goes with image only");
 		}
 	}
-	if (s && s->region.w && s->scanout < cfg->gpu.scanouts) {
+	if (s && s->region.w && s->scanout < cfg->gpu.scanouts && is_known(l, "gpu.size")) {
 		const struct config_pixels *sizes = &cfg->gpu.size;
 		unsigned i = s->scanout < sizes->n ? s->scanout : sizes->n - 1;
 
@@ -976,10 +1024,10 @@ static void check_display(struct load *l)
 	if (cfg->display.by_default && cfg->gpu.mode != GPU_OFF && view_start_has_display()) {
 		cfg->display.type = DISPLAY_SDL;
 	}
-	if (cfg->display.type == DISPLAY_SDL && cfg->gpu.mode == GPU_OFF) {
+	if (cfg->display.type == DISPLAY_SDL && cfg->gpu.mode == GPU_OFF && is_known(l, "gpu.mode")) {
 		whole_mistake(l, config_where(cfg, "display.type"), "display.type is \"sdl\", but the VM has no display: gpu.mode is \"off\"");
 	}
-	for (unsigned i = 0; i < cfg->display.allow.n; i++) {
+	for (unsigned i = 0; is_known(l, "display.allow") && i < cfg->display.allow.n; i++) {
 		const char *user = cfg->display.allow.item[i];
 
 		if (strncmp(user, "uid:", 4) != 0 || !user[4] || strspn(user + 4, "0123456789") != strlen(user + 4) || strlen(user + 4) > 9) {
@@ -997,6 +1045,9 @@ static void check_gpu(struct load *l)
 	if (cfg->gpu.mode == GPU_VIRGL && strcmp(config_where(cfg, "gpu.max_host_memory"), "default") == 0) {
 		cfg->gpu.max_host_memory = (uint64_t)1 << 30;
 	}
+	if (!is_known(l, "gpu.size") || !is_known(l, "gpu.scanouts")) {
+		return;
+	}
 	if (cfg->gpu.size.n > cfg->gpu.scanouts) {
 		whole_mistake(l, config_where(cfg, "gpu.size"), "gpu.size has %u sizes, but gpu.scanouts is %u", cfg->gpu.size.n, cfg->gpu.scanouts);
 		return;
@@ -1006,7 +1057,7 @@ static void check_gpu(struct load *l)
 
 		need += (uint64_t)cfg->gpu.size.item[size].width * cfg->gpu.size.item[size].height * 4;
 	}
-	if (cfg->gpu.mode != GPU_OFF && need > cfg->gpu.max_host_memory) {
+	if (cfg->gpu.mode != GPU_OFF && is_known(l, "gpu.max_host_memory") && need > cfg->gpu.max_host_memory) {
 		fprintf(l->report, "%s: warning: gpu.max_host_memory is %" PRIu64 "M, but one picture for each output takes %" PRIu64 "M\n",
 			config_where(cfg, "gpu.max_host_memory"), cfg->gpu.max_host_memory >> 20, (need + (1 << 20) - 1) >> 20);
 	}
@@ -1020,13 +1071,13 @@ static void check_whole(struct load *l, const char *path)
 	/* There is always one, and looking for more costs a file. */
 	long host_cpus = cfg->machine.cpus > 1 ? sysconf(_SC_NPROCESSORS_ONLN) : 1;
 
-	if (!cfg->boot.kernel) {
+	if (!cfg->boot.kernel && is_known(l, "boot.kernel")) {
 		whole_mistake(l, path, "boot.kernel is missing: which kernel should boot?");
 	}
-	if (cfg->console.type == CONSOLE_FILE && !cfg->console.path) {
+	if (cfg->console.type == CONSOLE_FILE && !cfg->console.path && is_known(l, "console.log")) {
 		whole_mistake(l, config_where(cfg, "console.type"), "console.type is \"file\", but console.log names no file");
 	}
-	if (cfg->serial.type == CONSOLE_FILE && !cfg->serial.path) {
+	if (cfg->serial.type == CONSOLE_FILE && !cfg->serial.path && is_known(l, "serial.log")) {
 		whole_mistake(l, config_where(cfg, "serial.type"), "serial.type is \"file\", but serial.log names no file");
 	}
 	/* The guest's own exit code needs a way out. */
@@ -1054,10 +1105,12 @@ int config_load(struct config *cfg, const struct config_input *in, FILE *report)
 {
 	struct load l = {.cfg = cfg, .report = report, .timeout_ns = in->timeout_ns};
 	const char *path = in->path ? in->path : "command line";
-	bool has_values;
+	bool is_all_read;
 
 	*cfg = (struct config){.origins = calloc(config_nkeys, sizeof(char *))};
-	if (!cfg->origins) {
+	l.wrong = calloc(config_nkeys, sizeof(*l.wrong));
+	if (!cfg->origins || !l.wrong) {
+		free(l.wrong);
 		return 1;
 	}
 	set_all_initial(cfg);
@@ -1079,14 +1132,15 @@ int config_load(struct config *cfg, const struct config_input *in, FILE *report)
 		make_ephemeral(&l);
 	}
 	report_findings(&l);
-	has_values = l.mistakes == 0;
-	/* Entries of lists know which of their keys are wrong. */
+	is_all_read = l.mistakes == l.located;
+	/* What is wrong already is known by key, and nothing is told twice. */
 	check_disks(&l);
 	check_inputs(&l);
-	/* The rest is looked at only where every value is one: otherwise one mistake would be told twice. */
-	if (has_values) {
+	/* Not where something could not be read at all, which may be what is missing. */
+	if (is_all_read) {
 		check_whole(&l, path);
 	}
+	free(l.wrong);
 	return l.mistakes;
 }
 

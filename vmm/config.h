@@ -74,10 +74,12 @@ struct config_screen {
 	uint64_t stable_ns; /* 0: need not be */
 	unsigned scanout;
 	char *origin[CONFIG_SCREEN_KEYS]; /* NULL: that of the whole */
+	uint32_t wrong; /* keys about which a mistake was reported, as bits in that order; CONFIG_UNKNOWN_KEY: one that there is not */
 };
 
-/* One [[disk]]. */
 #define CONFIG_UNKNOWN_KEY (1u << 31)
+
+/* One [[disk]]. */
 
 struct config_disk {
 	char *name; /* the guest's serial number: disk0, disk1, ... unless it is said */
@@ -86,7 +88,7 @@ struct config_disk {
 	enum disk_cache cache;
 	bool readonly, ephemeral, root, discard;
 	char *origin[CONFIG_DISK_KEYS]; /* as struct config's, in the order of the table's keys */
-	uint32_t wrong; /* keys about which a mistake was reported, as bits in that order; CONFIG_UNKNOWN_KEY: one that there is not */
+	uint32_t wrong; /* as above */
 };
 
 /* input.match: what a device of the host must be like; NULL and 0 do not matter. */
@@ -94,6 +96,7 @@ struct config_match {
 	char *name, *uniq, *phys;
 	unsigned vendor, product;
 	char *origin[CONFIG_MATCH_KEYS];
+	uint32_t wrong;
 };
 
 /* One [[input]]. What is below name goes with the type "evdev" only. */

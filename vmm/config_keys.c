@@ -64,8 +64,8 @@ static const struct config_key screen_keys[] = {
 };
 _Static_assert(sizeof(match_keys) / sizeof(match_keys[0]) == CONFIG_MATCH_KEYS, "an origin for each");
 _Static_assert(sizeof(screen_keys) / sizeof(screen_keys[0]) == CONFIG_SCREEN_KEYS, "an origin for each");
-static const struct config_fields match_fields = {match_keys, CONFIG_MATCH_KEYS, sizeof(struct config_match), IN_MATCH(origin)};
-static const struct config_fields screen_fields = {screen_keys, CONFIG_SCREEN_KEYS, sizeof(struct config_screen), IN_SCREEN(origin)};
+static const struct config_fields match_fields = {match_keys, CONFIG_MATCH_KEYS, sizeof(struct config_match), IN_MATCH(origin), IN_MATCH(wrong)};
+static const struct config_fields screen_fields = {screen_keys, CONFIG_SCREEN_KEYS, sizeof(struct config_screen), IN_SCREEN(origin), IN_SCREEN(wrong)};
 
 const struct config_key config_keys[] = {
 	{"machine", "name", CONFIG_NAME, AT(machine.name), NULL, NULL, 1, CONFIG_NAME_MAX,

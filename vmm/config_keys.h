@@ -44,7 +44,7 @@ struct config_key {
 struct config_fields {
 	const struct config_key *keys; /* offsets in the struct; table is the name of the whole, "expect.screen" */
 	unsigned n;
-	size_t size, origins; /* of the struct; offset in it of the origin array, NULL for what did not come from a place of its own */
+	size_t size, origins, wrong; /* of the struct; offset in it of the origin array, NULL for what did not come from a place of its own; and of the bits of keys with mistakes */
 };
 
 extern const struct config_key config_keys[]; /* the keys of a table are neighbours */

@@ -25,15 +25,20 @@ static int load(struct config *cfg, const char *text, const char *const *sets, u
 	return mistakes;
 }
 
+/* @text: it has a kernel besides, unless it is empty or says what is booted. */
 static void assert_one_mistake(const char *text, const char *want)
 {
+	bool has_kernel = !*text || strstr(text, "[boot") || strncmp(text, "boot", 4) == 0;
 	struct config cfg;
-	char *report;
+	char *report, *whole;
 
+	assert_true(asprintf(&whole, "%s%s", text, has_kernel ? "" : "\n[boot]\nkernel = 'k'\n") >= 0);
+	text = whole;
 	if (load(&cfg, text, NULL, 0, &report) != 1 || strncmp(report, want, strlen(want)) != 0 ||
 		strchr(report, '\n') != report + strlen(report) - 1) {
 		fail_msg("for:\n%s\nwant: %s\ngot:  %s", text, want, report);
 	}
+	free(whole);
 	free(report);
 	config_finish(&cfg);
 }
@@ -273,9 +278,9 @@ static void test_config_load_names_file_line_and_column_of_200_mistakes(void **s
 		char text[512], want[256];
 
 		for (unsigned v = 0; v < n; v++, cases++) {
-			/* An entry of a list has what it must have, so that it is the only mistake. */
+			/* An entry of a list, and what is booted, has what it must have, so that it is the only mistake. */
 			snprintf(text, sizeof(text), "# comment\n%s%s%s\n\n%s = %s\n%s\n", open, key->table, close, key->name, values[v],
-				!is_list || key == first ? "" : strcmp(first->name, "path") == 0 ? "path = 'd'" : "type = 'keyboard'");
+				strcmp(key->table, "boot") == 0 && key != first ? "kernel = 'k'" : !is_list || key == first ? "" : strcmp(first->name, "path") == 0 ? "path = 'd'" : "type = 'keyboard'");
 			snprintf(want, sizeof(want), "vm.toml:4:%zu: error: %s.%s: ", strlen(key->name) + 4, key->table, key->name);
 			assert_one_mistake(text, want);
 		}
@@ -297,12 +302,43 @@ static void test_config_load_names_file_line_and_column_of_200_mistakes(void **s
 	assert_true(cases >= 200);
 }
 
+static void assert_lines(char *report, const char *const *want, size_t n);
+
+/* Also what values say together, beside others that are none; but not what may only be a consequence of those. */
 static void test_config_load_reports_all_mistakes_in_one_pass(void **state)
 {
+	static const struct {
+		const char *text;
+		unsigned n;
+		const char *want[9];
+	} cases[] = {
+		{"[boot]\nkernel='k'\n[gpu]\nmode='2d'\nrefresh=0\n[expect]\nfirst_frame='90s'\nscreen={ stable='90s', tolerance=256, scanout=1 }\n[console]\ntype='file'\n", 6,
+			{"vm.toml:5:9: error: gpu.refresh: ", "vm.toml:8:34: error: expect.screen.tolerance: ", "vm.toml:10:6: error: console.type is", "vm.toml:8:47: error: expect.screen.scanout: 1",
+				"vm.toml:8:17: error: expect.screen.stable: 90000", "vm.toml:7:13: error: expect.first_frame: 90000"}},
+		{"[boot]\nkernel=1\n[gpu]\nmode='3d'\nscanouts=0\nsize=1\n[expect]\ntimeout=1\nfirst_frame='90s'\nscreen={ stabel='90s', scanout=1 }\n"
+		 "[console]\ntype='file'\nlgo='x'\n[serial]\ntype='file'\nlog=1\n[display]\ntype='sdl'\nallow=['x', 1]\n", 9,
+			{"vm.toml:2:8: error: boot.kernel: ", "vm.toml:4:6: error: gpu.mode: ", "vm.toml:5:10: error: gpu.scanouts: ", "vm.toml:6:6: error: gpu.size: ", "vm.toml:8:9: error: expect.timeout: ",
+				"vm.toml:10:10: error: unknown key \"stabel\"", "vm.toml:13:1: error: unknown key \"lgo\"", "vm.toml:16:5: error: serial.log: ", "vm.toml:19:7: error: display.allow: "}},
+		{"[boot]\nkernel='k'\n[gpu]\nmode='2d'\nsiez='x'\nscanouts=2\n[expect.screen]\nstable=1\n", 2, {"vm.toml:5:1: error: unknown key \"siez\"", "vm.toml:8:8: error: expect.screen.stable: "}},
+		/* What is said is meant. */
+		{"[boot]\nkernel='k'\n[gpu]\nmode='off'\nsiez='x'\n[expect]\nfirst_frame='1s'\n", 2, {"vm.toml:5:1: error: unknown key \"siez\"", "vm.toml:7:13: error: expect.first_frame: the VM has no display"}},
+		/* A table that is not there may be another one. */
+		{"[boto]\nkernel='k'\n", 1, {"vm.toml:1:2: error: unknown key \"boto\""}},
+	};
 	struct config cfg;
 	char *report;
 
 	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int mistakes = load(&cfg, cases[i].text, NULL, 0, &report);
+
+		if (mistakes != (int)cases[i].n) {
+			fail_msg("%d mistakes: %s", mistakes, report);
+		}
+		assert_lines(report, cases[i].want, cases[i].n);
+		free(report);
+		config_finish(&cfg);
+	}
 	assert_int_equal(load(&cfg, "[machine]\ncpus = 0\nmemory = 1\n[boot]\nkernl = 'x'\n[nonsense]\n", NULL, 0, &report), 4);
 	assert_non_null(strstr(report, "did you mean \"kernel\"?"));
 	free(report);
@@ -319,7 +355,7 @@ static void test_config_load_reports_all_mistakes_of_lists_in_one_pass(void **st
 		"vm.toml:17:1: error: unknown key \"pth\"", "vm.toml:20:8: error: unknown key \"nmae\" in [input.match]", "vm.toml:21:1: error: disk: path is missing", "vm.toml:23:7: error: disk.cache: ",
 		"vm.toml:26:8: error: disk.format: qcow2", "vm.toml:30:6: error: disk.root: more", "vm.toml:31:6: error: disk.name: two", "vm.toml:4:6: error: input.wait goes with",
 		"vm.toml:11:8: error: input.layout: only a keyboard", "vm.toml:6:6: error: input: an evdev device is named by one", "vm.toml:10:8: error: input.toggle: ",
-		"vm.toml:9:9: error: input.reserve: "};
+		"vm.toml:9:9: error: input.reserve: ", "vm.toml: error: boot.kernel is missing"};
 	char *report, *line, *rest;
 	struct config cfg;
 	size_t n = 0;

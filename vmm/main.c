@@ -53,7 +53,7 @@ static int check_one(const struct options *o, const char *path)
 	struct plan plan = {.cfg = NULL};
 	int mistakes = run_load(&cfg, o, path);
 
-	mistakes += mistakes == 0 ? plan_make(&plan, &cfg, stderr) : plan_check_devices(&cfg, stderr);
+	mistakes += mistakes == 0 ? plan_make(&plan, &cfg, stderr) : plan_check(&cfg, stderr);
 	mistakes += check_layouts(&cfg);
 	if (mistakes == 0 && o->print) {
 		config_print(&cfg, stdout);

@@ -208,7 +208,7 @@ static int check_files(const struct config *cfg, FILE *report)
 		check_screen(cfg, report);
 }
 
-int plan_check_devices(const struct config *cfg, FILE *report)
+static int check_devices(const struct config *cfg, FILE *report)
 {
 	struct plan plan = {.cfg = cfg};
 	int mistakes = open_disks(&plan, report) + check_evdevs(cfg, report) + check_files(cfg, report);
@@ -226,7 +226,7 @@ int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 	*plan = (struct plan){.cfg = cfg};
 	if (boot_open(&plan->image, cfg->boot.kernel, initrds, cfg->boot.initrd.n, err, sizeof(err)) < 0) {
 		mistake(cfg, strncmp(err, "initrd ", 7) == 0 ? "boot.initrd" : "boot.kernel", report, "%s", err);
-		return 1 + plan_check_devices(cfg, report);
+		return 1 + check_devices(cfg, report);
 	}
 	if (cfg->machine.memory < plan->image.memory_min) {
 		mistakes++;
@@ -238,6 +238,19 @@ int plan_make(struct plan *plan, const struct config *cfg, FILE *report)
 		mistake(cfg, "boot.cmdline", report, "boot.cmdline is longer than %d bytes together with what boot.auto_cmdline adds", X86_CMDLINE_MAX);
 	}
 	return mistakes + open_disks(plan, report) + check_evdevs(cfg, report) + check_files(cfg, report);
+}
+
+int plan_check(const struct config *cfg, FILE *report)
+{
+	struct plan plan;
+	int mistakes;
+
+	if (!cfg->boot.kernel) {
+		return check_devices(cfg, report);
+	}
+	mistakes = plan_make(&plan, cfg, report);
+	plan_finish(&plan);
+	return mistakes;
 }
 
 void plan_finish(struct plan *plan)

@@ -27,8 +27,8 @@ struct plan {
  * Return: 0, or the number of mistakes.
  */
 int plan_make(struct plan *plan, const struct config *cfg, FILE *report);
-/* The same of its disks, the host's devices, logs and the picture to wait for only: for a configuration that has mistakes, which were reported. */
-int plan_check_devices(const struct config *cfg, FILE *report);
+/* The same for a configuration that has mistakes, which were reported; nothing stays open. It need not have a kernel. */
+int plan_check(const struct config *cfg, FILE *report);
 void plan_finish(struct plan *plan); /* accepts zeroed memory */
 
 #endif

@@ -597,7 +597,7 @@ int run_vm(const struct options *o, char **argv)
 		cfg.input[i].wait = cfg.input[i].type == INPUT_EVDEV;
 	}
 	if (mistakes > 0) {
-		plan_check_devices(&cfg, stderr);
+		plan_check(&cfg, stderr);
 	}
 	if (mistakes > 0 || plan_make(&plan, &cfg, stderr) > 0) {
 		plan_finish(&plan);
