@@ -249,7 +249,7 @@ check-unit: check-unit-build
 # What the second one says comes at its end. The others need a render node, which a host VM of their own has.
 RENDER_TESTS := tests/system/glmark2
 SYSTEM_TESTS := $(sort $(filter-out %.sh %.py %.md %/long $(RENDER_TESTS),$(wildcard tests/system/*)))
-LONGEST := $(addprefix tests/system/,disk evdev disk_faults ci boots gpu control)
+LONGEST := $(addprefix tests/system/,disk evdev disk_faults gpu ci wait_screen control boots input exit_codes hotplug window typing bench gpu_qemu terminal window_close stats)
 SYSTEM_TESTS := $(LONGEST) $(filter-out $(LONGEST),$(SYSTEM_TESTS))
 # $(1): what their counts are called.
 RUN_SYSTEM_TESTS = rm -rf build/hostvm/taken && mkdir -p build/hostvm/taken; \
