@@ -6,27 +6,14 @@
 
 #include "devices/input_melt.h"
 
-bool input_is_syn(const struct input_ev *ev)
+/* A frame does not reach the guest. */
+static void count_lost(struct input_ring *r, bool is_difference)
 {
-	return ev->type == EV_SYN && ev->code == SYN_REPORT;
-}
-
-/* Of a SYN_REPORT in the ring: it ends a difference, which no source has sent, and whose loss is none. The guest gets 0. */
-#define DIFFERENCE INT32_MIN
-
-/* A frame that ends in @syn does not reach the guest. */
-static void count_lost(struct input_ring *r, const struct input_ev *syn)
-{
-	if (syn->value == DIFFERENCE) {
+	if (is_difference) {
 		r->counters->resyncs--;
 	} else {
 		r->counters->dropped++;
 	}
-}
-
-unsigned input_ring_waiting(const struct input_ring *r)
-{
-	return r->end - r->first;
 }
 
 /* Length of the frame at ring[@at]. */
@@ -67,7 +54,7 @@ static unsigned write_melted(struct input_ring *r, struct input_melt *melt, unsi
 /* A difference does not: what came before and after it would be one frame, and nobody could say which is missing. */
 static bool melts(struct input_melt *melt, const struct input_ev *ev, unsigned n)
 {
-	return ev[n - 1].value != DIFFERENCE && input_melt_add(melt, ev, n);
+	return ev[n - 1].value != INPUT_RING_DIFFERENCE && input_melt_add(melt, ev, n);
 }
 
 void input_ring_compact(struct input_ring *r)
@@ -168,7 +155,7 @@ static unsigned make_difference(const struct input_ring *r, const struct input_s
 		}
 	}
 	if (len > 0) {
-		diff[len++] = (struct input_ev){.type = EV_SYN, .code = SYN_REPORT, .value = DIFFERENCE};
+		diff[len++] = (struct input_ev){.type = EV_SYN, .code = SYN_REPORT, .value = INPUT_RING_DIFFERENCE};
 	}
 	return len;
 }
@@ -195,7 +182,7 @@ static bool drop_motion(struct input_ring *r, unsigned n, int32_t rel[REL_CNT])
 		}
 		if (kind != INPUT_FRAME_STATE && r->end - (from - to) > want) {
 			sum_motion(rel, &r->ev[from], frame);
-			count_lost(r, &r->ev[from + frame - 1]);
+			count_lost(r, r->ev[from + frame - 1].value == INPUT_RING_DIFFERENCE);
 			gone++;
 		} else {
 			to += keep_frame(r, to, from, frame, slot, &given, &real);
@@ -213,7 +200,7 @@ static bool drop_motion(struct input_ring *r, unsigned n, int32_t rel[REL_CNT])
 }
 
 /* Everything not yet begun gives way to the difference between what the guest has and what is now, and to how far things were moved. */
-static void collapse(struct input_ring *r, const struct input_ev *ev, unsigned n, const struct input_state *now, int32_t rel[REL_CNT])
+static void collapse(struct input_ring *r, const struct input_ev *ev, unsigned n, bool is_difference, const struct input_state *now, int32_t rel[REL_CNT])
 {
 	struct input_ev diff[INPUT_DIFF_MAX + REL_CNT];
 	struct input_state expected;
@@ -221,10 +208,10 @@ static void collapse(struct input_ring *r, const struct input_ev *ev, unsigned n
 
 	for (unsigned at = whole; at < r->end; at += frame_len(r, at)) {
 		sum_motion(rel, &r->ev[at], frame_len(r, at));
-		count_lost(r, &r->ev[at + frame_len(r, at) - 1]);
+		count_lost(r, r->ev[at + frame_len(r, at) - 1].value == INPUT_RING_DIFFERENCE);
 	}
 	sum_motion(rel, ev, n);
-	count_lost(r, &ev[n - 1]);
+	count_lost(r, is_difference);
 	expected_state(r, whole, &expected);
 	r->end = whole;
 
@@ -233,31 +220,28 @@ static void collapse(struct input_ring *r, const struct input_ev *ev, unsigned n
 	r->counters->resyncs += len > 0;
 }
 
-static void put(struct input_ring *r, const struct input_ev *ev, unsigned n, const struct input_state *now)
+static void put(struct input_ring *r, const struct input_ev *ev, unsigned n, bool is_difference, const struct input_state *now)
 {
 	if (n > INPUT_RING_EVENTS - r->end) {
 		int32_t rel[REL_CNT] = {0};
 
 		input_ring_compact(r);
 		if (!input_ring_has_room(r, n) && !drop_motion(r, n, rel)) {
-			collapse(r, ev, n, now, rel);
+			collapse(r, ev, n, is_difference, now, rel);
 			return;
 		}
 	}
 	append(r, ev, n);
+	/* What a source says there is not ours to judge by. */
+	if (is_difference || r->ev[r->end - 1].value == INPUT_RING_DIFFERENCE) {
+		r->ev[r->end - 1].value = is_difference ? INPUT_RING_DIFFERENCE : 0;
+	}
 }
 
 void input_ring_put(struct input_ring *r, const struct input_ev *ev, unsigned n, const struct input_state *now)
 {
-	struct input_ev frame[INPUT_FRAME_MAX];
-
 	assert(n > 0 && n <= INPUT_FRAME_MAX && input_is_syn(&ev[n - 1]));
-	if (ev[n - 1].value == DIFFERENCE) {
-		memcpy(frame, ev, n * sizeof(*ev));
-		frame[n - 1].value = 0;
-		ev = frame;
-	}
-	put(r, ev, n, now);
+	put(r, ev, n, false, now);
 }
 
 bool input_ring_put_difference(struct input_ring *r, const struct input_state *now)
@@ -269,45 +253,17 @@ bool input_ring_put_difference(struct input_ring *r, const struct input_state *n
 	expected_state(r, r->end, &expected);
 	n = input_state_diff(r->desc, &expected, now, diff);
 	if (n > 0) {
-		diff[n - 1].value = DIFFERENCE;
 		r->counters->resyncs++;
-		put(r, diff, n, now);
+		put(r, diff, n, true, now);
 	}
 	return n > 0;
-}
-
-struct input_ev input_ring_first(const struct input_ring *r)
-{
-	struct input_ev ev = r->ev[r->first];
-
-	if (input_is_syn(&ev) && ev.value == DIFFERENCE) {
-		ev.value = 0;
-	}
-	return ev;
-}
-
-void input_ring_take(struct input_ring *r)
-{
-	const struct input_ev *ev = &r->ev[r->first++];
-
-	input_state_apply(&r->sent, ev);
-	r->is_torn = !input_is_syn(ev);
-	if (r->is_torn) {
-		r->counters->events_out++;
-	} else {
-		r->counters->frames_out++;
-	}
-	if (r->first == r->end) {
-		r->first = 0;
-		r->end = 0;
-	}
 }
 
 void input_ring_forget(struct input_ring *r)
 {
 	for (unsigned at = r->first; at < r->end; at++) {
 		if (input_is_syn(&r->ev[at])) {
-			count_lost(r, &r->ev[at]);
+			count_lost(r, r->ev[at].value == INPUT_RING_DIFFERENCE);
 		}
 	}
 	r->first = 0;

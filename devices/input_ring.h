@@ -55,16 +55,55 @@ void input_ring_put(struct input_ring *r, const struct input_ev *ev, unsigned n,
 /* Brings the guest, when it has taken what waits, to @now. Return: false where it comes there anyway. */
 bool input_ring_put_difference(struct input_ring *r, const struct input_state *now);
 
-/* Of a ring in which something waits. */
-struct input_ev input_ring_first(const struct input_ring *r);
-void input_ring_take(struct input_ring *r); /* the guest has been given the first */
-
-unsigned input_ring_waiting(const struct input_ring *r); /* events */
 /* Whether a frame of @n events can be put without anything giving way, and some more: just enough room would mean to compact again for each of the next frames. */
 bool input_ring_has_room(const struct input_ring *r, unsigned n);
 /* Moves what waits to the start, frames of motion melted into the one before. */
 void input_ring_compact(struct input_ring *r);
 
-bool input_is_syn(const struct input_ev *ev); /* a SYN_REPORT */
+/* What follows is done for each event, and costs more where it cannot be inlined than what it does. */
+
+/* Of a SYN_REPORT in the ring: it ends a difference, which no source has sent, and whose loss is none. The guest gets 0. */
+#define INPUT_RING_DIFFERENCE INT32_MIN
+
+/* A SYN_REPORT. */
+static inline bool input_is_syn(const struct input_ev *ev)
+{
+	return ev->type == EV_SYN && ev->code == SYN_REPORT;
+}
+
+/* Events. */
+static inline unsigned input_ring_waiting(const struct input_ring *r)
+{
+	return r->end - r->first;
+}
+
+/* Of a ring in which something waits. */
+static inline struct input_ev input_ring_first(const struct input_ring *r)
+{
+	struct input_ev ev = r->ev[r->first];
+
+	if (input_is_syn(&ev) && ev.value == INPUT_RING_DIFFERENCE) {
+		ev.value = 0;
+	}
+	return ev;
+}
+
+/* The guest has been given the first. */
+static inline void input_ring_take(struct input_ring *r)
+{
+	const struct input_ev *ev = &r->ev[r->first++];
+
+	input_state_apply(&r->sent, ev);
+	r->is_torn = !input_is_syn(ev);
+	if (r->is_torn) {
+		r->counters->events_out++;
+	} else {
+		r->counters->frames_out++;
+	}
+	if (r->first == r->end) {
+		r->first = 0;
+		r->end = 0;
+	}
+}
 
 #endif
