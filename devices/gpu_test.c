@@ -566,6 +566,8 @@ static void test_gpu_flush_waits_no_longer_than_that(void **state)
 	uint64_t at;
 
 	(void)state;
+	/* Linux waits for 50 ms, and says then that the device is broken; the answer takes its time, too. */
+	assert_in_range(DISPLAY_HOLD_NS, 20000000, 45000000);
 	clock_set_test_ns(1000000000);
 	begin_pacing();
 	first = leave(GPU_CMD_RESOURCE_FLUSH, 9, &at);
