@@ -87,7 +87,7 @@ struct viewer_mode {
 	uint32_t scanout;
 	uint32_t flags; /* VIEWER_MODE_* */
 	uint32_t width, height; /* pixels the guest shows; the preferred mode while it shows nothing */
-	uint32_t refresh_mhz;
+	uint32_t refresh_mhz; /* millihertz */
 	uint32_t width_mm, height_mm; /* of the monitor the guest is told about */
 	uint32_t zero;
 };
@@ -104,7 +104,7 @@ enum viewer_kind {
 /* A picture, once, before the first frame in it. Comes with a descriptor for each plane. */
 struct viewer_buffer {
 	struct viewer_header hdr;
-	uint64_t id; /* never used again */
+	uint64_t id; /* never used again on this connection */
 	uint64_t modifier; /* of a dma-buf: DRM_FORMAT_MOD_* */
 	uint64_t len; /* of what can be mapped: bytes; 0 for a dma-buf */
 	uint32_t kind; /* enum viewer_kind */
@@ -121,8 +121,6 @@ struct viewer_buffer_gone {
 	uint64_t id;
 };
 
-#define VIEWER_FRAME_FENCE 1u /* comes with a sync_file: the picture is there when it is signalled */
-
 /* The newest picture of a scanout. There is no next one before a VIEWER_RELEASE of this one. */
 struct viewer_frame {
 	struct viewer_header hdr;
@@ -131,7 +129,7 @@ struct viewer_frame {
 	uint64_t flushed_ns, sent_ns; /* CLOCK_MONOTONIC: when the guest said so, when this was sent */
 	uint64_t input_ns; /* the last input event that the guest had got before, by the viewer's own time in it; 0: none since the last frame */
 	uint32_t scanout;
-	uint32_t flags; /* VIEWER_FRAME_* */
+	uint32_t flags; /* 0 */
 	struct viewer_rect crop; /* of the buffer: what the scanout shows */
 	uint32_t nrects; /* 1 to VIEWER_RECTS_MAX */
 	uint32_t zero;
@@ -233,7 +231,7 @@ struct viewer_presented {
 	uint64_t number;
 	uint64_t presented_ns; /* CLOCK_MONOTONIC */
 	uint32_t scanout;
-	uint32_t refresh_mhz; /* of the display it is on; 0: not known */
+	uint32_t refresh_mhz; /* millihertz, of the display it is on; 0: not known */
 };
 
 /* How the viewer would like an output to be. From the one who controls. */
@@ -242,7 +240,7 @@ struct viewer_output {
 	uint32_t scanout;
 	uint32_t plugged; /* 0 or 1 */
 	uint32_t width, height; /* pixels */
-	uint32_t refresh_mhz; /* 0: as it is */
+	uint32_t refresh_mhz; /* millihertz; 0: as it is */
 	uint32_t width_mm, height_mm; /* 0: 96 dots an inch */
 	uint32_t zero;
 };
