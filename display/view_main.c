@@ -107,12 +107,22 @@ static int set_zoom(struct view_options *o, const char *value)
 	return 0;
 }
 
+/* What getopt_long(3) does not take: @opt, and with ':' in front of the options it tells apart what has no value. */
+static int wrong_option(int opt, char **argv)
+{
+	const char letter[] = {'-', (char)optopt, '\0'};
+	bool is_letter = optopt > 0 && optopt < OPT_SOCKET && strncmp(argv[optind - 1], "--", 2) != 0;
+
+	return wrong(opt == ':' ? "a value is missing: " : "unknown option, or not with a value: ", is_letter ? letter : argv[optind - 1]);
+}
+
 /* Return: 0, -EINVAL when it makes no sense, 1 when there is nothing more to do. */
 static int parse(struct view_options *o, int argc, char **argv)
 {
 	int opt, r = 0;
 
-	while (r == 0 && (opt = getopt_long(argc, argv, "vhV", options, NULL)) >= 0) {
+	opterr = 0;
+	while (r == 0 && (opt = getopt_long(argc, argv, ":vhV", options, NULL)) >= 0) {
 		switch (opt) {
 		case OPT_SOCKET:
 			o->socket = optarg;
@@ -151,7 +161,7 @@ static int parse(struct view_options *o, int argc, char **argv)
 			puts("tinyvmm-view " TINYVMM_VERSION);
 			return 1;
 		default:
-			return -EINVAL;
+			return wrong_option(opt, argv);
 		}
 	}
 	if (r < 0) {

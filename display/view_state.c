@@ -777,6 +777,9 @@ void view_news(struct view *v, uint64_t now)
 {
 	uint32_t changed = v->lights ^ v->conn->leds;
 
+	if (v->conn->said_hello && v->conn->vm[0]) {
+		snprintf(v->name, sizeof(v->name), "%s", v->conn->vm);
+	}
 	if (v->conn->controls != v->controlled) {
 		now_controls(v, now);
 	}
@@ -835,7 +838,7 @@ static void say_controller(const struct view *v, char *out, size_t len)
 static void say_title(const struct view *v, char *out, size_t len)
 {
 	static const char mark[] = "{name}";
-	const char *name = v->conn->said_hello && v->conn->vm[0] ? v->conn->vm : v->name[0] ? v->name : "tinyvmm", *rest = v->title, *at;
+	const char *name = v->name[0] ? v->name : "tinyvmm", *rest = v->title, *at;
 	size_t used = 0;
 
 	out[0] = '\0';

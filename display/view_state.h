@@ -82,7 +82,7 @@ struct view {
 	double zoom; /* pixels of the window for one of the guest, where the picture is not scaled to the window */
 	bool observes; /* --observe */
 	const char *title; /* "{name}" is the VM's; stays the caller's */
-	char name[VIEWER_NAME_LEN]; /* of the VM, until it says it */
+	char name[VIEWER_NAME_LEN]; /* of the VM, as it was called when it last said it */
 
 	struct view_window at[VIEW_SCANOUTS_MAX];
 

@@ -87,7 +87,7 @@ static void begin(enum view_scale scale, bool observes)
 	m.viewer_fd = -1;
 	now = START;
 	clock_set_test_ns(now);
-	view_init(&v, &c, scale, observes, "web");
+	view_init(&v, &c, scale, observes, "called");
 	viewmon_hello(&m, 2);
 	viewmon_mode(&m, 0, W, H);
 	viewmon_input_state(&m, ALL_DEVICES, VIEWER_HAS_KEYBOARD | VIEWER_HAS_TABLET, 0);
@@ -1100,6 +1100,8 @@ static void test_view_state_titles(void **state)
 
 static void test_view_state_a_new_connection_begins_anew(void **state)
 {
+	char title[200];
+
 	(void)state;
 	view_press(&v, SC_A, true);
 	view_resized(&v, 0, 700, 500, now);
@@ -1107,6 +1109,9 @@ static void test_view_state_a_new_connection_begins_anew(void **state)
 	said();
 	view_conn_again(&c, "tests", false);
 	view_reconnected(&v);
+	/* Which VM it was is known still, whatever it was called on the command line. */
+	view_title(&v, 0, title, sizeof(title));
+	assert_string_equal(title, "web - waiting for the VM");
 	viewmon_hello(&m, 1);
 	viewmon_mode(&m, 0, W, H);
 	viewmon_input_state(&m, ALL_DEVICES, VIEWER_HAS_KEYBOARD, 0);
