@@ -122,7 +122,7 @@ static void on_event(void *ctx, const struct viewer_conn *c, const char *what)
  * The window that was started.
  */
 
-static void on_window_gone(struct vm *vm)
+static void on_window_closed(struct vm *vm)
 {
 	if (vm->stop_signal) {
 		return;
@@ -147,16 +147,16 @@ static void on_window(struct loop_source *src, uint32_t events)
 	src->fn = NULL;
 	waitpid(w->pid, &status, 0);
 	w->pid = 0;
+	/* Whoever closes a window wants something. A program that is killed, or an X server that goes, does not. */
 	if (WIFSIGNALED(status)) {
-		log_msg(LOG_WARN, "the window was killed: %s", strsignal(WTERMSIG(status)));
-	} else if (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != VIEW_START_CLOSED) {
-		log_msg(LOG_WARN, "the window ended with exit code %d", WEXITSTATUS(status));
-	}
-	if (WIFEXITED(status) && WEXITSTATUS(status) == VIEW_START_NO_DISPLAY && vm->cfg->display.by_default) {
+		log_msg(LOG_WARN, "the window was killed: %s; the guest runs on: tinyvmm view %s", strsignal(WTERMSIG(status)), vm->cfg->machine.name);
+	} else if (WEXITSTATUS(status) == VIEW_START_CLOSED) {
+		on_window_closed(vm);
+	} else if (WEXITSTATUS(status) == VIEW_START_NO_DISPLAY && vm->cfg->display.by_default) {
 		log_msg(LOG_INFO, "no window: the guest runs on without it");
-		return;
+	} else if (WEXITSTATUS(status) != 0) {
+		log_msg(LOG_WARN, "the window ended with exit code %d; the guest runs on: tinyvmm view %s", WEXITSTATUS(status), vm->cfg->machine.name);
 	}
-	on_window_gone(vm);
 }
 
 static void on_kept_gone(void *ctx)
