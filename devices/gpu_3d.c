@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "devices/gpu_direct.h"
+#include "devices/gpu_objects.h"
 
 /* Gallium's. */
 enum {
@@ -24,7 +25,6 @@ enum {
 /* Of the renderer's language, what is no drawing. */
 enum {
 	CREATE_SUB_CTX = 29,
-	DESTROY_SUB_CTX = 30,
 	PIPE_RESOURCE_CREATE = 48,
 	PIPE_RESOURCE_SET_TYPE = 49,
 	SEND_STRING_MARKER = 51,
@@ -33,7 +33,7 @@ enum {
 struct context {
 	struct gpu_entry entry;
 	struct gpu_table attached; /* resources, by their numbers; all of them exist */
-	struct gpu_table subs; /* what it has made of contexts within itself, by its numbers for them */
+	struct gpu_objects objects; /* what it has made */
 };
 
 static struct context *find_context(struct gpu *g, uint32_t id)
@@ -142,41 +142,31 @@ static enum gpu_wire_type ctx_create(struct gpu *g, struct gpu_command *c)
 	return GPU_RESP_OK_NODATA;
 }
 
-/* What is in a context's tables. */
-struct sub {
-	struct gpu_entry entry;
-	bool is_gone; /* of subs, while a submission is looked through */
-};
-
-/* One more in a table of a context's, paid for. Return: false when there is no memory. */
-static bool add_entry(struct gpu *g, struct gpu_table *t, uint32_t id, uint64_t cost)
+/* Return: false when there is no memory. */
+static bool attach(struct gpu *g, struct context *ctx, struct gpu_resource *res)
 {
-	struct sub *e;
+	struct gpu_entry *e;
 
-	if (!gpu_take_memory(g, cost, "keeping track of what is in a context")) {
+	if (!gpu_take_memory(g, GPU_ATTACHED_COST, "keeping track of what a context may use")) {
 		return false;
 	}
 	e = calloc(1, sizeof(*e));
 	if (!e) {
-		display_budget_give(&g->display->budget, cost);
+		display_budget_give(&g->display->budget, GPU_ATTACHED_COST);
 		return false;
 	}
-	e->entry.id = id;
-	gpu_table_add(t, &e->entry);
+	e->id = res->entry.id;
+	gpu_table_add(&ctx->attached, e);
+	res->ncontexts++;
 	return true;
-}
-
-static void drop_entry(struct gpu *g, struct gpu_table *t, struct gpu_entry *e, uint64_t cost)
-{
-	gpu_table_remove(t, e);
-	display_budget_give(&g->display->budget, cost);
-	free(e);
 }
 
 static void detach(struct gpu *g, struct context *ctx, struct gpu_entry *e)
 {
 	gpu_resource_find(g, e->id)->ncontexts--;
-	drop_entry(g, &ctx->attached, e, GPU_ATTACHED_COST);
+	gpu_table_remove(&ctx->attached, e);
+	display_budget_give(&g->display->budget, GPU_ATTACHED_COST);
+	free(e);
 }
 
 void gpu_3d_forget_resource(struct gpu *g, const struct gpu_resource *res)
@@ -201,9 +191,7 @@ static void destroy(struct gpu *g, struct context *ctx)
 	while ((e = gpu_table_any(&ctx->attached))) {
 		detach(g, ctx, e);
 	}
-	while ((e = gpu_table_any(&ctx->subs))) {
-		drop_entry(g, &ctx->subs, e, GPU_CONTEXT_COST);
-	}
+	gpu_objects_finish(g, &ctx->objects);
 	gpu_table_remove(&g->contexts, &ctx->entry);
 	display_budget_give(&g->display->budget, GPU_CONTEXT_COST);
 	free(ctx);
@@ -246,10 +234,9 @@ static enum gpu_wire_type ctx_attach_resource(struct gpu *g, struct gpu_command 
 	if (gpu_table_find(&ctx->attached, id)) {
 		return GPU_RESP_OK_NODATA;
 	}
-	if (!add_entry(g, &ctx->attached, id, GPU_ATTACHED_COST)) {
+	if (!attach(g, ctx, res)) {
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
-	res->ncontexts++;
 	g->backend->ops->attach_context(g->backend, ctx->entry.id, id);
 	return GPU_RESP_OK_NODATA;
 }
@@ -458,7 +445,7 @@ static enum gpu_wire_type transfer_from_host_3d(struct gpu *g, struct gpu_comman
  */
 
 /* Return: whether what the command at @w, with @len words behind it, takes is there. */
-static bool check_word(struct gpu *g, struct context *ctx, const uint32_t *w, uint32_t len)
+static bool check_word(const uint32_t *w, uint32_t len)
 {
 	switch (*w & 0xff) {
 	case PIPE_RESOURCE_CREATE:
@@ -468,60 +455,23 @@ static bool check_word(struct gpu *g, struct context *ctx, const uint32_t *w, ui
 	case SEND_STRING_MARKER:
 		return len > 0 && w[1] <= (len - 1) * 4;
 	case CREATE_SUB_CTX:
-		/* It has number 0 from the beginning. */
-		return len == 1 && (w[1] == 0 || gpu_table_find(&ctx->subs, w[1]) || (ctx->subs.n < GPU_SUB_CONTEXTS_MAX && add_entry(g, &ctx->subs, w[1], GPU_CONTEXT_COST)));
+		return len == 1;
 	default:
 		return true;
 	}
 }
 
-static bool check_words(struct gpu *g, struct context *ctx, const uint32_t *words, uint32_t n)
+static bool check_words(const uint32_t *words, uint32_t n)
 {
 	uint32_t len;
 
 	for (uint32_t i = 0; i < n; i += len + 1) {
 		len = words[i] >> 16;
-		if (len > n - i - 1 || !check_word(g, ctx, &words[i], len)) {
+		if (len > n - i - 1 || !check_word(&words[i], len)) {
 			return false;
 		}
 	}
 	return true;
-}
-
-static void sweep_subs(struct gpu *g, struct context *ctx)
-{
-	for (unsigned i = 0; i < GPU_TABLE_BUCKETS; i++) {
-		struct gpu_entry *e = ctx->subs.bucket[i], *next;
-
-		for (; e; e = next) {
-			next = e->next;
-			if (((struct sub *)e)->is_gone) {
-				drop_entry(g, &ctx->subs, e, GPU_CONTEXT_COST);
-			}
-		}
-	}
-}
-
-/* All of it was done: what it has unmade, and not made again, is no more. */
-static void drop_subs(struct gpu *g, struct context *ctx, const uint32_t *words, uint32_t n)
-{
-	bool any = false;
-	uint32_t len;
-
-	for (uint32_t i = 0; i < n; i += len + 1) {
-		uint32_t command = words[i] & 0xff;
-		struct sub *sub;
-
-		len = words[i] >> 16;
-		sub = len == 1 && len < n - i ? (struct sub *)gpu_table_find(&ctx->subs, words[i + 1]) : NULL;
-		if (sub && (command == CREATE_SUB_CTX || command == DESTROY_SUB_CTX)) {
-			sub->is_gone = command == DESTROY_SUB_CTX;
-			any |= sub->is_gone;
-		}
-	}
-	if (any) {
-		sweep_subs(g, ctx);
-	}
 }
 
 static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
@@ -550,15 +500,13 @@ static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	virtq_get(c->chain, words, size);
-	if (!check_words(g, ctx, words, size / 4)) {
+	if (!check_words(words, size / 4) || !gpu_objects_follow(g, &ctx->objects, &ctx->attached, words, size / 4)) {
 		free(words);
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "context %u: a submission that is cut short, or wants what there is not", ctx->entry.id);
 	}
 	gpu_count(&g->counters.submissions);
 	r = g->backend->ops->submit(g->backend, ctx->entry.id, words, size / 4);
-	if (r == 0) {
-		drop_subs(g, ctx, words, size / 4);
-	}
+	gpu_objects_done(g, &ctx->objects, r == 0);
 	free(words);
 	return gpu_error(r);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 3D commands: contexts, textures, transfers, submissions. As in gpu_cmd.c all of it is checked here; how a submission draws is for the renderer to check. What a context makes of small things
- * by its submissions (shaders, states, queries) is the renderer's and is not counted.
+ * 3D commands: contexts, textures, transfers, submissions. As in gpu_cmd.c all of it is checked here; how a submission draws is for the renderer to check. What a context makes within itself by its
+ * submissions is followed (gpu_objects.h).
  *
  * Spec: virtio v1.3, 5.7.6.9 "Device Operation: controlq (3d)". Thread: the device's loop.
  */
@@ -12,7 +12,6 @@
 
 #define GPU_CONTEXTS_MAX 256
 #define GPU_CONTEXT_COST (1u << 20) /* bytes of the budget for one: about what Mesa keeps for it */
-#define GPU_SUB_CONTEXTS_MAX 64 /* that a context may make within itself, besides its first; each costs the same */
 #define GPU_ATTACHED_COST 128 /* for a resource that is attached to one */
 #define GPU_SUBMIT_MAX (16u << 20) /* bytes */
 #define GPU_TEXTURE_SIZE_MAX 16384u /* pixels */

@@ -50,9 +50,28 @@ static bool take_for(struct gpu *g, const struct gpu_resource *res, uint64_t cos
 	return gpu_take_memory(g, cost, "a picture of %u x %u", res->width, res->height);
 }
 
+static struct gpu_charge *create_charge(uint64_t cost)
+{
+	struct gpu_charge *charge = malloc(sizeof(*charge));
+
+	if (charge) {
+		*charge = (struct gpu_charge){.cost = cost, .refs = 1};
+	}
+	return charge;
+}
+
+void gpu_charge_unref(struct gpu *g, struct gpu_charge *charge)
+{
+	if (--charge->refs == 0) {
+		display_budget_give(&g->display->budget, charge->cost);
+		free(charge);
+	}
+}
+
 enum gpu_wire_type gpu_resource_create(struct gpu *g, const struct gpu_resource *res)
 {
 	uint64_t cost = GPU_RESOURCE_COST + (res->is_blob ? 0 : res->size);
+	struct gpu_charge *charge = NULL;
 	struct gpu_resource *copy;
 	int r;
 
@@ -63,7 +82,10 @@ enum gpu_wire_type gpu_resource_create(struct gpu *g, const struct gpu_resource 
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	copy = malloc(sizeof(*copy));
-	if (!copy) {
+	if (res->is_3d) {
+		charge = create_charge(cost);
+	}
+	if (!copy || (res->is_3d && !charge)) {
 		r = -ENOMEM;
 	} else if (res->is_blob) {
 		r = g->backend->ops->create_blob(g->backend, res->entry.id);
@@ -74,11 +96,13 @@ enum gpu_wire_type gpu_resource_create(struct gpu *g, const struct gpu_resource 
 	}
 	if (r < 0) {
 		free(copy);
+		free(charge);
 		display_budget_give(&g->display->budget, cost);
 		return gpu_error(r);
 	}
 	*copy = *res;
-	copy->cost = cost;
+	copy->cost = charge ? 0 : cost;
+	copy->charge = charge;
 	gpu_table_add(&g->resources, &copy->entry);
 	return GPU_RESP_OK_NODATA;
 }
@@ -96,6 +120,9 @@ void gpu_resource_destroy(struct gpu *g, struct gpu_resource *res)
 	g->backend->ops->unref(g->backend, res->entry.id);
 	display_buffer_unref(res->buffer);
 	display_budget_give(&g->display->budget, res->cost);
+	if (res->charge) {
+		gpu_charge_unref(g, res->charge);
+	}
 	free(res);
 }
 

@@ -22,6 +22,12 @@
 
 struct virtq_chain;
 
+/* What a texture costs, as long as somebody has it: the guest, and what contexts have made of it (gpu_objects.h). */
+struct gpu_charge {
+	uint64_t cost; /* taken from the budget */
+	unsigned refs;
+};
+
 struct gpu_resource {
 	struct gpu_entry entry; /* its number */
 	bool is_blob, is_3d;
@@ -32,7 +38,8 @@ struct gpu_resource {
 	unsigned ncontexts; /* it is attached to */
 	bool has_backing;
 	uint64_t backing_len; /* bytes in all */
-	uint64_t backing_cost, cost; /* taken from the budget */
+	uint64_t backing_cost, cost; /* taken from the budget; the second one not of 3D */
+	struct gpu_charge *charge; /* 3D: in its place */
 	struct display_buffer *buffer; /* of a 2D one that was shown, which has taken over what the image costs; or of a blob that sinks map */
 	uint64_t picture; /* the backend's number of the second kind */
 };
@@ -53,6 +60,8 @@ void gpu_resource_destroy(struct gpu *g, struct gpu_resource *res); /* no scanou
 /* Takes @n pieces of backing from @c, each checked. Return: GPU_RESP_OK_NODATA or an error; then there is no backing, as before. */
 enum gpu_wire_type gpu_resource_attach(struct gpu *g, struct gpu_resource *res, struct virtq_chain *c, uint32_t n);
 void gpu_resource_detach(struct gpu *g, struct gpu_resource *res); /* it has backing */
+
+void gpu_charge_unref(struct gpu *g, struct gpu_charge *charge); /* the last one gives back */
 
 /* What sinks map of a 2D one. Return: borrowed, or NULL when there is no memory. */
 struct display_buffer *gpu_resource_buffer(struct gpu *g, struct gpu_resource *res, uint64_t picture);
