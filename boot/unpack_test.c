@@ -26,6 +26,7 @@ static const struct {
 } formats[] = {
 	{UNPACK_GZIP, "gzip -nc"},
 	{UNPACK_XZ, "xz -zc --check=crc32 --x86 --lzma2=dict=32MiB"},
+	{UNPACK_XZ, "xz -zc -T1 --check=crc32 --x86 --lzma2=preset=0,dict=128MiB"}, /* Linux 6.12; what is unpacked with depends on the dictionary alone */
 	{UNPACK_ZSTD, "zstd -19 -q -c"},
 };
 
