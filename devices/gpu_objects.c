@@ -82,7 +82,7 @@ static struct gpu_object *find(struct gpu_objects *o, enum kind kind, uint32_t s
 {
 	struct gpu_object *e = *bucket_of(o, kind, sub, number);
 
-	while (e && !is_it(e, kind, sub, number)) {
+	for (o->nsteps++; e && !is_it(e, kind, sub, number); o->nsteps++) {
 		e = e->next;
 	}
 	return e;
@@ -135,7 +135,7 @@ static void remove_all(struct gpu_objects *o, enum kind kind, uint32_t sub, uint
 {
 	struct gpu_object **p = bucket_of(o, kind, sub, number);
 
-	while (*p) {
+	for (o->nsteps++; *p; o->nsteps++) {
 		if (is_it(*p, kind, sub, number)) {
 			remove_at(o, p);
 		} else {
@@ -386,8 +386,9 @@ bool gpu_objects_follow(struct gpu *g, struct gpu_objects *o, struct gpu_table *
 
 	o->submission++;
 	o->sub_before = o->sub;
+	o->nsteps = 0;
 	for (uint32_t i = 0; i < n; i += (words[i] >> 16) + 1) {
-		if (!follow(&f, &words[i], words[i] >> 16)) {
+		if (!follow(&f, &words[i], words[i] >> 16) || o->nsteps > GPU_OBJECT_STEPS_MAX) {
 			undo(g, o);
 			return false;
 		}

@@ -23,6 +23,7 @@
 #define GPU_OBJECT_WORDS_FREE 64u /* that describe one */
 #define GPU_SUB_CONTEXTS_MAX 64 /* that a context may make within itself, besides its first; each costs GPU_CONTEXT_COST */
 #define GPU_OBJECT_BUCKETS 1024u
+#define GPU_OBJECT_STEPS_MAX (64u << 20) /* of following a submission; Mesa's longest, 256 KiB, take a few million at the most. A guest can choose numbers that are all in one bucket */
 
 struct gpu;
 struct gpu_object;
@@ -35,6 +36,7 @@ struct gpu_objects {
 	unsigned n, nsubs; /* those included */
 	uint32_t sub, sub_before; /* the context within that submissions are about; before the one that is on its way */
 	uint64_t submission; /* that one's number */
+	uint64_t nsteps; /* that it took to follow it */
 	bool is_unsure; /* one has failed */
 };
 
@@ -43,7 +45,7 @@ struct gpu_objects {
  * @attached: the resources that the context may use, by number
  * @words: @n of them, commands that are whole
  *
- * Return: false when there is no memory for what it makes (reported), or there are too many; then all is as before, and it is not to be carried out. Else gpu_objects_done follows.
+ * Return: false when there is no memory for what it makes (reported), there are too many, or looking for them takes too long; then all is as before, and it is not to be carried out. Else gpu_objects_done follows.
  */
 bool gpu_objects_follow(struct gpu *g, struct gpu_objects *o, struct gpu_table *attached, const uint32_t *words, uint32_t n);
 

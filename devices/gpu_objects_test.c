@@ -227,6 +227,39 @@ static void test_objects_are_limited(void **state)
 	IS(SUBMIT(CMD(6, 0, 3), 4, 0, 5), INVALID_PARAMETER);
 }
 
+/* A number for an object that shares a bucket with those of all other @i: what gpu_objects multiplies it by, divided. */
+static uint32_t number_of(uint32_t i)
+{
+	uint32_t inverse = 2654435761u;
+
+	for (unsigned bits = 3; bits < 32; bits *= 2) {
+		inverse *= 2 - 2654435761u * inverse;
+	}
+	return inverse * i;
+}
+
+/* Looking for what there is not, past all that is in its bucket. */
+static void test_objects_are_followed_for_a_limited_time(void **state)
+{
+	enum { MADE = 8192, ENOUGH = GPU_OBJECT_STEPS_MAX / MADE };
+	uint32_t *words = calloc(ENOUGH + 1, 8);
+
+	(void)state;
+	assert_non_null(words);
+	for (uint32_t i = 0; i < MADE; i++) {
+		words[i * 2] = CREATE(8, 1);
+		words[i * 2 + 1] = number_of(i);
+	}
+	OK(gpudrv_submit(&v, words, MADE * 2));
+	for (uint32_t i = 0; i < ENOUGH + 1; i++) {
+		words[i * 2] = DESTROY(8);
+		words[i * 2 + 1] = number_of(MADE);
+	}
+	IS(gpudrv_submit(&v, words, ENOUGH * 2 + 2), INVALID_PARAMETER);
+	OK(gpudrv_submit(&v, words, ENOUGH * 2 - ENOUGH / 8));
+	free(words);
+}
+
 static uint32_t draw(uint32_t id, uint32_t surface)
 {
 	return SUBMIT(CREATE(8, 5), surface, id, GPU_FORMAT_B8G8R8X8, 0, 0, CMD(5, 0, 3), 1, 0, surface, CMD(7, 0, 8), 4, 0, 0, 0, 0, 0, 0, 0, DESTROY(8), surface);
@@ -274,6 +307,7 @@ int main(void)
 		T(test_objects_of_a_submission_that_failed),
 		T(test_objects_there_is_no_memory_for),
 		T(test_objects_are_limited),
+		T(test_objects_are_followed_for_a_limited_time),
 		T(test_objects_by_the_renderer),
 	};
 
