@@ -662,7 +662,8 @@ int view_conn_connect(const char *path)
 		return -ENAMETOOLONG;
 	}
 	memcpy(addr.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	/* To a monitor that is stopped and whose queue is full, connect would wait for as long as it is. */
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0) {
 		r = -errno;
 		if (fd >= 0) {

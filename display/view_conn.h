@@ -99,7 +99,7 @@ struct view_conn {
 	size_t out_len, out_size;
 };
 
-/* Return: a socket that is connected to @path, or -errno. */
+/* Never waits. Return: a socket that is connected to @path, or -errno; -EAGAIN: somebody listens there, but takes no more connections for now. */
 int view_conn_connect(const char *path);
 
 /* Takes @fd, a connected SOCK_SEQPACKET socket, and says hello in the name of @name. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How a viewer's connection ends, and when it is tried again. Knows no SDL. */
+#include <errno.h>
+
 #include "display/view_sdl_priv.h"
 #include "vmm/clock.h"
 
@@ -26,11 +28,17 @@ bool view_link_try(struct app *a, uint64_t now)
 		view_conn_init(&a->conn, fd, VIEW_CLIENT_NAME, a->o->observes);
 		forget_monitor(a);
 	} else if (a->gives_up_ns && now >= a->gives_up_ns) {
-		view_stop(a, VIEW_EXIT_FAILED, "the VM has gone and did not come back");
+		view_stop(a, VIEW_EXIT_FAILED, fd == -EAGAIN ? "the VM takes no viewers: its monitor is stopped" : "the VM has gone and did not come back");
 	} else {
 		a->retry_ns = now + VIEW_RETRY_NS;
 	}
 	return fd >= 0;
+}
+
+void view_link_begin(struct app *a, uint64_t now)
+{
+	a->gives_up_ns = a->o->waits ? 0 : now + VIEW_RESTART_NS;
+	a->retry_ns = now;
 }
 
 static void disconnected(struct app *a, bool for_ever)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A connection that ends, over a real socket: whether the viewer ends with it, tries again, and gives up. Without SDL, and without waiting: time is what the test says. */
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -189,6 +191,71 @@ static void test_view_link_gives_up(void **state)
 	}
 }
 
+/* A monitor that is stopped: as many wait in its queue as fit, and the next one would wait for it. Return: the last that fit. */
+static int fill_queue(void)
+{
+	int last = -1, fd;
+
+	while ((fd = view_conn_connect(path)) >= 0) {
+		if (last >= 0) {
+			close(last);
+		}
+		last = fd;
+	}
+	assert_int_equal(fd, -EAGAIN);
+	assert_true(last >= 0);
+	return last;
+}
+
+static void take_all(void)
+{
+	int fd;
+
+	assert_int_equal(fcntl(listener, F_SETFL, O_NONBLOCK), 0);
+	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		close(fd);
+	}
+}
+
+static void test_view_link_a_stopped_monitor_with_a_full_queue(void **state)
+{
+	(void)state;
+	/* Goes on, and gives up; this program with it if it had to wait. */
+	for (unsigned i = 0; i < 2; i++) {
+		int last;
+
+		if (i > 0) {
+			tear_down(state);
+			set_up(state);
+		}
+		listen_there();
+		last = fill_queue();
+		alarm(20);
+		if (i == 0) {
+			hang_up();
+		} else {
+			view_conn_finish(&app.conn);
+			view_link_begin(&app, now_ns);
+			assert_int_equal(app.retry_ns, now_ns);
+		}
+		assert_true(wait_until(BEGIN_NS + VIEW_RESTART_NS - 1) > 100);
+		assert_false(app.done);
+		assert_int_equal(app.conn.fd, -1);
+		if (i == 0) {
+			take_all();
+			assert_int_equal(wait_until(now_ns + VIEW_RETRY_NS), 1);
+			expect_hello();
+		} else {
+			wait_until(BEGIN_NS + VIEW_RESTART_NS + VIEW_RETRY_NS);
+			assert_true(app.done);
+			assert_int_equal(app.exit, VIEW_EXIT_FAILED);
+			assert_string_equal(error, "the VM takes no viewers: its monitor is stopped");
+		}
+		alarm(0);
+		close(last);
+	}
+}
+
 static void test_view_link_waits_for_ever(void **state)
 {
 	static const uint32_t byes[] = {VIEWER_BYE_END, VIEWER_BYE_RESTART, 0};
@@ -266,6 +333,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_view_link_a_vm_that_restarts),
 		T(test_view_link_gives_up),
+		T(test_view_link_a_stopped_monitor_with_a_full_queue),
 		T(test_view_link_waits_for_ever),
 		T(test_view_link_ends_with_the_vm),
 		T(test_view_link_a_refusal_is_not_tried_again),

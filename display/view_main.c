@@ -187,7 +187,7 @@ int main(int argc, char **argv)
 	if (o.socket) {
 		fd = view_conn_connect(o.socket);
 	}
-	if (fd < 0 && !o.waits) {
+	if (fd < 0 && !o.waits && fd != -EAGAIN) {
 		fprintf(stderr, "tinyvmm-view: error: %s: %s\n", o.socket, strerror(-fd));
 		return fd == -ENOENT || fd == -ECONNREFUSED ? VIEW_EXIT_NO_VM : VIEW_EXIT_FAILED;
 	}

@@ -252,7 +252,7 @@ enum view_exit view_sdl_run(const struct view_options *o, int fd)
 		view_conn_init(&a->conn, fd, VIEW_CLIENT_NAME, o->observes);
 		a->watch.fd = fd;
 	} else {
-		a->retry_ns = clock_now_ns();
+		view_link_begin(a, clock_now_ns());
 	}
 	if (watch_start(&a->watch)) {
 		SDL_SemPost(a->watch.go);

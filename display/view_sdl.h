@@ -33,7 +33,7 @@ struct view_options {
 
 /**
  * view_sdl_run - show windows until one is closed or the VM ends
- * @fd: connected; taken
+ * @fd: connected; taken. Negative: the socket is tried, for a while or (waits) for ever
  * Return: how the program ends, which was said on stderr where it is no good end.
  */
 enum view_exit view_sdl_run(const struct view_options *o, int fd);

@@ -86,6 +86,8 @@ void view_stop(struct app *a, enum view_exit how, const char *fmt, ...) __attrib
  * view_link.c
  */
 
+/* There is no connection yet: it is tried at once, and then as after the end of one. */
+void view_link_begin(struct app *a, uint64_t now);
 /* The connection may have ended: then the program does, or it is tried again. */
 void view_link_ended(struct app *a);
 /* Where that is due. After VIEW_RESTART_NS the program ends, unless it waits for ever. Return: whether there is a connection now that was not there. */
