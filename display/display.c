@@ -620,17 +620,25 @@ void display_move_cursor(struct display *d, unsigned i, int32_t x, int32_t y)
 	}
 }
 
+static bool is_followed(const struct display_scanout *so)
+{
+	return !so->buffer || (so->crop.w == so->output.width && so->crop.h == so->output.height);
+}
+
 void display_set_output(struct display *d, unsigned i, const struct display_output *output)
 {
 	struct display_output *o = &scanout_at(d, i)->output;
+	bool is_same = o->enabled == output->enabled && o->width == output->width && o->height == output->height && o->refresh_hz == output->refresh_hz &&
+		o->width_mm == output->width_mm && o->height_mm == output->height_mm;
 
 	assert(output->width > 0 && output->width <= DISPLAY_SIZE_MAX && output->height > 0 && output->height <= DISPLAY_SIZE_MAX && output->refresh_hz > 0);
-	if (o->enabled == output->enabled && o->width == output->width && o->height == output->height && o->refresh_hz == output->refresh_hz &&
-		o->width_mm == output->width_mm && o->height_mm == output->height_mm) {
+	if (is_same && is_followed(scanout_at(d, i))) {
 		return;
 	}
-	*o = *output;
-	tell_mode(d, i);
+	if (!is_same) {
+		*o = *output;
+		tell_mode(d, i);
+	}
 	if (d->changed) {
 		d->changed(d->changed_ctx);
 	}

@@ -256,7 +256,7 @@ void display_move_cursor(struct display *d, unsigned i, int32_t x, int32_t y);
  * For everybody else.
  */
 
-/* The guest is told when anything is different. */
+/* The guest is told when anything is different, and again when it shows another size than it was told to prefer. */
 void display_set_output(struct display *d, unsigned i, const struct display_output *output);
 
 /* Every scanout that shows something is a frame to take at once. */

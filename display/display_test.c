@@ -380,6 +380,38 @@ static void test_display_output_changes_are_told_once(void **state)
 	assert_int_equal(changes, 5);
 }
 
+/* Whoever asks for the size that is told already wants the guest to have it: a window that has followed a mode of the guest's own and is pulled back to where it was. */
+static void test_display_a_guest_with_a_mode_of_its_own_is_told_again(void **state)
+{
+	static const struct display_rect other[] = {{0, 0, 90, 80}, {0, 0, 100, 79}};
+	struct display_output o = outputs[0];
+	struct display_buffer *buffer = make(100, 80);
+	unsigned changes = 0;
+
+	(void)state;
+	o.width = 100;
+	o.height = 80;
+	display_set_output(&d, 0, &o);
+	display_set_guest(&d, on_changed, &changes);
+	display_sink_add(&d, &a.sink);
+	show(0, buffer, 0, 0, 100, 80);
+	display_set_output(&d, 0, &o);
+	assert_int_equal(changes, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		display_show(&d, 0, buffer, &other[i]);
+		a.modes = 0;
+		display_set_output(&d, 0, &o);
+		assert_int_equal(changes, i + 1);
+		/* Nothing is new for viewers. */
+		assert_int_equal(a.modes, 0);
+	}
+	show(0, buffer, 0, 0, 100, 80);
+	display_set_output(&d, 0, &o);
+	assert_int_equal(changes, 2);
+	display_show(&d, 0, NULL, NULL);
+	display_buffer_unref(buffer);
+}
+
 static void test_display_budget_is_never_exceeded(void **state)
 {
 	struct display_budget g = {.max = 100};
@@ -802,6 +834,7 @@ int main(void)
 		T(test_display_late_sink_starts_with_what_is_shown),
 		T(test_display_cursor_image_place_and_hot_spot),
 		T(test_display_output_changes_are_told_once),
+		T(test_display_a_guest_with_a_mode_of_its_own_is_told_again),
 		T(test_display_budget_is_never_exceeded),
 		T(test_display_memory_is_sealed_for_others),
 		T(test_display_copies_are_frames_for_those_who_take_them),
