@@ -190,7 +190,7 @@ $(EVDEV_BIN): build/evdev/%: tests/evdev/%.c tests/evdev/caps.c tests/evdev/fram
 build/guest/%.elf: tests/guest/%.S Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -m32 -nostdlib -static -Wl,-N,-Ttext=0x100000,--build-id=none,-z,noexecstack,--no-warn-rwx-segments -o $@ $<
-KMS := $(addprefix tests/guest/,kms.c card.c fragment.c paint.c text.c)
+KMS := $(addprefix tests/guest/,kms.c card.c follow.c fragment.c paint.c text.c)
 build/guest/kms: $(KMS) $(wildcard tests/guest/*.h) Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -static -o $@ $(KMS)

@@ -21,6 +21,7 @@
 #include <drm_fourcc.h>
 
 #include "card.h"
+#include "follow.h"
 #include "fragment.h"
 #include "paint.h"
 #include "text.h"
@@ -639,6 +640,24 @@ static bool do_moves(void)
 	return took(start);
 }
 
+static bool do_follow(void)
+{
+	int32_t size[2] = {0, 0};
+	const char *what;
+	unsigned s;
+	int n;
+
+	if (!screen(1, &s) || !numbers(2, size, 2)) {
+		return false;
+	}
+	n = follow(&card, s, (uint32_t)size[0], (uint32_t)size[1], &what);
+	if (n < 0) {
+		return fail(what);
+	}
+	printf("kms: ok follow %d\n", n);
+	return true;
+}
+
 static bool do_watch(void)
 {
 	if (entries_watch() != 0) {
@@ -756,6 +775,7 @@ static const struct command {
 	{"damage", "BUFFER N X Y W H [HZ]", "the same rectangle N times, so many a second; says the microseconds", 6, do_damage},
 	{"moves", "SCREEN N [HZ]", "moves the cursor N times, so many a second; says the microseconds", 2, do_moves},
 	{"drawn", "SCREEN BUFFER BUFFER FROM N [HZ]", "as count, but the GPU draws them, out of a third one", 5, do_drawn},
+	{"follow", "SCREEN [W H]", "(after a mode of this size) each mode that it comes to prefer, with the next frame of the scene, until another line is there; shows nothing afterwards", 1, do_follow},
 	{"watch", "", "from now on the kernel counts the pieces of each buffer that is made", 0, do_watch},
 	{"entries", "", "of how many pieces, runs of neighbouring pages, the last buffer is made", 0, do_entries},
 	{"fragment", "MIB", "takes memory until so much is left, and gives back every second page", 1, do_fragment},
