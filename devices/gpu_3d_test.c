@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "devices/gpu_egl.h"
 #include "devices/gpu_virgl.h"
 #include "tests/support/gpudrv.h"
 #include "tests/support/mesa.h"
@@ -755,6 +756,40 @@ static void test_3d_context_that_failed_ends_alone(void **state)
 	assert_int_equal(pixel(0, 0, 0), 0xff0000);
 }
 
+/* A host that has no more OpenGL contexts ends those that want one, and nothing else. */
+static void test_3d_host_without_contexts(void **state)
+{
+	uint64_t used;
+
+	(void)state;
+	make_target(1, 5);
+	OK(clear(5, 1, 1, 0, 0));
+	make_target(2, 6);
+	used = v.display.budget.used;
+	gpu_egl_set_test_no_contexts(true);
+	for (v.ctx = 3; v.ctx < 6; v.ctx++) {
+		IS(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "one more"), OUT_OF_MEMORY);
+	}
+	assert_int_equal(v.display.budget.used, used);
+	/* Within one: that one ends. */
+	v.ctx = 2;
+	IS(gpudrv_submit(&v, (const uint32_t[]){CMD(29, 0, 1), 3, CMD(28, 0, 1), 3}, 4), OUT_OF_MEMORY);
+	IS(clear(6, 1, 0, 1, 0), UNSPEC);
+	v.ctx = 1;
+	OK(clear(5, 2, 0, 0, 1));
+	OK(gpudrv_set_scanout(&v, 0, 5, all));
+	assert_int_equal(pixel(0, 1, 1), 0x0000ff);
+	/* And they are there again. */
+	gpu_egl_set_test_no_contexts(false);
+	v.ctx = 2;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "again"));
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 6));
+	OK(clear(6, 1, 0, 1, 0));
+	OK(gpudrv_set_scanout(&v, 0, 6, all));
+	assert_int_equal(pixel(0, 1, 1), 0x00ff00);
+}
+
 /* How a texture is sampled, where OpenGL has no seams of cube maps for one sampler (main() says it has not): that is no error of the guest's. */
 static void test_3d_samples_textures(void **state)
 {
@@ -1028,6 +1063,7 @@ int main(void)
 		T(test_3d_submissions_of_any_kind),
 		T(test_3d_submissions_are_copies),
 		T(test_3d_context_that_failed_ends_alone),
+		T(test_3d_host_without_contexts),
 		T(test_3d_samples_textures),
 		T(test_3d_submissions_take_no_memory_unseen),
 		T(test_3d_attachments_are_counted),

@@ -34,6 +34,7 @@ struct gpu_egl_api {
 };
 
 static struct gpu_egl_api api;
+static bool test_no_contexts;
 
 static int fail(int r, char *why, size_t why_len, const char *text)
 {
@@ -178,6 +179,10 @@ static int open_display(struct gpu_egl *e, char *why, size_t why_len)
 	if (!e->base || !gpu_egl_make_current(e, e->base)) {
 		return fail(-ENODEV, why, why_len, "it has no OpenGL 3.1 without a surface");
 	}
+	e->reserve = gpu_egl_create_context(e, 3, 1);
+	if (!e->reserve) {
+		return fail(-ENODEV, why, why_len, "it has only one OpenGL context");
+	}
 	gl_string(e, GL_RENDERER, e->renderer, sizeof(e->renderer));
 	gl_string(e, GL_VERSION, e->version, sizeof(e->version));
 	return 0;
@@ -213,6 +218,9 @@ void gpu_egl_close(struct gpu_egl *e)
 {
 	if (e->display) {
 		gpu_egl_make_current(e, NULL);
+		if (e->reserve) {
+			gpu_egl_destroy_context(e, e->reserve);
+		}
 		if (e->base) {
 			gpu_egl_destroy_context(e, e->base);
 		}
@@ -234,6 +242,9 @@ void *gpu_egl_create_context(struct gpu_egl *e, int major, int minor)
 	const EGLint attributes[] = {EGL_CONTEXT_MAJOR_VERSION, major, EGL_CONTEXT_MINOR_VERSION, minor, EGL_CONTEXT_OPENGL_PROFILE_MASK,
 		EGL_CONTEXT_OPENGL_CORE_PROFILE_BIT, EGL_NONE};
 
+	if (test_no_contexts) {
+		return NULL;
+	}
 	api.bind_api(EGL_OPENGL_API);
 	return api.create_context(e->display, EGL_NO_CONFIG_KHR, e->base ? e->base : EGL_NO_CONTEXT, attributes);
 }
@@ -247,4 +258,9 @@ bool gpu_egl_make_current(struct gpu_egl *e, void *context)
 {
 	api.bind_api(EGL_OPENGL_API);
 	return api.make_current(e->display, EGL_NO_SURFACE, EGL_NO_SURFACE, context ? context : EGL_NO_CONTEXT);
+}
+
+void gpu_egl_set_test_no_contexts(bool none)
+{
+	test_no_contexts = none;
 }

@@ -17,6 +17,7 @@ struct gpu_egl {
 	int fd; /* the render node; -1: there is none */
 	void *gbm, *display;
 	void *base; /* the context that all others share with; current on the thread */
+	void *reserve; /* one to draw in where nothing that is drawn matters: when there is no other */
 	char node[64]; /* "/dev/dri/renderD128", or "surfaceless" */
 	char driver[32]; /* the kernel's, of the node */
 	char renderer[128], version[64]; /* as OpenGL says them */
@@ -40,6 +41,9 @@ void *gpu_egl_create_context(struct gpu_egl *e, int major, int minor);
 void gpu_egl_destroy_context(struct gpu_egl *e, void *context);
 /* On the calling thread; NULL: none. Thread: any. */
 bool gpu_egl_make_current(struct gpu_egl *e, void *context);
+
+/* For tests: from now on no context is made. */
+void gpu_egl_set_test_no_contexts(bool none);
 
 /* A function of OpenGL's or EGL's, or, where there is a render node, of GBM's ("gbm_..."). @to: the pointer to it. Return: whether there is one. */
 bool gpu_egl_load(struct gpu_egl *e, const char *name, void *to);

@@ -73,6 +73,8 @@ struct gpu_virgl {
 	struct gpu_table resources; /* of 3D */
 	uint64_t last_fence;
 	char no_export[160]; /* why pictures cannot leave as dma-bufs, for people */
+	bool has_begun; /* the library has had a context; before that it asks for versions there may not be */
+	bool lacks_context; /* it wanted one that there is not, and was given the reserve */
 	bool is_open;
 };
 
@@ -141,15 +143,25 @@ static virgl_renderer_gl_context create_gl_context(void *cookie, int scanout, st
 {
 	struct gpu_virgl *g = cookie;
 
+	void *context = gpu_egl_create_context(&g->egl, param->major_ver, param->minor_ver);
+
 	(void)scanout;
-	return gpu_egl_create_context(&g->egl, param->major_ver, param->minor_ver);
+	if (!context && g->has_begun) {
+		/* It would go on with none, and OpenGL's loader ends the process then. */
+		g->lacks_context = true;
+		return g->egl.reserve;
+	}
+	g->has_begun |= context != NULL;
+	return context;
 }
 
 static void destroy_gl_context(void *cookie, virgl_renderer_gl_context context)
 {
 	struct gpu_virgl *g = cookie;
 
-	gpu_egl_destroy_context(&g->egl, context);
+	if (context != g->egl.reserve) {
+		gpu_egl_destroy_context(&g->egl, context);
+	}
 }
 
 /* On the library's thread too. */
@@ -326,10 +338,23 @@ static int gpu_virgl_transfer_from_3d(struct gpu_backend *b, uint32_t ctx, uint3
  * Contexts.
  */
 
+/* Return: @r, or what it is when the host had no context for it: then the guest's is no more. */
+static int ended(struct gpu_virgl *g, uint32_t ctx, int r)
+{
+	if (!g->lacks_context) {
+		return r;
+	}
+	g->lacks_context = false;
+	log_guest(&virgl.log_limit, "gpu", "context %u ends: the host has no OpenGL context for it", ctx);
+	virgl.context_destroy(ctx);
+	virgl.force_ctx_0();
+	return -ENOMEM;
+}
+
 static int gpu_virgl_create_context(struct gpu_backend *b, uint32_t ctx, uint32_t capset, const char *name)
 {
 	/* One without a set is of the oldest kind, as the library has it too. */
-	return error_of(virgl.context_create_with_flags(ctx, capset ? capset : b->capset[0].id, (uint32_t)strlen(name), name));
+	return ended(from(b), ctx, error_of(virgl.context_create_with_flags(ctx, capset ? capset : b->capset[0].id, (uint32_t)strlen(name), name)));
 }
 
 static void gpu_virgl_destroy_context(struct gpu_backend *b, uint32_t ctx)
@@ -355,8 +380,7 @@ static void gpu_virgl_detach_context(struct gpu_backend *b, uint32_t ctx, uint32
 
 static int gpu_virgl_submit(struct gpu_backend *b, uint32_t ctx, void *words, uint32_t nwords)
 {
-	(void)b;
-	return error_of(virgl.submit_cmd(words, (int)ctx, (int)nwords));
+	return ended(from(b), ctx, error_of(virgl.submit_cmd(words, (int)ctx, (int)nwords)));
 }
 
 static void gpu_virgl_read_capset(struct gpu_backend *b, uint32_t id, uint32_t version, void *set)
@@ -725,6 +749,11 @@ static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *wh
 	}
 	virgl.is_used = true;
 	g->is_open = true;
+	if (g->lacks_context) {
+		snprintf(why, why_len, "%s has too few OpenGL contexts", g->egl.node);
+		gpu_virgl_close(&g->base);
+		return false;
+	}
 	if (gpu_egl_make_current(&g->egl, g->egl.base)) {
 		spare_samplers(g);
 	}
