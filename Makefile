@@ -155,6 +155,8 @@ EVDEV_BIN := build/evdev/uinput build/evdev/evread
 VIEWER_CLIENT := build/viewer/client
 # And one that imports pictures where they lie: it needs what draws.
 VIEWER_IMPORTER := build/viewer/importer
+# What a screen of the host's shows.
+VIEWER_SCANNED := build/viewer/scanned
 # Counts instructions, for a benchmark.
 STEPS := build/bench/steps
 # Counts bytes that are copied, for another.
@@ -163,7 +165,7 @@ COPIES := build/bench/copies.so
 GLCALLS := build/bench/glcalls.so
 # In virglrenderer's place, for another.
 RENDERER := build/bench/libvirglrenderer.so.1
-tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(GUEST_LINEAR) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(STEPS) $(COPIES) $(GLCALLS) $(RENDERER))
+tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(GUEST_LINEAR) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(VIEWER_SCANNED) $(STEPS) $(COPIES) $(GLCALLS) $(RENDERER))
 $(COPIES) $(GLCALLS): build/bench/%.so: tests/bench/%.c Makefile
 $(RENDERER): tests/bench/renderer.c Makefile
 $(COPIES) $(GLCALLS) $(RENDERER):
@@ -183,6 +185,9 @@ $(GUEST_LINEAR): tests/guest/linear.c Makefile
 $(VIEWER_IMPORTER): tests/viewer/importer.c display/viewer_proto.h Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -o $@ $< -lEGL -lGL -lgbm
+$(VIEWER_SCANNED): tests/viewer/scanned.c Makefile
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -o $@ $< -lgbm -ldrm
 $(EVDEV_BIN): build/evdev/%: tests/evdev/%.c tests/evdev/caps.c tests/evdev/frames.c $(wildcard tests/evdev/*.h) Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) \

@@ -8,7 +8,8 @@ import tempfile
 import time
 import zlib
 
-from screen import WORK, check, until
+import picture
+from screen import KEEP, WORK, check, until
 from viewerclient import Viewer
 
 NODES = [n for n in sorted(glob.glob("/dev/dri/renderD*")) if os.access(n, os.R_OK | os.W_OK)]
@@ -138,6 +139,28 @@ def mapped(pid):
     return found
 
 
+def on_the_screen(g, *commands):
+    """In the window, which is all of this host's screen, is what a screenshot has, and around it nothing. One of the two has been through a shader and another buffer: 2 of 255."""
+    for command in commands:
+        g.kms(command)
+    shot = g.shot()
+
+    def difference():
+        done = subprocess.run(["build/viewer/scanned", "/dev/dri/card0"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if done.returncode != 0:
+            return done.stderr.decode(errors="replace")
+        screen = picture.read_ppm(done.stdout)
+        left, top = (screen.width - shot.width) // 2, (screen.height - shot.height) // 2
+        around = bytearray(screen.rgb)
+        for y in range(top, top + shot.height):
+            at = (y * screen.width + left) * 3
+            around[at:at + shot.width * 3] = bytes(shot.width * 3)
+        return picture.compare(screen.crop(left, top, shot.width, shot.height), shot, 2, out=f"{KEEP}/window-{g.name}") or ("" if not any(around) else "there is something around it")
+
+    os.makedirs(KEEP, exist_ok=True)
+    check(f"{commands[-1]}: what is scanned out to the screen is the screenshot", not until(difference, lambda why: not why, 20, 0.5), difference())
+
+
 def window(g):
     """tinyvmm-view on this host's own screen, which the same GPU drives."""
     log = os.path.join(WORK, "view.log")
@@ -159,9 +182,9 @@ def window(g):
         with open(log, encoding="utf-8", errors="replace") as said:
             said = said.read()
         check("it says so", "are imported as dma-bufs" in said and "instead" not in said, said)
+        on_the_screen(g, "paint 2 scene 12", "flip 0 2")
+        on_the_screen(g, "paint 2 scene 2", "dirty 2")
         # For whoever looks at the screen from outside.
-        g.kms("paint 1 scene 12")
-        g.kms("flip 0 1")
         time.sleep(float(os.environ.get("DMABUF_LOOK", "0")))
     finally:
         view.kill()
