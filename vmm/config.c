@@ -1036,6 +1036,39 @@ static void check_display(struct load *l)
 	}
 }
 
+/* Keys of [gpu] that ask for what the mode does not have. One with what nobody asks for says nothing wrong; and who says "off" keeps the rest for another day. */
+static void check_gpu_mode(struct load *l)
+{
+	static const char *const names[] = {[GPU_OFF] = "off", [GPU_2D] = "2d", [GPU_VIRGL] = "virgl"};
+	const struct config *cfg = l->cfg;
+	bool is_off = cfg->gpu.mode == GPU_OFF, is_virgl = cfg->gpu.mode == GPU_VIRGL;
+	const struct {
+		const char *key;
+		bool is_vain;
+		const char *why; /* beside the mode */
+	} keys[] = {
+		{"gpu.size", is_off, ""},
+		{"gpu.refresh", is_off, ""},
+		{"gpu.scanouts", is_off, ""},
+		{"gpu.max_host_memory", is_off, ""},
+		{"gpu.render_node", !is_virgl && strcmp(cfg->gpu.render_node, "auto") != 0, ""},
+		{"gpu.fallback", !is_virgl && cfg->gpu.fallback, ""},
+		{"gpu.blob", cfg->gpu.blob && (is_off || (is_virgl && !cfg->gpu.fallback)), is_virgl ? " without gpu.fallback" : ""},
+	};
+
+	if (!is_known(l, "gpu.mode") || (is_off && strcmp(config_where(cfg, "gpu.mode"), "default") != 0)) {
+		return;
+	}
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const char *where = config_where(cfg, keys[i].key);
+
+		if (keys[i].is_vain && strcmp(where, "default") != 0 && is_known(l, keys[i].key)) {
+			fprintf(l->report, "%s: warning: %s has no use: gpu.mode is \"%s\"%s%s\n", where, keys[i].key, names[cfg->gpu.mode], keys[i].why,
+				is_off ? " when nothing is said" : "");
+		}
+	}
+}
+
 /* What 3D takes by default, sizes that no output has, and outputs that cannot show one picture. */
 static void check_gpu(struct load *l)
 {
@@ -1045,6 +1078,7 @@ static void check_gpu(struct load *l)
 	if (cfg->gpu.mode == GPU_VIRGL && strcmp(config_where(cfg, "gpu.max_host_memory"), "default") == 0) {
 		cfg->gpu.max_host_memory = (uint64_t)1 << 30;
 	}
+	check_gpu_mode(l);
 	if (!is_known(l, "gpu.size") || !is_known(l, "gpu.scanouts")) {
 		return;
 	}

@@ -865,9 +865,56 @@ static void test_config_load_sizes_of_outputs(void **state)
 	assert_int_equal(cfg.gpu.size.item[1].height, 16384);
 	free(report);
 	config_finish(&cfg);
-	assert_one_mistake("[boot]\nkernel='k'\n[gpu]\nsize=['640x480','800x600']\n", "vm.toml:4:6: error: gpu.size has 2 sizes, but gpu.scanouts is 1");
+	assert_one_mistake("[boot]\nkernel='k'\n[gpu]\nsize=['640x480','800x600']\nmode='2d'\n", "vm.toml:4:6: error: gpu.size has 2 sizes, but gpu.scanouts is 1");
 	assert_int_equal(load(&cfg, "[boot]\nkernel = 'k'\n", large, 3, &report), 0);
 	assert_non_null(strstr(report, "warning: gpu.max_host_memory is 256M, but one picture for each output takes 1024M"));
+	free(report);
+	config_finish(&cfg);
+}
+
+/* What is said in vain is no mistake, but somebody may wonder. */
+static void test_config_load_keys_of_gpu_that_the_mode_has_no_use_for(void **state)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{"mode='2d'\nrender_node='i915'\nfallback=true\nblob=true\n",
+			"vm.toml:5:13: warning: gpu.render_node has no use: gpu.mode is \"2d\"\nvm.toml:6:10: warning: gpu.fallback has no use: gpu.mode is \"2d\"\n"},
+		{"mode='virgl'\nrender_node='i915'\nblob=true\nsize='640x480'\n", "vm.toml:6:6: warning: gpu.blob has no use: gpu.mode is \"virgl\" without gpu.fallback\n"},
+		{"mode='virgl'\nfallback=true\nblob=true\n", ""},
+		/* What nobody asks for. */
+		{"mode='2d'\nrender_node='auto'\nfallback=false\nblob=false\nrefresh=75\n", ""},
+		{"mode='virgl'\nblob=false\n", ""},
+		/* Nobody has switched it on, or somebody has switched it off. */
+		{"size='640x480'\nblob=false\nmax_host_memory='64M'\n",
+			"vm.toml:4:6: warning: gpu.size has no use: gpu.mode is \"off\" when nothing is said\n"
+			"vm.toml:6:17: warning: gpu.max_host_memory has no use: gpu.mode is \"off\" when nothing is said\n"},
+		{"refresh=60\nscanouts=1\nblob=true\n",
+			"vm.toml:4:9: warning: gpu.refresh has no use: gpu.mode is \"off\" when nothing is said\n"
+			"vm.toml:5:10: warning: gpu.scanouts has no use: gpu.mode is \"off\" when nothing is said\n"
+			"vm.toml:6:6: warning: gpu.blob has no use: gpu.mode is \"off\" when nothing is said\n"},
+		{"mode='off'\nsize='640x480'\nblob=true\n", ""},
+	};
+	static const char wrong[] = "[boot]\nkernel='k'\n[gpu]\nmode='3d'\nrender_node='i915'\n";
+	const char *sets[] = {"gpu.mode=2d", "gpu.render_node=i915"};
+	char text[200], *report;
+	struct config cfg;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), "[boot]\nkernel='k'\n[gpu]\n%s", cases[i].text);
+		assert_int_equal(load(&cfg, text, NULL, 0, &report), 0);
+		assert_string_equal(report, cases[i].want);
+		free(report);
+		config_finish(&cfg);
+	}
+	assert_int_equal(load(&cfg, "[boot]\nkernel='k'\n", sets, 2, &report), 0);
+	assert_string_equal(report, "--set gpu.render_node=i915: warning: gpu.render_node has no use: gpu.mode is \"2d\"\n");
+	free(report);
+	config_finish(&cfg);
+	/* Which mode it was to be nobody knows. */
+	assert_int_equal(load(&cfg, wrong, NULL, 0, &report), 1);
+	assert_null(strstr(report, "warning"));
 	free(report);
 	config_finish(&cfg);
 }
@@ -1074,6 +1121,7 @@ int main(void)
 		cmocka_unit_test(test_config_load_a_window_opens_where_there_is_a_display),
 		cmocka_unit_test(test_config_load_a_display_has_a_keyboard_and_a_tablet),
 		cmocka_unit_test(test_config_load_sizes_of_outputs),
+		cmocka_unit_test(test_config_load_keys_of_gpu_that_the_mode_has_no_use_for),
 		cmocka_unit_test(test_config_load_memory_of_3d),
 		cmocka_unit_test(test_config_load_disks_that_cannot_be),
 		cmocka_unit_test(test_config_load_includes),
