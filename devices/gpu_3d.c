@@ -7,20 +7,7 @@
 
 #include "devices/gpu_direct.h"
 #include "devices/gpu_objects.h"
-
-/* Gallium's. */
-enum {
-	TARGET_BUFFER,
-	TARGET_1D,
-	TARGET_2D,
-	TARGET_3D,
-	TARGET_CUBE,
-	TARGET_RECT,
-	TARGET_1D_ARRAY,
-	TARGET_2D_ARRAY,
-	TARGET_CUBE_ARRAY,
-	TARGETS,
-};
+#include "devices/gpu_texture.h"
 
 /* Of the renderer's language, what is no drawing. */
 enum {
@@ -264,65 +251,16 @@ static enum gpu_wire_type ctx_detach_resource(struct gpu *g, struct gpu_command 
  * Textures.
  */
 
-/* Of virglrenderer's formats those that take fewer bytes than the most, which compressed ones never reach. */
-static uint64_t bytes_per_pixel(uint32_t format)
-{
-	switch (format) {
-	case 5 ... 7: /* 16 bits of colour */
-	case 16: /* Z16 */
-	case 65: /* R8G8 */
-	case 91: /* R16 */
-		return 2;
-	case 9 ... 11: /* L8, A8, I8 */
-	case 23: /* S8 */
-	case 64: /* R8 */
-	case 69 ... 71:
-		return 1;
-	case 1 ... 4:
-	case 17 ... 22: /* depth of 24 or 32 bits */
-	case 28: /* R32 */
-	case 67 ... 68:
-	case 92: /* R16G16 */
-	case 98 ... 104: /* sRGB of 32 bits */
-	case 121:
-	case 134:
-		return 4;
-	case 29: /* R32G32 */
-	case 94: /* R16G16B16A16 */
-		return 8;
-	default:
-		return 16;
-	}
-}
-
-uint64_t gpu_texture_bytes(const struct gpu_texture *t)
-{
-	/* A buffer's width is bytes. */
-	uint64_t bytes = t->target == TARGET_BUFFER ? 1 : bytes_per_pixel(t->format);
-	const uint32_t factor[] = {t->width, t->height, t->depth, t->array_size, t->nr_samples ? t->nr_samples : 1};
-
-	for (size_t i = 0; i < sizeof(factor) / sizeof(factor[0]); i++) {
-		if (__builtin_mul_overflow(bytes, (uint64_t)factor[i], &bytes)) {
-			return UINT64_MAX;
-		}
-	}
-	/* All smaller levels together are as large as the first one at most. */
-	if (t->last_level > 0 && __builtin_mul_overflow(bytes, (uint64_t)2, &bytes)) {
-		return UINT64_MAX;
-	}
-	return bytes;
-}
-
 static bool is_texture(const struct gpu_texture *t)
 {
-	if (t->target >= TARGETS || t->width == 0 || t->height == 0 || t->depth == 0 || t->array_size == 0 || t->array_size > GPU_TEXTURE_LAYERS_MAX ||
+	if (t->target >= GPU_TEXTURE_TARGETS || t->width == 0 || t->height == 0 || t->depth == 0 || t->array_size == 0 || t->array_size > GPU_TEXTURE_LAYERS_MAX ||
 		t->last_level > GPU_TEXTURE_LEVELS_MAX || t->nr_samples > GPU_TEXTURE_SAMPLES_MAX) {
 		return false;
 	}
-	if (t->target == TARGET_BUFFER) {
+	if (t->target == GPU_TEXTURE_BUFFER) {
 		return t->width <= INT32_MAX && t->height == 1 && t->depth == 1 && t->array_size == 1 && t->last_level == 0;
 	}
-	return t->width <= GPU_TEXTURE_SIZE_MAX && t->height <= GPU_TEXTURE_SIZE_MAX && t->depth <= GPU_TEXTURE_LAYERS_MAX && (t->depth == 1 || t->target == TARGET_3D);
+	return t->width <= GPU_TEXTURE_SIZE_MAX && t->height <= GPU_TEXTURE_SIZE_MAX && t->depth <= GPU_TEXTURE_LAYERS_MAX && (t->depth == 1 || t->target == GPU_TEXTURE_3D);
 }
 
 static enum gpu_wire_type create_3d(struct gpu *g, struct gpu_command *c)
@@ -345,7 +283,7 @@ static enum gpu_wire_type create_3d(struct gpu *g, struct gpu_command *c)
 	}
 	res.size = gpu_texture_bytes(&res.texture);
 	/* What a scanout shows of one. */
-	if (res.texture.target == TARGET_2D && gpu_format_fourcc(gpu_format_shown(res.texture.format)) && res.texture.nr_samples <= 1) {
+	if (res.texture.target == GPU_TEXTURE_2D && gpu_format_fourcc(gpu_format_shown(res.texture.format)) && res.texture.nr_samples <= 1) {
 		res.format = (enum gpu_format)gpu_format_shown(res.texture.format);
 		res.width = res.texture.width;
 		res.height = res.texture.height;
@@ -353,15 +291,10 @@ static enum gpu_wire_type create_3d(struct gpu *g, struct gpu_command *c)
 	return gpu_resource_create(g, &res);
 }
 
-static uint32_t at_level(uint32_t size, uint32_t level)
-{
-	return size >> level ? size >> level : 1;
-}
-
 /* Whether what the renderer moves ends in the backing, where the format says how long a row is; it looks at that too. All factors are below 2^31. */
 static bool ends_inside(const struct gpu_transfer *r, const struct gpu_texture *t, uint64_t backing_len)
 {
-	uint64_t pixel = t->target == TARGET_BUFFER ? 1 : gpu_format_fourcc(gpu_format_shown(t->format)) ? GPU_BYTES_PER_PIXEL : 0, row = pixel * r->w, len;
+	uint64_t pixel = t->target == GPU_TEXTURE_BUFFER ? 1 : gpu_format_fourcc(gpu_format_shown(t->format)) ? GPU_BYTES_PER_PIXEL : 0, row = pixel * r->w, len;
 
 	if (pixel == 0) {
 		return true;
@@ -381,8 +314,8 @@ static bool is_inside(const struct gpu_transfer *r, const struct gpu_texture *t)
 	if (r->level > t->last_level || r->w == 0 || r->h == 0 || r->d == 0) {
 		return false;
 	}
-	layers = t->target == TARGET_3D ? at_level(t->depth, r->level) : t->array_size;
-	return (uint64_t)r->x + r->w <= at_level(t->width, r->level) && (uint64_t)r->y + r->h <= at_level(t->height, r->level) && (uint64_t)r->z + r->d <= layers;
+	layers = t->target == GPU_TEXTURE_3D ? gpu_texture_at_level(t->depth, r->level) : t->array_size;
+	return (uint64_t)r->x + r->w <= gpu_texture_at_level(t->width, r->level) && (uint64_t)r->y + r->h <= gpu_texture_at_level(t->height, r->level) && (uint64_t)r->z + r->d <= layers;
 }
 
 /* Return: GPU_RESP_OK_NODATA when *@t is a transfer that can be. */

@@ -27,7 +27,4 @@ void gpu_3d_forget_resource(struct gpu *g, const struct gpu_resource *res);
 /* All contexts end. */
 void gpu_3d_reset(struct gpu *g);
 
-/* About how many bytes a texture takes, its levels included; never less than what is usual. UINT64_MAX when it cannot be. */
-uint64_t gpu_texture_bytes(const struct gpu_texture *t);
-
 #endif

@@ -990,24 +990,6 @@ static void test_3d_cursor_is_a_texture(void **state)
 	IS(gpudrv_cursor(&v, GPU_CMD_UPDATE_CURSOR, 0, 7, 0, 0, 0, 0), INVALID_PARAMETER);
 }
 
-static void test_3d_bytes_of_textures(void **state)
-{
-	struct gpu_texture t = {.target = TEXTURE_2D, .format = GPU_FORMAT_B8G8R8A8, .width = 100, .height = 10, .depth = 1, .array_size = 1};
-
-	(void)state;
-	assert_int_equal(gpu_texture_bytes(&t), 4000);
-	t.nr_samples = 4;
-	assert_int_equal(gpu_texture_bytes(&t), 16000);
-	t.last_level = 3;
-	assert_int_equal(gpu_texture_bytes(&t), 32000);
-	t.format = 12345;
-	assert_int_equal(gpu_texture_bytes(&t), 128000);
-	t = (struct gpu_texture){.target = 0, .format = 64, .width = 1000, .height = 1, .depth = 1, .array_size = 1};
-	assert_int_equal(gpu_texture_bytes(&t), 1000);
-	t = (struct gpu_texture){.target = 2, .format = 0, .width = UINT32_MAX, .height = UINT32_MAX, .depth = UINT32_MAX, .array_size = UINT32_MAX, .nr_samples = UINT32_MAX};
-	assert_true(gpu_texture_bytes(&t) == UINT64_MAX);
-}
-
 static void test_3d_one_renderer_for_the_process(void **state)
 {
 	struct gpu_backend *b;
@@ -1072,7 +1054,6 @@ int main(void)
 		T(test_3d_srgb_is_shown_as_it_is),
 		T(test_3d_cursor_is_a_texture),
 		T(test_3d_one_renderer_for_the_process),
-		cmocka_unit_test(test_3d_bytes_of_textures),
 		cmocka_unit_test(test_3d_hosts_that_cannot),
 	};
 
