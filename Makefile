@@ -33,7 +33,7 @@ CXXFLAGS := -std=c++17 -DTOML_HEADER_ONLY=1 -DTOML_EXCEPTIONS=0 -fno-exceptions 
 # The C++ library is mostly what nobody calls.
 LDFLAGS := $(FLAGS_$(MODE)) -pthread -Wl,--gc-sections
 # As archives: what only some verbs or VMs use costs the others no library to load.
-LDLIBS  := -l:libjansson.a -l:liburing.a -l:libevdev.a -l:libmd.a -static-libstdc++ -static-libgcc
+LDLIBS  := -l:libjansson.a -l:liburing.a -l:libmd.a -static-libstdc++ -static-libgcc
 # Of the program alone: the C++ library names a function of the mathematics library that nobody calls. What is in tests cannot all be had from the archive.
 MATH    := -l:libstdc++.a -l:libm.a
 
@@ -127,8 +127,8 @@ $(FUZZ_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libsupport.a $(OUT)/libtinyvmm.a
 $(OUT)/virtio/%.o $(OUT)/devices/%.o: CFLAGS += -Wconversion
 $(TEST_BIN:=.o): CFLAGS += -Wno-conversion
 
-# libevdev's headers lie in a folder of their own; two files want them.
-$(OUT)/devices/evdev_host.o $(OUT)/devices/key_name.o: CFLAGS += -isystem /usr/include/libevdev-1.0
+# libevdev's headers lie in a folder of their own.
+$(addprefix $(OUT)/devices/,evdev_lib.o evdev_host.o key_name.o) build/headers/devices/evdev_lib.h.ok: CFLAGS += -isystem /usr/include/libevdev-1.0
 
 $(OUT)/%.o: %.c Makefile
 	$(call say,CC,$<)

@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
-#include <libevdev/libevdev-uinput.h>
-#include <libevdev/libevdev.h>
 #include <linux/input.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +12,8 @@
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "devices/evdev_lib.h"
 
 /* The types Linux's virtio-input driver asks for; EV_REP by presence only. */
 static const uint8_t carried[] = {EV_KEY, EV_REL, EV_ABS, EV_MSC, EV_SW, EV_LED, EV_SND, EV_REP};
@@ -40,17 +40,17 @@ static void copy_string(char out[INPUT_STRING_MAX + 1], const char *text)
 	}
 }
 
-static void describe_bits(const struct libevdev *dev, struct input_desc *desc)
+static void describe_bits(const struct evdev_lib *lib, const struct libevdev *dev, struct input_desc *desc)
 {
 	for (size_t i = 0; i < sizeof(carried); i++) {
 		unsigned type = carried[i];
 
-		for (unsigned code = 0; libevdev_has_event_type(dev, type) && code < input_type_codes(type); code++) {
-			if (type != EV_REP && !libevdev_has_event_code(dev, type, code)) {
+		for (unsigned code = 0; lib->has_event_type(dev, type) && code < input_type_codes(type); code++) {
+			if (type != EV_REP && !lib->has_event_code(dev, type, code)) {
 				continue;
 			}
 			if (type == EV_ABS) {
-				const struct input_absinfo *abs = libevdev_get_abs_info(dev, code);
+				const struct input_absinfo *abs = lib->get_abs_info(dev, code);
 				const struct input_axis axis = {.min = abs->minimum, .max = abs->maximum, .fuzz = abs->fuzz, .flat = abs->flat, .res = abs->resolution};
 
 				input_desc_add_abs(desc, code, &axis);
@@ -63,23 +63,24 @@ static void describe_bits(const struct libevdev *dev, struct input_desc *desc)
 
 static int host_describe(int fd, struct input_desc *desc)
 {
+	const struct evdev_lib *lib = evdev_lib();
 	struct libevdev *dev;
-	int r = libevdev_new_from_fd(fd, &dev);
+	int r = lib ? lib->new_from_fd(fd, &dev) : -ELIBACC;
 
 	if (r < 0) {
 		return r;
 	}
-	*desc = (struct input_desc){.bustype = (uint16_t)libevdev_get_id_bustype(dev), .vendor = (uint16_t)libevdev_get_id_vendor(dev),
-		.product = (uint16_t)libevdev_get_id_product(dev), .version = (uint16_t)libevdev_get_id_version(dev)};
-	copy_string(desc->name, libevdev_get_name(dev));
-	copy_string(desc->serial, libevdev_get_uniq(dev));
+	*desc = (struct input_desc){.bustype = (uint16_t)lib->get_id_bustype(dev), .vendor = (uint16_t)lib->get_id_vendor(dev),
+		.product = (uint16_t)lib->get_id_product(dev), .version = (uint16_t)lib->get_id_version(dev)};
+	copy_string(desc->name, lib->get_name(dev));
+	copy_string(desc->serial, lib->get_uniq(dev));
 	for (unsigned prop = 0; prop < INPUT_PROP_CNT; prop++) {
-		if (libevdev_has_property(dev, prop)) {
+		if (lib->has_property(dev, prop)) {
 			input_desc_add_prop(desc, prop);
 		}
 	}
-	describe_bits(dev, desc);
-	libevdev_free(dev);
+	describe_bits(lib, dev, desc);
+	lib->free(dev);
 	return 0;
 }
 
@@ -308,24 +309,30 @@ bool evdev_host_matches(const struct evdev_node *node, const struct evdev_match 
 
 const char *evdev_host_code_name(unsigned type, unsigned code)
 {
-	return libevdev_event_code_get_name(type, code);
+	const struct evdev_lib *lib = evdev_lib();
+
+	return lib ? lib->event_code_get_name(type, code) : NULL;
 }
 
 int evdev_host_code(unsigned type, const char *name)
 {
-	int code = libevdev_event_code_from_name(type, name);
+	const struct evdev_lib *lib = evdev_lib();
+	int code = lib ? lib->event_code_from_name(type, name) : -1;
 
 	return code < 0 ? -EINVAL : code;
 }
 
 const char *evdev_host_prop_name(unsigned prop)
 {
-	return libevdev_property_get_name(prop);
+	const struct evdev_lib *lib = evdev_lib();
+
+	return lib ? lib->property_get_name(prop) : NULL;
 }
 
 int evdev_host_prop(const char *name)
 {
-	int prop = libevdev_property_from_name(name);
+	const struct evdev_lib *lib = evdev_lib();
+	int prop = lib ? lib->property_from_name(name) : -1;
 
 	return prop < 0 ? -EINVAL : prop;
 }
@@ -335,28 +342,34 @@ int evdev_host_prop(const char *name)
  */
 
 struct evdev_twin {
+	const struct evdev_lib *lib;
 	struct libevdev_uinput *uinput;
 };
 
 int evdev_twin_create(struct evdev_twin **out, const char *of, const uint8_t keys[KEY_CNT / 8])
 {
 	char name[sizeof(EVDEV_TWIN_NAME) + INPUT_STRING_MAX];
+	const struct evdev_lib *lib = evdev_lib();
 	struct evdev_twin *twin = calloc(1, sizeof(*twin));
-	struct libevdev *dev = libevdev_new();
-	int r = twin && dev ? 0 : -ENOMEM;
+	struct libevdev *dev = lib ? lib->new () : NULL;
+	int r = !lib ? -ELIBACC : twin && dev ? 0
+					      : -ENOMEM;
 
 	if (r == 0) {
 		snprintf(name, sizeof(name), EVDEV_TWIN_NAME "%s", of);
-		libevdev_set_name(dev, name);
-		libevdev_set_id_bustype(dev, BUS_VIRTUAL);
+		lib->set_name(dev, name);
+		lib->set_id_bustype(dev, BUS_VIRTUAL);
 		for (unsigned code = 0; code < KEY_CNT; code++) {
 			if (keys[code / 8] & 1u << code % 8) {
-				libevdev_enable_event_code(dev, EV_KEY, code, NULL);
+				lib->enable_event_code(dev, EV_KEY, code, NULL);
 			}
 		}
-		r = libevdev_uinput_create_from_device(dev, LIBEVDEV_UINPUT_OPEN_MANAGED, &twin->uinput);
+		twin->lib = lib;
+		r = lib->uinput_create_from_device(dev, LIBEVDEV_UINPUT_OPEN_MANAGED, &twin->uinput);
 	}
-	libevdev_free(dev);
+	if (lib) {
+		lib->free(dev);
+	}
 	if (r < 0) {
 		free(twin);
 		return r;
@@ -368,12 +381,12 @@ int evdev_twin_create(struct evdev_twin **out, const char *of, const uint8_t key
 void evdev_twin_destroy(struct evdev_twin *twin)
 {
 	if (twin) {
-		libevdev_uinput_destroy(twin->uinput);
+		twin->lib->uinput_destroy(twin->uinput);
 		free(twin);
 	}
 }
 
 void evdev_twin_send(struct evdev_twin *twin, const struct input_ev *ev)
 {
-	libevdev_uinput_write_event(twin->uinput, ev->type, ev->code, ev->value);
+	twin->lib->uinput_write_event(twin->uinput, ev->type, ev->code, ev->value);
 }

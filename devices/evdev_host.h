@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The host's input devices as its kernel shows them, /dev/input/eventN: what they are, what they are doing, and the grab that keeps their events from
- * everybody else. The only file that knows libevdev and the EVIOC* requests; what is done with the events is evdev.c's.
+ * everybody else. The only file that knows the EVIOC* requests, and with key_name.c the only one that knows libevdev; what is done with the events is evdev.c's.
  *
  * Nothing here blocks. Thread: any, one at a time per descriptor.
  */
@@ -12,13 +12,17 @@
 
 #include "devices/input_state.h"
 
+/* Loaded when a device of the host's or a name is asked for (evdev_lib.h), and the package that has it. */
+#define EVDEV_LIBRARY "libevdev.so.2"
+#define EVDEV_PACKAGE "libevdev2"
+
 /* Non-blocking, for reading and for lights. Return: a descriptor, or -errno (not logged). */
 int evdev_host_open(const char *path);
 
 /* What a device is asked and told; a table, so that a test can stand in for the kernel. */
 struct evdev_host_ops {
 	/* All that virtio-input can carry of it. Name and serial number are cut to INPUT_STRING_MAX bytes; force feedback is left out.
-	 * Return: 0, or -errno: @fd is no evdev node then. */
+	 * Return: 0, or -errno: @fd is no evdev node then, or -ELIBACC: no libevdev. */
 	int (*describe)(int fd, struct input_desc *desc);
 	/* What is held, where axes and touches are. Key and switch events before now will not be read any more. Return: 0 or -errno. */
 	int (*state)(int fd, const struct input_desc *desc, struct input_state *state);
@@ -63,7 +67,7 @@ unsigned evdev_host_list(struct evdev_node *nodes, unsigned max);
 /* Never a twin, ours or another monitor's: what the guest is not to get would come to a guest by it. */
 bool evdev_host_matches(const struct evdev_node *node, const struct evdev_match *match);
 
-/* Names of codes and properties as <linux/input-event-codes.h> has them. NULL, -EINVAL: there is none. */
+/* Names of codes and properties as <linux/input-event-codes.h> has them. NULL, -EINVAL: there is none, or no libevdev. */
 const char *evdev_host_code_name(unsigned type, unsigned code);
 int evdev_host_code(unsigned type, const char *name);
 const char *evdev_host_prop_name(unsigned prop);

@@ -3,9 +3,10 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <libevdev/libevdev.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "devices/evdev_lib.h"
 
 /* Longer than any name there is. */
 #define NAME_MAX_LEN 40
@@ -21,6 +22,7 @@ static const struct {
 int key_name_code(const char *name, size_t len)
 {
 	char full[NAME_MAX_LEN + 5] = "KEY_";
+	const struct evdev_lib *lib;
 	int code;
 
 	if (len > 4 && strncmp(name, "KEY_", 4) == 0) {
@@ -40,6 +42,7 @@ int key_name_code(const char *name, size_t len)
 		full[4 + i] = (char)toupper((unsigned char)name[i]);
 	}
 	full[4 + len] = '\0';
-	code = libevdev_event_code_from_name(EV_KEY, full);
+	lib = evdev_lib();
+	code = lib ? lib->event_code_from_name(EV_KEY, full) : -1;
 	return code > KEY_RESERVED && code < KEY_MAX ? code : -EINVAL;
 }

@@ -10,7 +10,7 @@
  * @name: @len bytes: a name of <linux/input-event-codes.h>, "KEY_VOLUMEUP", which may do without KEY_ and be in small letters; or "ctrl", "shift", "alt", "altgr",
  *	"super" and other common names, for the left key where there are two
  *
- * What joysticks and mice have (BTN_...) is no key. Return: KEY_..., or -EINVAL.
+ * What joysticks and mice have (BTN_...) is no key. Return: KEY_..., or -EINVAL; also where libevdev is missing, which is logged once.
  */
 int key_name_code(const char *name, size_t len);
 

@@ -32,7 +32,7 @@ rule_toml() {
 	grep -rn 'toml++' --include=*.[ch] --include=*.cc "$1"/{vmm,virtio,devices,display,boot} | grep '#include' | grep -v '/vmm/toml\.cc:'
 }
 rule_evdev() {
-	grep -rnE '#include <(libevdev/|linux/uinput)' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -vE '/devices/(evdev_host|key_name)\.c:'
+	grep -rnE '#include <(libevdev/|linux/uinput)' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -vE '/devices/(evdev_host\.c|key_name\.c|evdev_lib\.[ch]):'
 }
 rule_xkb() {
 	grep -rnE '#include <xkbcommon/' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -v '/vmm/keymap\.c:'

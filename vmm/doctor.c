@@ -34,6 +34,7 @@ static const struct check {
 	{"host", 0, doctor_memory},
 	{"io_uring", 0, doctor_io_uring},
 	{"libpng", 0, doctor_libpng},
+	{"libevdev", 0, doctor_libevdev},
 	{"libxkbcommon", 0, doctor_xkbcommon},
 	{"evdev", 0, doctor_evdev},
 	{"uinput", 0, doctor_uinput},

@@ -17,6 +17,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "devices/evdev_host.h"
 #include "vmm/gpu_info.h"
 #include "vmm/keymap.h"
 #include "vmm/kvm_probe.h"
@@ -296,6 +297,12 @@ void doctor_libpng(const char *root, struct doctor_finding *f)
 {
 	(void)root;
 	doctor_library(PNG_FILE_LIBRARY, "pictures of the screen", PNG_FILE_PACKAGE, f);
+}
+
+void doctor_libevdev(const char *root, struct doctor_finding *f)
+{
+	(void)root;
+	doctor_library(EVDEV_LIBRARY, "input devices of the host and keys by name", EVDEV_PACKAGE, f);
 }
 
 void doctor_xkbcommon(const char *root, struct doctor_finding *f)

@@ -27,6 +27,7 @@ void doctor_render(const char *root, struct doctor_finding *f);
 void doctor_opengl(const char *root, struct doctor_finding *f);
 void doctor_udmabuf(const char *root, struct doctor_finding *f);
 void doctor_libpng(const char *root, struct doctor_finding *f);
+void doctor_libevdev(const char *root, struct doctor_finding *f);
 void doctor_xkbcommon(const char *root, struct doctor_finding *f);
 
 /* A library that is loaded when it is wanted; what it is @wanted for, and the @package that has it. */

@@ -204,7 +204,7 @@ static void test_doctor_one_line_each(void **state)
 		json_decref(object);
 	}
 	assert_int_equal(seen, fails);
-	assert_int_equal(n, 14);
+	assert_int_equal(n, 15);
 	while (n > 0) {
 		free(names[--n]);
 	}
