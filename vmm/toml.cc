@@ -4,6 +4,7 @@
 
 #include <cassert>
 #include <cstdio>
+#include <cstdlib>
 #include <iterator>
 #include <new>
 #include <string_view>
@@ -32,6 +33,18 @@
 #undef TOML_UNREACHABLE
 #define TOML_UNREACHABLE __builtin_unreachable()
 #include <toml++/toml.h>
+
+/*
+ * What the C++ library would say of an exception that nobody catches, of which there are none here. Its own brings the demangler, whose tables are relocated: two pages of each process.
+ */
+namespace __gnu_cxx
+{
+void __verbose_terminate_handler();
+void __verbose_terminate_handler()
+{
+	std::abort();
+}
+} // namespace __gnu_cxx
 
 struct toml_doc {
 	toml::table root;
