@@ -319,10 +319,13 @@ static enum served serve_one(struct gpu *g, unsigned q)
 	return SERVED;
 }
 
-/* What a turn is measured by, besides commands: bytes of pictures. */
+/* What a turn is measured by, besides commands: bytes of pictures, and as much time in other work. A byte that is submitted makes the renderer work for many of them. */
 static uint64_t worked(const struct gpu *g)
 {
-	return g->backend->copied_bytes + g->backend->read_bytes + g->display->counters.compared_bytes;
+	const struct gpu_counters *c = &g->counters;
+
+	return g->backend->copied_bytes + g->backend->read_bytes + g->display->counters.compared_bytes + c->submitted_bytes * (GPU_TURN_BYTES / GPU_TURN_SUBMITTED) +
+		c->submitted_steps * (GPU_TURN_BYTES / GPU_TURN_STEPS);
 }
 
 /* Return: whether there is nothing to do on the queue now; false when the turn is over first. */

@@ -17,7 +17,7 @@
  * A 3D command that might draw in a picture somebody is looking at waits for them, and what is behind it on the control queue with it, for 40 ms at most (gpu_direct.h).
  *
  * Everything that costs host memory has a limit, and all of it together is limited by the display's budget: images, backing lists, resources. A turn on the loop carries out
- * GPU_TURN_COMMANDS, or copies and compares GPU_TURN_BYTES and what the last command of it does, and goes on when others have had theirs.
+ * GPU_TURN_COMMANDS, or copies and compares GPU_TURN_BYTES, or takes GPU_TURN_SUBMITTED of submissions, and what the last command of it does, and goes on when others have had theirs.
  *
  * Thread: the device's loop, which is the display's. Spec: virtio v1.3, 5.7 "GPU Device".
  */
@@ -40,6 +40,8 @@
 #define GPU_HELD_MAX 16 /* flushes that wait; of one more the oldest waits no longer */
 #define GPU_TURN_COMMANDS 64
 #define GPU_TURN_BYTES (16u << 20)
+#define GPU_TURN_SUBMITTED (256u << 10) /* bytes of submissions: as much as Mesa's longest */
+#define GPU_TURN_STEPS (4u << 20) /* of following them (gpu_objects.h) */
 #define GPU_TOLD_INFO (1u << 31) /* struct gpu, told: the answer to GET_DISPLAY_INFO */
 
 /* Since the device was made. Written by its loop; may be read by any thread (atomic). */
@@ -47,6 +49,7 @@ struct gpu_counters {
 	uint64_t commands, refused; /* the second ones answered with an error */
 	uint64_t transfers, flushes, cursors;
 	uint64_t submissions; /* of 3D commands */
+	uint64_t submitted_bytes, submitted_steps; /* of these and of those that were refused; it took to follow them */
 	uint64_t turns; /* on the loop, with at least one command */
 	uint64_t waits, late_waits; /* of commands, for a viewer to let go of what they might draw in; of these, those that took too long */
 };

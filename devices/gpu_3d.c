@@ -412,6 +412,7 @@ static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
 	uint32_t size = le32_get(c->in.submit_3d.size);
 	struct context *ctx = find_context(g, le32_get(c->in.hdr.ctx_id));
 	uint32_t *words;
+	bool is_good;
 	int r;
 
 	if (!ctx) {
@@ -433,7 +434,13 @@ static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	virtq_get(c->chain, words, size);
-	if (!check_words(words, size / 4) || !gpu_objects_follow(g, &ctx->objects, &ctx->attached, words, size / 4)) {
+	gpu_count_by(&g->counters.submitted_bytes, size);
+	is_good = check_words(words, size / 4);
+	if (is_good) {
+		is_good = gpu_objects_follow(g, &ctx->objects, &ctx->attached, words, size / 4);
+		gpu_count_by(&g->counters.submitted_steps, ctx->objects.nsteps);
+	}
+	if (!is_good) {
 		free(words);
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "context %u: a submission that is cut short, or wants what there is not", ctx->entry.id);
 	}

@@ -63,9 +63,14 @@ void gpu_show_nothing(struct gpu *g, unsigned i);
 /* Somebody is about to look at scanout @i. @ctx: the device. */
 void gpu_refresh(void *ctx, unsigned i);
 
+static inline void gpu_count_by(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
 static inline void gpu_count(uint64_t *counter)
 {
-	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+	gpu_count_by(counter, 1);
 }
 
 #endif

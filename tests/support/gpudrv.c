@@ -52,6 +52,14 @@ void gpudrv_init(struct gpudrv *v, unsigned n, const struct gpu_options *options
 	start_with(v, options ? options : &none, backend);
 }
 
+void gpudrv_init_with(struct gpudrv *v, unsigned n, struct gpu_backend *(*make)(const struct gmem *mem), uint64_t budget)
+{
+	static const struct gpu_options none = {.blob = false};
+
+	init(v, n, budget);
+	start_with(v, &none, make(&v->d.mem));
+}
+
 bool gpudrv_init_3d(struct gpudrv *v, unsigned n, const char *render_node, uint64_t budget)
 {
 	static const struct gpu_options options = {.blob = true};

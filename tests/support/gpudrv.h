@@ -56,6 +56,8 @@ struct gpudrv_entry {
 
 /* @n outputs of 640x480. The device runs. With @render_node (gpu_virgl.h) it has 3D. Return: whether there is that here. */
 bool gpudrv_init_3d(struct gpudrv *v, unsigned n, const char *render_node, uint64_t budget);
+/* With what @make returns for that memory. */
+void gpudrv_init_with(struct gpudrv *v, unsigned n, struct gpu_backend *(*make)(const struct gmem *mem), uint64_t budget);
 /* Without 3D. */
 void gpudrv_init(struct gpudrv *v, unsigned n, const struct gpu_options *options, uint64_t budget);
 void gpudrv_finish(struct gpudrv *v);
