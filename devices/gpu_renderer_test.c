@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The device in front of a renderer that takes its time (tests/support/gpudouble.h): fences, turns, and how many contexts there may be. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -21,6 +22,15 @@
 static struct gpudrv v;
 static struct gpudouble *renderer;
 
+#define SENT_MAX 110 /* chains of two descriptors each */
+
+static struct sent {
+	uint32_t head, ctx, flags;
+	uint64_t fence, out;
+	uint8_t ring;
+} sent[SENT_MAX];
+static unsigned nsent, nback;
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -29,6 +39,7 @@ static int set_up(void **state)
 		OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "test"));
 	}
 	v.ctx = 1;
+	nsent = nback = 0;
 	return 0;
 }
 
@@ -174,6 +185,191 @@ static void test_renderer_submissions_that_are_long_to_follow_take_turns(void **
 }
 
 /*
+ * Fences.
+ */
+
+/* A submission that does nothing, not kicked for yet. @ring: -1: none. */
+static void send(uint32_t ctx, int ring, uint64_t fence, uint32_t word)
+{
+	struct {
+		struct gpu_wire_submit_3d c;
+		uint32_t word;
+	} cmd = {.c.size = le32_of(4), .word = word};
+	struct sent *s = &sent[nsent++];
+	uint64_t in = tdrv_alloc(&v.d, sizeof(cmd), 8);
+
+	*s = (struct sent){.ctx = ctx, .flags = GPU_FLAG_FENCE | (ring >= 0 ? GPU_FLAG_INFO_RING_IDX : 0), .fence = fence, .ring = (uint8_t)(ring >= 0 ? ring : 0)};
+	cmd.c.hdr = (struct gpu_wire_hdr){.type = le32_of(ctx ? GPU_CMD_SUBMIT_3D : GPU_CMD_GET_DISPLAY_INFO), .flags = le32_of(s->flags), .fence_id = le64_of(fence),
+		.ctx_id = le32_of(ctx), .ring_idx = s->ring};
+	s->out = tdrv_alloc(&v.d, sizeof(struct gpu_wire_display_info), 8);
+	memcpy(tdrv_ptr(&v.d, in, sizeof(cmd)), &cmd, sizeof(cmd));
+	s->head = tdrv_add(&v.d, GPU_CONTROLQ, in, sizeof(cmd), s->out, sizeof(struct gpu_wire_display_info));
+}
+
+/* Those that are back are the next @n that were sent, in that order, each with its fence, and no more. */
+static void assert_back(unsigned n, uint32_t type)
+{
+	uint32_t head, len;
+
+	for (unsigned end = nback + n; nback < end; nback++) {
+		const struct sent *s = &sent[nback];
+		const struct gpu_wire_hdr *hdr = tdrv_ptr(&v.d, s->out, sizeof(*hdr));
+
+		assert_true(tdrv_used(&v.d, GPU_CONTROLQ, &head, &len));
+		assert_int_equal(head, s->head);
+		assert_int_equal(le32_get(hdr->type), s->ctx ? type : GPU_RESP_OK_DISPLAY_INFO);
+		assert_int_equal(len, s->ctx ? sizeof(*hdr) : sizeof(struct gpu_wire_display_info));
+		assert_int_equal(le32_get(hdr->flags), s->flags);
+		assert_int_equal(le64_get(hdr->fence_id), s->fence);
+		assert_int_equal(le32_get(hdr->ctx_id), s->ctx);
+		assert_int_equal(hdr->ring_idx, s->ring);
+	}
+	assert_false(tdrv_used(&v.d, GPU_CONTROLQ, &head, &len));
+}
+
+static void assert_back_when_done(uint64_t fence, unsigned n)
+{
+	gpudouble_done(renderer, fence);
+	tdrv_serve(&v.d);
+	assert_back(n, GPU_RESP_OK_NODATA);
+}
+
+/* Numbers of fences are the guest's: those of a ring or context rise, those of different ones need not. All come back in the order they were sent, which is that of each ring, context and of all. */
+static void test_renderer_fences_in_the_order_of_every_ring(void **state)
+{
+	static const struct {
+		uint32_t ctx;
+		int ring;
+		uint64_t fence;
+	} rows[] = {{1, -1, 100}, {2, 0, 7}, {1, 63, 1}, {0, -1, 101}, {2, 1, 1}, {1, 63, 2}, {2, 0, 8}, {1, -1, 102}, {2, -1, 103}, {1, 0, 1ull << 40}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		send(rows[i].ctx, rows[i].ring, rows[i].fence, NOP);
+	}
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	assert_int_equal(renderer->submissions, 9);
+	assert_int_equal(renderer->fences, 10);
+	assert_back(0, 0);
+	/* Woken up for nothing. */
+	assert_back_when_done(0, 0);
+	assert_back_when_done(1, 1);
+	assert_back_when_done(4, 3);
+	/* What has no fence does not wait for those that have. */
+	OK(gpudrv_submit(&v, (const uint32_t[]){NOP}, 1));
+	assert_int_equal(v.gpu.nfenced, 6);
+	/* A renderer does not take back what it has done. */
+	assert_back_when_done(2, 0);
+	assert_back_when_done(9, 5);
+	assert_back_when_done(1000, 1);
+	assert_int_equal(v.gpu.nfenced, 0);
+}
+
+/* Rounds that end all over the ring they are kept in. */
+static void test_renderer_fences_of_many_rounds(void **state)
+{
+	uint64_t brk = v.d.brk;
+	uint64_t fence = 0;
+
+	(void)state;
+	for (unsigned round = 0; round < 8; round++) {
+		v.d.brk = brk;
+		nsent = nback = 0;
+		for (unsigned i = 0; i < 100 + round; i++) {
+			send(1 + i % 2, -1, ++fence, NOP);
+		}
+		tdrv_kick(&v.d, GPU_CONTROLQ);
+		assert_back_when_done(fence - 50, 50 + round);
+		assert_back_when_done(fence, 50);
+	}
+}
+
+/* Nobody waits for them any more, and what the renderer does late is no news to the next driver. */
+static void test_renderer_fences_are_forgotten_by_a_reset(void **state)
+{
+	uint64_t brk = v.d.brk;
+	uint32_t head, len;
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		send(1, -1, 1 + i, NOP);
+	}
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	assert_back_when_done(5, 5);
+	tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(renderer->contexts, 0);
+	gpudouble_done(renderer, 10);
+	tdrv_serve(&v.d);
+	v.d.brk = brk;
+	gpudrv_start(&v);
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "next"));
+	nsent = nback = 0;
+	send(1, -1, 1, NOP);
+	send(1, -1, 2, NOP);
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	assert_back_when_done(20, 0);
+	assert_false(tdrv_used(&v.d, GPU_CONTROLQ, &head, &len));
+	assert_back_when_done(21, 1);
+	assert_back_when_done(22, 1);
+}
+
+/* What a context was to do was sent before it went: its fences come, in their places, also when its number is another's by then. */
+static void test_renderer_fences_outlive_their_context(void **state)
+{
+	(void)state;
+	send(1, 3, 1, NOP);
+	send(2, -1, 2, NOP);
+	send(1, -1, 3, NOP);
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	assert_back_when_done(1, 1);
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	assert_int_equal(renderer->contexts, 1);
+	assert_int_equal(v.gpu.nfenced, 2);
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "another"));
+	send(1, -1, 4, NOP);
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	assert_back_when_done(2, 1);
+	assert_back_when_done(4, 2);
+}
+
+/* Linux takes a fence that is answered for all before it. So where the renderer gives none, those before it are answered first, and once. */
+static void test_renderer_fences_that_it_does_not_give(void **state)
+{
+	(void)state;
+	send(1, -1, 1, NOP);
+	send(2, 5, 2, NOP);
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	assert_back(0, 0);
+	renderer->fence_error = -ENOMEM;
+	send(1, -1, 3, NOP);
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	assert_back(3, GPU_RESP_OK_NODATA);
+	renderer->fence_error = 0;
+	send(1, -1, 4, NOP);
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	assert_back_when_done(2, 0);
+	assert_back_when_done(3, 1);
+}
+
+/* Errors wait for their turn too. */
+static void test_renderer_fences_of_what_failed(void **state)
+{
+	(void)state;
+	renderer->submit_error = -EINVAL;
+	send(1, -1, 1, NOP);
+	send(1, -1, 2, 1u << 16);
+	tdrv_kick(&v.d, GPU_CONTROLQ);
+	assert_back(0, 0);
+	assert_int_equal(v.gpu.nfenced, 2);
+	gpudouble_done(renderer, 1);
+	tdrv_serve(&v.d);
+	assert_back(1, GPU_RESP_ERR_UNSPEC);
+	gpudouble_done(renderer, 2);
+	tdrv_serve(&v.d);
+	assert_back(1, GPU_RESP_ERR_INVALID_PARAMETER);
+}
+
+/*
  * Contexts.
  */
 
@@ -234,6 +430,12 @@ int main(void)
 		T(test_renderer_flood_of_submissions_takes_turns),
 		T(test_renderer_others_have_their_turn_in_a_flood),
 		T(test_renderer_submissions_that_are_long_to_follow_take_turns),
+		T(test_renderer_fences_in_the_order_of_every_ring),
+		T(test_renderer_fences_of_many_rounds),
+		T(test_renderer_fences_are_forgotten_by_a_reset),
+		T(test_renderer_fences_outlive_their_context),
+		T(test_renderer_fences_that_it_does_not_give),
+		T(test_renderer_fences_of_what_failed),
 		T(test_renderer_contexts_up_to_the_limit),
 		T(test_renderer_contexts_within_one_are_limited),
 	};
