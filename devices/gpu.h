@@ -58,7 +58,7 @@ struct gpu_counters {
 struct gpu_copies {
 	struct display_buffer *copy[GPU_COPIES_MAX]; /* NULL: the place is free */
 	bool is_pending, is_due; /* one is on its way; another one is to follow it */
-	bool is_linear; /* somebody imports no others */
+	bool is_linear; /* somebody imports no others. May be read by any thread (atomic) */
 	unsigned pending; /* of them */
 	uint64_t fence, number, flushed_ns; /* of it: the renderer's; the frame in it */
 	uint32_t failed_width, failed_height; /* one of this size could not be made */

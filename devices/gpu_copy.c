@@ -5,6 +5,11 @@
 
 #include "vmm/log.h"
 
+static void set_linear(struct gpu_copies *c, bool on)
+{
+	__atomic_store_n(&c->is_linear, on, __ATOMIC_RELAXED);
+}
+
 static void drop_one(struct gpu *g, unsigned i, unsigned n)
 {
 	struct gpu_copies *c = &g->scanout[i].copies;
@@ -137,11 +142,11 @@ static int copy_for_all(struct gpu *g, unsigned i, unsigned n)
 		return r;
 	}
 	drop_all(g, i);
-	c->is_linear = true;
+	set_linear(c, true);
 	if (copy_into(g, i, n) == 0) {
 		return 0;
 	}
-	c->is_linear = false;
+	set_linear(c, false);
 	return copy_into(g, i, n);
 }
 
@@ -195,7 +200,7 @@ void gpu_copy_wanted(struct gpu *g, unsigned i)
 	g->scanout[i].copies.failed_width = g->scanout[i].copies.failed_height = 0;
 	/* And who had to have rows may be the one that has gone. */
 	if (g->scanout[i].copies.is_linear) {
-		g->scanout[i].copies.is_linear = false;
+		set_linear(&g->scanout[i].copies, false);
 		drop(g, i);
 	}
 	if (decide(g, i)) {

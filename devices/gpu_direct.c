@@ -215,11 +215,11 @@ static const char *why_not(const struct gpu *g, unsigned i)
 	const struct gpu_scanout *so = &g->scanout[i];
 	bool was_late = display_has_been_late(g->display, i);
 
-	if (g->direct_way == GPU_DIRECT_NEVER) {
-		return "display.zero_copy is \"never\"";
-	}
 	if (!so->res->is_3d) {
 		return "the guest shows what no GPU has drawn";
+	}
+	if (g->direct_way == GPU_DIRECT_NEVER) {
+		return "display.zero_copy is \"never\"";
 	}
 	if (!g->backend->ops->export_texture) {
 		return "the renderer exports no textures";
@@ -359,9 +359,13 @@ void gpu_direct_unref(struct gpu *g, uint32_t id)
 
 void gpu_direct_wanted(struct gpu *g, unsigned i)
 {
+	const char *why;
+
 	/* Another one paces, or it takes no more: that has ended it. */
 	if (g->scanout[i].res && !g->display->scanout[i].is_direct) {
 		drop_all(g, i);
+		why = why_not(g, i);
+		say_why(direct_at(g, i), why ? why : "the guest has flushed nothing since viewers, or what they import, have changed");
 	}
 }
 

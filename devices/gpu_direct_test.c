@@ -663,6 +663,11 @@ static void test_direct_never(void **state)
 	join();
 	assert_int_equal(look_at(A, true, 20), 0);
 	want_why("display.zero_copy is \"never\"");
+	/* That would not have been the reason. */
+	OK(gpudrv_create(&v, 9, GPU_FORMAT_B8G8R8X8, W, H));
+	flip(0, 9);
+	want_why("the guest shows what no GPU has drawn");
+	flip(0, A);
 	OK(paint(A, 1));
 	leave();
 }
@@ -691,7 +696,9 @@ static void test_direct_that_cannot_be(void **state)
 	}
 	takes_all = false;
 	display_sink_imports(&v.display, &sink);
+	want_why("the guest has flushed nothing since viewers, or what they import, have changed");
 	assert_int_equal(look_at(B, true, 2), 0);
+	want_why("the viewer cannot import what the guest draws in");
 	takes_all = true;
 	/* Each has its price, on top of the texture's: it may stay for longer. There is enough for copies. */
 	spare = v.display.budget.max - v.display.budget.used;

@@ -149,15 +149,15 @@ static int of_host(const struct options *o)
 /* How the pictures of one viewer come to it, and why not in a better way. */
 static void print_viewer(const json_t *v)
 {
-	const char *name = "", *way = "", *fourcc = "", *modifier = "", *why = "", *why_copied = "";
+	const char *name = "", *way = "", *fourcc = "", *modifier = "", *why = "", *why_copied = "", *why_rows = "";
 	int number = 0, planes = 0, is_direct = 0;
 
-	json_unpack((json_t *)(uintptr_t)v, "{s:i, s:s, s:s, s?s, s?s, s?i, s?b, s?s, s:s}", "viewer", &number, "name", &name, "way", &way, "fourcc", &fourcc, "modifier", &modifier,
-		"planes", &planes, "zero_copy", &is_direct, "why_no_zero_copy", &why_copied, "why_no_dmabuf", &why);
+	json_unpack((json_t *)(uintptr_t)v, "{s:i, s:s, s:s, s?s, s?s, s?i, s?b, s?s, s?s, s:s}", "viewer", &number, "name", &name, "way", &way, "fourcc", &fourcc, "modifier", &modifier,
+		"planes", &planes, "zero_copy", &is_direct, "why_no_zero_copy", &why_copied, "why_rows", &why_rows, "why_no_dmabuf", &why);
 	printf("viewer %-7d %s: ", number, name);
 	if (strcmp(way, "dma-buf") == 0) {
-		printf("dma-buf %s, modifier %s, %d plane%s, %s%s\n", fourcc, modifier, planes, planes == 1 ? "" : "s", is_direct ? "zero-copy" : why_copied[0] ? "copied by the GPU: " : "copied by the GPU",
-			why_copied);
+		printf("dma-buf %s, modifier %s, %d plane%s, %s%s%s%s\n", fourcc, modifier, planes, planes == 1 ? "" : "s", is_direct ? "zero-copy" : why_copied[0] ? "copied by the GPU: " : "copied by the GPU",
+			why_copied, why_rows[0] ? "; in rows: " : "", why_rows);
 	} else if (strcmp(way, "none") == 0) {
 		printf("no picture yet\n");
 	} else {

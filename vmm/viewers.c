@@ -428,6 +428,7 @@ static void on_hello(struct viewer_conn *c, const struct viewer_in_hello *hello)
 	}
 	if (c->takes_dmabufs) {
 		c->out.imports = formats_of(hello->format, hello->nformats);
+		c->imports_any = c->out.imports != NULL;
 	}
 	c->state = VIEWER_ACTIVE;
 	c->input_new = true;
@@ -472,6 +473,7 @@ static void on_imports(struct viewer_conn *c, const struct viewer_in_imports *m)
 	if (!c->takes_dmabufs) {
 		return;
 	}
+	c->imports_any = formats != NULL;
 	memcpy(c->imports_why, m->text, sizeof(c->imports_why));
 	log_make_printable(c->imports_why);
 	if (!formats && !c->said_imports) {

@@ -59,6 +59,7 @@ struct viewer_conn {
 	char name[VIEWER_NAME_LEN];
 	bool takes_dmabufs; /* both can */
 	bool said_imports; /* that it imports nothing, in the log */
+	bool imports_any; /* as it has said last */
 	char imports_why[VIEWER_WHY_LEN]; /* it imports nothing, as it says; printable */
 	struct viewer_in_input late[VIEWERS_LATE_MAX]; /* frames for a guest that is late, a ring; without events: what is held comes up */
 	unsigned late_first, nlate; /* all of them: it is not read */

@@ -830,6 +830,7 @@ static void test_viewers_that_cannot_import_get_memory(void **state)
 	/* Its window has moved to another GPU. */
 	put_imports(fd, "", 2, MODIFIER);
 	assert_false(c->out.way.is_unlike);
+	assert_true(c->imports_any);
 	publish(2, 1);
 	want_picture(fd, VIEWER_DMABUF);
 	/* While it has a frame in one. */
@@ -837,6 +838,7 @@ static void test_viewers_that_cannot_import_get_memory(void **state)
 	want(fd, VIEWER_FRAME);
 	put_imports(fd, "no\033 EGL", 0, 0);
 	assert_string_equal(c->imports_why, "no? EGL");
+	assert_false(c->imports_any);
 	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
 	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = 3);
 	want(fd, VIEWER_FRAME);

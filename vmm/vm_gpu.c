@@ -483,8 +483,7 @@ static json_int_t now(const uint64_t *counter)
 	return (json_int_t)__atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-/* Return: why pictures do not leave as dma-bufs; empty: they do, or would. */
-static const char *no_export(const struct vm_gpu *gpu)
+const char *vm_gpu_no_export(const struct vm_gpu *gpu)
 {
 	const char *no_copies = __atomic_load_n(&gpu->dev.no_copies, __ATOMIC_RELAXED);
 
@@ -515,7 +514,7 @@ json_t *vm_gpu_stats(const struct vm *vm)
 		json_object_set_new(o, "waits", json_integer(now(&gpu->dev.counters.waits)));
 		json_object_set_new(o, "late_waits", json_integer(now(&gpu->dev.counters.late_waits)));
 		json_object_set_new(o, "can_export", json_boolean(gpu->info.can_export));
-		json_object_set_new(o, "why_no_export", json_string(no_export(gpu)));
+		json_object_set_new(o, "why_no_export", json_string(vm_gpu_no_export(gpu)));
 	}
 	json_object_set_new(o, "copied_bytes", json_integer(now(&gpu->dev.backend->copied_bytes)));
 	json_object_set_new(o, "blobs_shared", json_integer(now(&gpu->dev.backend->blobs_shared)));

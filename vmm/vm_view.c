@@ -250,11 +250,20 @@ static json_t *percentiles(const struct viewer_out_samples *s)
 	return viewer_out_percentiles(s, us) ? json_pack("[i, i, i]", (int)us[0], (int)us[1], (int)us[2]) : json_array();
 }
 
-/* Return: why they are copied; empty: they are not. */
-static const char *why_no_zero_copy(const struct vm *vm, const struct viewer_conn *c)
+/* What the guest's scanouts say of why they are not sent as they are. Return: empty when they are. */
+static const char *why_not_direct(const struct vm *vm)
 {
 	const char *why = NULL;
 
+	for (unsigned i = 0; !why && i < vm->gpu->display.nscanouts; i++) {
+		why = __atomic_load_n(&vm->gpu->dev.scanout[i].direct.why, __ATOMIC_RELAXED);
+	}
+	return why ? why : "";
+}
+
+/* Return: why they are copied; empty: they are not. */
+static const char *why_no_zero_copy(const struct vm *vm, const struct viewer_conn *c)
+{
 	if (__atomic_load_n(&c->out.way.is_direct, __ATOMIC_RELAXED)) {
 		return "";
 	}
@@ -264,10 +273,26 @@ static const char *why_no_zero_copy(const struct vm *vm, const struct viewer_con
 	if (vm->view.viewers.controller != c && vm->cfg->display.zero_copy != ZERO_COPY_NEVER) {
 		return "it does not control";
 	}
-	for (unsigned i = 0; !why && i < vm->gpu->display.nscanouts; i++) {
-		why = __atomic_load_n(&vm->gpu->dev.scanout[i].direct.why, __ATOMIC_RELAXED);
+	return why_not_direct(vm);
+}
+
+/* Return: why copies of its are in rows, which every GPU can read, and not as the one they come from likes it; empty: they are not. */
+static const char *why_rows(const struct vm *vm, const struct viewer_conn *c)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < vm->gpu->display.nscanouts; i++) {
+		any = any || __atomic_load_n(&vm->gpu->dev.scanout[i].copies.is_linear, __ATOMIC_RELAXED);
 	}
-	return why ? why : "";
+	return any && !__atomic_load_n(&c->out.way.is_direct, __ATOMIC_RELAXED) ? "not every viewer can import what the GPU likes better" : "";
+}
+
+/* Return: why a viewer that can import gets memory all the same, where OpenGL draws. */
+static const char *why_memory(const struct vm *vm)
+{
+	const char *why = vm->gpu && vm->gpu->info.node[0] ? vm_gpu_no_export(vm->gpu) : NULL;
+
+	return !why ? "" : why[0] ? why : why_not_direct(vm);
 }
 
 /* How its pictures come to it, and what it takes. */
@@ -285,8 +310,10 @@ static json_t *way_of(const struct vm *vm, const struct viewer_conn *c)
 		snprintf(why, sizeof(why), "it cannot import %.4s with modifier %s", (const char *)&fourcc, modifier);
 	} else if (!c->takes_dmabufs && c->owner->has_dmabufs) {
 		snprintf(why, sizeof(why), "it takes no dma-bufs");
-	} else {
-		snprintf(why, sizeof(why), "%s", c->imports_why);
+	} else if (c->takes_dmabufs && !c->imports_any) {
+		snprintf(why, sizeof(why), "%s", c->imports_why[0] ? c->imports_why : "it does not say that it imports any");
+	} else if (kind != VIEWER_DMABUF) {
+		snprintf(why, sizeof(why), "%s", why_memory(vm));
 	}
 	o = json_pack("{s:s, s:b, s:o}", "way", kind <= VIEWER_GUEST && kinds[kind] ? kinds[kind] : "none", "takes_dmabufs", (int)c->takes_dmabufs, "why_no_dmabuf", json_text(why, sizeof(why)));
 	if (kind == VIEWER_DMABUF) {
@@ -295,6 +322,7 @@ static json_t *way_of(const struct vm *vm, const struct viewer_conn *c)
 		json_object_set_new(o, "planes", json_integer(__atomic_load_n(&w->nplanes, __ATOMIC_RELAXED)));
 		json_object_set_new(o, "zero_copy", json_boolean(__atomic_load_n(&w->is_direct, __ATOMIC_RELAXED)));
 		json_object_set_new(o, "why_no_zero_copy", json_string(why_no_zero_copy(vm, c)));
+		json_object_set_new(o, "why_rows", json_string(why_rows(vm, c)));
 	}
 	return o;
 }
