@@ -16,6 +16,9 @@ NODES = [n for n in sorted(glob.glob("/dev/dri/renderD*")) if os.access(n, os.R_
 
 HAS_SCREEN = os.access("/dev/dri/card0", os.W_OK) and "DISPLAY" not in os.environ and "WAYLAND_DISPLAY" not in os.environ
 
+# As tinyvmm gpu-info says it.
+DMABUF = r"dma-buf [AX][BR]24, modifier 0x[0-9a-f]{16}, \d planes?"
+IN_ROWS = "; in rows: not every viewer can import what the GPU likes better"
 
 # In file and process namespaces of its own, without any right: it has the host's programs and libraries to read, one GPU and the socket, and sees neither the monitor nor what that has open.
 APART = """set -e
@@ -93,6 +96,14 @@ def dmabufs(g):
         except OSError:
             pass
     return sum(n.startswith("/dmabuf:") for n in names), len(names)
+
+
+def named(g, name, want, who="importer"):
+    """tinyvmm gpu-info says of the viewer how its pictures come, and why not in a better way."""
+    pattern = re.compile(rf"^viewer \d+ +{who}: ({want})$", re.M)
+    code, text = until(lambda: g.verb("gpu-info", g.name), lambda got: pattern.search(got[1]), 10)
+    found = pattern.search(text)
+    check(f"{name}: gpu-info says {found[1] if found else want}", code == 0 and found, text)
 
 
 def same(g, v, name):

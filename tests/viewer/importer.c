@@ -5,7 +5,7 @@
  *
  *   hold MS        keep each frame so long before it is looked at once more and released; a frame that is then another one is `torn`
  *   sums 0|1|2     only the two pixels; all of it; all of it by a number that is sooner made
- *   imports all|none|unlike    what it can import from now on
+ *   imports all|rows|none|unlike    what it can import from now on; rows: what any GPU can
  *   quit
  */
 #include <EGL/egl.h>
@@ -86,7 +86,8 @@ static bool say_imports(const char *what)
 
 	strcpy((char *)all.m.text, "as it was told");
 	for (unsigned i = 0; i < 8; i++) {
-		all.format[i] = (struct viewer_format){.fourcc = fourccs[i / 2], .modifier = strcmp(what, "unlike") == 0 ? 12345 : i & 1 ? DRM_FORMAT_MOD_LINEAR : DRM_FORMAT_MOD_INVALID};
+		all.format[i] = (struct viewer_format){.fourcc = fourccs[i / 2],
+			.modifier = strcmp(what, "unlike") == 0 ? 12345 : (i & 1) || strcmp(what, "rows") == 0 ? DRM_FORMAT_MOD_LINEAR : DRM_FORMAT_MOD_INVALID};
 	}
 	return say(&all, sizeof(all.m) + all.m.nformats * sizeof(all.format[0]));
 }
