@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -167,7 +168,7 @@ static int identify(struct boot_image *img, char *err, size_t err_len)
 		img->kind = BOOT_BZIMAGE;
 		r = x86_bzimage_check(img, err, err_len);
 	} else if (x86_elf_is(bytes, len)) {
-		r = x86_elf_parse(&elf, img, err, err_len);
+		r = x86_elf_parse(&elf, img, true, err, err_len);
 		img->kind = elf.pvh_entry ? BOOT_PVH : BOOT_MULTIBOOT;
 		if (r == 0 && !elf.pvh_entry) {
 			r = x86_multiboot_is(bytes, len) ? x86_multiboot_check(img, &elf, err, err_len) :
@@ -339,11 +340,11 @@ static void put_reset_vector(const struct gmem *mem)
 	gmem_write(mem, X86_RESET_VECTOR_GPA, code, sizeof(code));
 }
 
-/* The kernel, where the initrds leave room. *@kaslr: whether it may be moved, and whether it was. */
-static int load_kernel(struct boot_image *img, const struct gmem *mem, const char *cmdline, uint64_t initrd_gpa, bool *kaslr, char *err, size_t err_len)
+/* The kernel, where the initrds leave room. @random: for moving it; NULL: it is not to be moved. *@is_moved: whether it was. */
+static int load_kernel(struct boot_image *img, const struct gmem *mem, const char *cmdline, uint64_t initrd_gpa, const uint64_t *random, bool *is_moved, char *err, size_t err_len)
 {
 	if (img->is_unpacked) {
-		int r = x86_unpacked_load(img, mem, initrd_gpa, cmdline, kaslr);
+		int r = x86_unpacked_load(img, mem, initrd_gpa, cmdline, random, is_moved);
 
 		if (r == 0) {
 			return 0;
@@ -351,7 +352,7 @@ static int load_kernel(struct boot_image *img, const struct gmem *mem, const cha
 		log_msg(LOG_WARN, "kernel %s: what the cache has of it is damaged and is removed; the guest unpacks it itself", img->kernel_path);
 		x86_unpacked_undo(img, true);
 	}
-	*kaslr = false;
+	*is_moved = false;
 	return load_segments(img, mem, err, err_len);
 }
 
@@ -359,6 +360,11 @@ int boot_load(struct boot_image *img, const struct gmem *mem, const char *cmdlin
 	char *err, size_t err_len)
 {
 	uint64_t initrd_gpa = 0, module_gpa[BOOT_INITRDS_MAX];
+	struct {
+		uint64_t kaslr[2];
+		uint8_t seed[X86_RNG_SEED_LEN];
+	} random; /* in one call */
+	bool has_random = false, is_moved = false;
 	int r;
 
 	if (x86_memmap_low_ram(mem) < img->memory_min || gmem_write(mem, X86_CMDLINE_GPA, cmdline, strlen(cmdline) + 1) < 0) {
@@ -366,7 +372,8 @@ int boot_load(struct boot_image *img, const struct gmem *mem, const char *cmdlin
 	}
 	r = img->kind == BOOT_MULTIBOOT ? load_modules(img, mem, module_gpa, err, err_len) : load_joined(img, mem, &initrd_gpa, err, err_len);
 	if (r == 0) {
-		r = load_kernel(img, mem, cmdline, initrd_gpa, &kaslr, err, err_len);
+		has_random = img->kind == BOOT_BZIMAGE && getrandom(&random, sizeof(random), GRND_NONBLOCK) == sizeof(random);
+		r = load_kernel(img, mem, cmdline, initrd_gpa, has_random && kaslr ? random.kaslr : NULL, &is_moved, err, err_len);
 	}
 	if (r < 0) {
 		return r;
@@ -376,7 +383,7 @@ int boot_load(struct boot_image *img, const struct gmem *mem, const char *cmdlin
 	switch (img->kind) {
 	case BOOT_BZIMAGE:
 		put_page_tables(mem);
-		r = x86_bzimage_prepare(img, mem, rsdp_gpa, initrd_gpa, kaslr, entry);
+		r = x86_bzimage_prepare(img, mem, rsdp_gpa, initrd_gpa, has_random ? random.seed : NULL, is_moved, entry);
 		break;
 	case BOOT_PVH:
 		r = x86_pvh_prepare(img, mem, rsdp_gpa, initrd_gpa, entry);

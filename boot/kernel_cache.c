@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -18,6 +19,8 @@
 #define NEW_PREFIX "new-"
 /* Nobody takes that long to unpack one. */
 #define NEW_SECONDS 3600
+/* As exactly as it is known when one was used last. */
+#define USED_SECONDS 3600
 
 int kernel_cache_path(char *path, size_t len)
 {
@@ -55,9 +58,10 @@ static void make_dirs(const char *path)
 	}
 }
 
+/* The user that this process began as, and is. */
 static bool is_own(const struct stat *st)
 {
-	return st->st_uid == geteuid() && !(st->st_mode & (S_IWGRP | S_IWOTH));
+	return st->st_uid == getauxval(AT_EUID) && !(st->st_mode & (S_IWGRP | S_IWOTH));
 }
 
 int kernel_cache_open(const char *path)
@@ -102,8 +106,10 @@ int kernel_cache_get(int dir_fd, const char *key, uint64_t len)
 		close(fd);
 		return -EINVAL;
 	}
-	/* Its time says when it was used last. Where that cannot be told, it is only forgotten sooner. */
-	futimens(fd, NULL);
+	/* Its time says when it was used last, to the hour. Where that cannot be told, it is only forgotten sooner. */
+	if (time(NULL) - st.st_mtime >= USED_SECONDS || time(NULL) < st.st_mtime) {
+		futimens(fd, NULL);
+	}
 	return fd;
 }
 

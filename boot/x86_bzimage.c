@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "boot/x86_layout.h"
 #include "boot/x86_memmap.h"
@@ -17,7 +16,6 @@
 #define KASLR_FLAG 2u
 #define ALIGN_MIN 0x200000u /* of a 64-bit kernel, whatever it says */
 #define SETUP_RNG_SEED 9u
-#define RNG_SEED_LEN 32u
 
 /* Offsets in the file and, the same, in the zero page. */
 enum {
@@ -136,19 +134,19 @@ bool x86_bzimage_find(const struct boot_image *img, struct x86_bzimage_place *pl
 }
 
 /* A chain of one: random bytes for the kernel's own generator, which is then ready at once. */
-static uint64_t put_rng_seed(const struct gmem *mem)
+static uint64_t put_rng_seed(const struct gmem *mem, const uint8_t *random)
 {
 	struct {
 		uint64_t next;
 		uint32_t type, len;
-		uint8_t data[RNG_SEED_LEN];
-	} seed = {.type = SETUP_RNG_SEED, .len = RNG_SEED_LEN};
+		uint8_t data[X86_RNG_SEED_LEN];
+	} seed = {.type = SETUP_RNG_SEED, .len = X86_RNG_SEED_LEN};
 
-	if (getrandom(seed.data, sizeof(seed.data), GRND_NONBLOCK) != sizeof(seed.data) ||
-		gmem_write(mem, X86_BOOT_DATA_GPA, &seed, sizeof(seed)) < 0) {
+	if (!random) {
 		return 0;
 	}
-	return X86_BOOT_DATA_GPA;
+	memcpy(seed.data, random, sizeof(seed.data));
+	return gmem_write(mem, X86_BOOT_DATA_GPA, &seed, sizeof(seed)) < 0 ? 0 : X86_BOOT_DATA_GPA;
 }
 
 static void put_e820(uint8_t *zero_page, const struct gmem *mem)
@@ -166,7 +164,7 @@ static void put_e820(uint8_t *zero_page, const struct gmem *mem)
 }
 
 int x86_bzimage_prepare(const struct boot_image *img, const struct gmem *mem, uint64_t rsdp_gpa,
-	uint64_t initrd_gpa, bool is_moved, struct boot_entry *entry)
+	uint64_t initrd_gpa, const uint8_t *seed, bool is_moved, struct boot_entry *entry)
 {
 	const uint8_t *bytes = img->head;
 	uint8_t *zp = gmem_ptr(mem, X86_ZERO_PAGE_GPA, ZP_SIZE);
@@ -186,7 +184,7 @@ int x86_bzimage_prepare(const struct boot_image *img, const struct gmem *mem, ui
 		put32(zp, RAMDISK_IMAGE, (uint32_t)initrd_gpa);
 		put32(zp, RAMDISK_SIZE, (uint32_t)img->initrd_len);
 	}
-	put64(zp, SETUP_DATA, put_rng_seed(mem));
+	put64(zp, SETUP_DATA, put_rng_seed(mem, seed));
 	put64(zp, ZP_ACPI_RSDP, rsdp_gpa);
 	put_e820(zp, mem);
 	*entry = (struct boot_entry){

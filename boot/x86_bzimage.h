@@ -11,6 +11,8 @@
 
 #include "boot/boot.h"
 
+#define X86_RNG_SEED_LEN 32u
+
 /* True when the bytes claim to be a bzImage. */
 bool x86_bzimage_is(const uint8_t *bytes, uint64_t len);
 
@@ -26,9 +28,9 @@ struct x86_bzimage_place {
 /* Of an image that has been checked. Return: false when its header does not say, or not in a way that can be. */
 bool x86_bzimage_find(const struct boot_image *img, struct x86_bzimage_place *place);
 
-/* Everything besides the segment and the initrds. @initrd_gpa: where boot.c has put these (img->initrd_len bytes). @is_moved: the kernel was, at
+/* Everything besides the segment and the initrds. @initrd_gpa: where boot.c has put these (img->initrd_len bytes). @seed: X86_RNG_SEED_LEN random bytes for the kernel, or NULL. @is_moved: the kernel was, at
  * random, and is told so: it then does the same with what it has in memory. Return: 0 or -EFAULT. */
 int x86_bzimage_prepare(const struct boot_image *img, const struct gmem *mem, uint64_t rsdp_gpa,
-	uint64_t initrd_gpa, bool is_moved, struct boot_entry *entry);
+	uint64_t initrd_gpa, const uint8_t *seed, bool is_moved, struct boot_entry *entry);
 
 #endif

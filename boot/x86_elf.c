@@ -161,7 +161,7 @@ static uint64_t physical_entry(const struct phdr *ph, uint64_t entry, uint64_t b
 	return is_here && before == entry ? entry - ph->vaddr + ph->paddr : before;
 }
 
-static const char *parse(struct x86_elf *elf, struct boot_image *img)
+static const char *parse(struct x86_elf *elf, struct boot_image *img, bool with_notes)
 {
 	uint8_t table[PHDRS_MAX * sizeof(Elf64_Phdr)], notes[NOTES_LEN_MAX];
 	struct headers h;
@@ -183,7 +183,7 @@ static const char *parse(struct x86_elf *elf, struct boot_image *img)
 		if ((ph.type == PT_LOAD || ph.type == PT_NOTE) && !is_within(ph.offset, ph.filesz, img->kernel_len)) {
 			return "truncated: a segment is not in the file";
 		}
-		if (ph.type == PT_NOTE && !elf->pvh_entry) {
+		if (ph.type == PT_NOTE && with_notes && !elf->pvh_entry) {
 			uint64_t len = ph.filesz < sizeof(notes) ? ph.filesz : sizeof(notes);
 
 			if (boot_read_kernel(img, ph.offset, notes, len) < 0) {
@@ -208,12 +208,12 @@ static const char *parse(struct x86_elf *elf, struct boot_image *img)
 	return NULL;
 }
 
-int x86_elf_parse(struct x86_elf *elf, struct boot_image *img, char *err, size_t err_len)
+int x86_elf_parse(struct x86_elf *elf, struct boot_image *img, bool with_notes, char *err, size_t err_len)
 {
 	const char *wrong;
 
 	*elf = (struct x86_elf){.entry = 0};
-	wrong = parse(elf, img);
+	wrong = parse(elf, img, with_notes);
 	if (wrong) {
 		snprintf(err, err_len, "%s", wrong);
 		return -EINVAL;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "boot/x86_unpacked.h"
 
+#include <assert.h>
 #include <elf.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "boot/kernel_cache.h"
@@ -17,6 +17,7 @@
 
 /* Linux 6.1 with everything has 900 KiB. */
 #define RELOCS_MAX (16u << 20)
+#define UNREADABLE "what was unpacked cannot be read"
 #define TRAILER_MAGIC "tinyvmm unpacked kernel, 1"
 
 /* Behind what was unpacked. */
@@ -26,6 +27,11 @@ struct trailer {
 	uint64_t sum, relocs_sum; /* of the segments so far, and of the relocations */
 	uint64_t own_sum; /* of this trailer up to here */
 };
+
+#define PAGE 4096u
+/* In the scratch memory, behind the compressed part: room for relocations and trailer. */
+#define SCRATCH_TAIL (RELOCS_MAX + PAGE)
+static_assert(sizeof(struct trailer) <= PAGE, "room for it");
 
 static int say(int r, char *why, size_t why_len, const char *text)
 {
@@ -70,16 +76,19 @@ static bool read_all(int fd, uint64_t off, void *dst, uint64_t len)
 	return true;
 }
 
-/* Bytes at @off of the kernel file, malloc'ed. */
-static uint8_t *read_part(int fd, uint64_t off, uint64_t len)
+/* Memory that goes back to the host when it is not needed any more: of the heap much would stay. Return: NULL: none. */
+static uint8_t *take_pages(uint64_t len)
 {
-	uint8_t *bytes = malloc(len ? len : 1);
+	uint8_t *bytes = mmap(NULL, len ? len : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (bytes && !read_all(fd, off, bytes, len)) {
-		free(bytes);
-		return NULL;
+	return bytes == MAP_FAILED ? NULL : bytes;
+}
+
+static void give_pages(uint8_t *bytes, uint64_t len)
+{
+	if (bytes) {
+		munmap(bytes, len ? len : 1);
 	}
-	return bytes;
 }
 
 /*
@@ -113,9 +122,9 @@ static const char *parse(struct boot_image *elf, const struct x86_bzimage_place 
 	bool has_entry = false;
 
 	if (!read_all(elf->kernel_fd, 0, elf->head, elf->kernel_len < BOOT_HEAD_LEN ? elf->kernel_len : BOOT_HEAD_LEN)) {
-		return "what was unpacked cannot be read";
+		return UNREADABLE;
 	}
-	if (!x86_elf_is(elf->head, elf->kernel_len) || x86_elf_parse(&e, elf, text, sizeof(text)) < 0 || !e.is_64bit) {
+	if (!x86_elf_is(elf->head, elf->kernel_len) || x86_elf_parse(&e, elf, false, text, sizeof(text)) < 0 || !e.is_64bit) {
 		return "what it unpacks to is no 64-bit ELF kernel";
 	}
 	for (unsigned i = 0; i < elf->nsegments; i++) {
@@ -135,21 +144,18 @@ static const char *parse(struct boot_image *elf, const struct x86_bzimage_place 
 	return elf->unpacked.relocs_len > RELOCS_MAX || elf->unpacked.relocs_len % 4 != 0 ? "its relocations are of a kind that is not known" : NULL;
 }
 
-/* Return: the words, malloc'ed, and *@relocs; or NULL. */
-static uint32_t *read_relocs(const struct boot_image *elf, struct x86_relocs *relocs, uint64_t *sum)
+/* The relocations of @elf, which has been parsed, and @more bytes behind them. Return: false when they cannot be read. */
+static bool read_relocs(struct boot_image *elf, uint64_t more)
 {
-	uint8_t *bytes = read_part(elf->kernel_fd, elf->unpacked.relocs_offset, elf->unpacked.relocs_len);
-	uint32_t *words = (uint32_t *)(void *)bytes;
+	uint8_t *bytes = elf->unpacked.scratch + elf->unpacked.scratch_len - SCRATCH_TAIL;
 
-	if (!bytes) {
-		return NULL;
-	}
-	*sum = checksum(0, bytes, elf->unpacked.relocs_len);
-	if (x86_relocs_parse(relocs, words, elf->unpacked.relocs_len / 4) < 0) {
-		free(bytes);
-		return NULL;
-	}
-	return words;
+	elf->unpacked.relocs = (const uint32_t *)(void *)bytes;
+	return read_all(elf->kernel_fd, elf->unpacked.relocs_offset, bytes, elf->unpacked.relocs_len + more);
+}
+
+static uint64_t relocs_checksum(const struct boot_image *elf)
+{
+	return checksum(0, (const uint8_t *)elf->unpacked.relocs, elf->unpacked.relocs_len);
 }
 
 /*
@@ -157,36 +163,36 @@ static uint32_t *read_relocs(const struct boot_image *elf, struct x86_relocs *re
  */
 
 /* Checks all of what was unpacked, once, and sums it up. */
-static const char *make_trailer(struct trailer *t, const struct boot_image *elf)
+static const char *make_trailer(struct trailer *t, struct boot_image *elf)
 {
-	struct x86_relocs relocs;
-	uint32_t *words;
-
 	memset(t, 0, sizeof(*t));
 	memcpy(t->magic, TRAILER_MAGIC, sizeof(TRAILER_MAGIC));
 	if (elf->unpacked.relocs_len) {
-		bool is_good;
+		struct x86_relocs relocs;
 
-		words = read_relocs(elf, &relocs, &t->relocs_sum);
-		is_good = words && x86_relocs_check(&relocs, elf) == 0;
-		free(words);
-		if (!is_good) {
+		if (!read_relocs(elf, 0)) {
+			return UNREADABLE;
+		}
+		if (x86_relocs_parse(&relocs, elf->unpacked.relocs, elf->unpacked.relocs_len / 4) < 0 || x86_relocs_check(&relocs, elf) < 0) {
 			return "its relocations are of a kind that is not known";
 		}
+		t->relocs_sum = relocs_checksum(elf);
 	}
 	for (unsigned i = 0; i < elf->nsegments; i++) {
-		uint64_t n = elf->segment[i].filesz;
-		uint8_t *bytes = read_part(elf->kernel_fd, elf->segment[i].offset, n);
+		const uint64_t filesz = elf->segment[i].filesz;
+		uint8_t *bytes = take_pages(filesz);
+		uint64_t n = filesz;
 
-		if (!bytes) {
-			return "what was unpacked cannot be read";
+		if (!bytes || !read_all(elf->kernel_fd, elf->segment[i].offset, bytes, filesz)) {
+			give_pages(bytes, filesz);
+			return UNREADABLE;
 		}
 		while (n > 0 && bytes[n - 1] == 0) {
 			n--;
 		}
 		t->filesz[i] = n;
 		t->sum = checksum(t->sum, bytes, n);
-		free(bytes);
+		give_pages(bytes, filesz);
 	}
 	t->own_sum = checksum(0, (const uint8_t *)t, offsetof(struct trailer, own_sum));
 	return NULL;
@@ -220,11 +226,14 @@ static int find(struct boot_image *elf, const struct x86_bzimage_place *place, i
 		return fd;
 	}
 	elf->kernel_fd = fd;
-	if (!read_all(fd, elf->kernel_len, &t, sizeof(t)) || parse(elf, place) || !use_trailer(elf, &t)) {
-		close(fd);
-		return -EINVAL;
+	if (!parse(elf, place) && read_relocs(elf, sizeof(t))) {
+		memcpy(&t, (const uint8_t *)elf->unpacked.relocs + elf->unpacked.relocs_len, sizeof(t));
+		if (use_trailer(elf, &t)) {
+			return fd;
+		}
 	}
-	return fd;
+	close(fd);
+	return -EINVAL;
 }
 
 /* Unpacks it, and puts it there. Return: as find, with @why. */
@@ -260,7 +269,7 @@ static int make(struct boot_image *elf, const struct x86_bzimage_place *place, c
 
 int x86_unpacked_open(struct boot_image *img, int dir_fd, char *why, size_t why_len)
 {
-	struct boot_image elf = {.kernel_fd = -1};
+	struct boot_image elf, begun = {.kernel_fd = -1};
 	struct x86_bzimage_place place;
 	char key[KERNEL_CACHE_KEY_LEN];
 	uint32_t out_len;
@@ -270,33 +279,37 @@ int x86_unpacked_open(struct boot_image *img, int dir_fd, char *why, size_t why_
 	if (!x86_bzimage_find(img, &place)) {
 		return say(-EINVAL, why, why_len, "its header does not say where the compressed kernel is");
 	}
-	packed = read_part(img->kernel_fd, place.packed_offset, place.packed_len);
-	if (!packed) {
+	begun.unpacked.scratch_len = (place.packed_len + PAGE - 1) / PAGE * PAGE + SCRATCH_TAIL;
+	packed = begun.unpacked.scratch = take_pages(begun.unpacked.scratch_len);
+	if (!packed || !read_all(img->kernel_fd, place.packed_offset, packed, place.packed_len)) {
+		give_pages(packed, begun.unpacked.scratch_len);
 		return say(-EIO, why, why_len, "cannot be read");
 	}
 	/* Where gzip has the length, the kernel's build appends it for the others. */
 	memcpy(&out_len, packed + place.packed_len - sizeof(out_len), sizeof(out_len));
 	if (unpack_format(packed, place.packed_len) == UNPACK_UNKNOWN || out_len < sizeof(Elf64_Ehdr) || out_len > UNPACK_MAX) {
-		free(packed);
+		give_pages(packed, begun.unpacked.scratch_len);
 		return say(-ENOTSUP, why, why_len, "compressed in a way that is not known");
 	}
-	elf.kernel_len = out_len;
+	begun.kernel_len = out_len;
 	kernel_cache_key(packed, place.packed_len, key);
+	elf = begun;
 	fd = find(&elf, &place, dir_fd, key);
+	elf.unpacked.was_there = fd >= 0;
 	if (fd < 0) {
 		/* Many VMs of one kernel may start at once: one of them unpacks. */
 		kernel_cache_wait(dir_fd);
-		elf = (struct boot_image){.kernel_len = out_len};
+		elf = begun;
 		fd = find(&elf, &place, dir_fd, key);
+		elf.unpacked.was_there = fd >= 0;
+		if (fd < 0) {
+			elf = begun;
+			fd = make(&elf, &place, packed, dir_fd, key, why, why_len);
+		}
+		kernel_cache_done(dir_fd);
 	}
-	elf.unpacked.was_there = fd >= 0;
 	if (fd < 0) {
-		elf = (struct boot_image){.kernel_len = out_len};
-		fd = make(&elf, &place, packed, dir_fd, key, why, why_len);
-	}
-	kernel_cache_done(dir_fd);
-	free(packed);
-	if (fd < 0) {
+		give_pages(packed, begun.unpacked.scratch_len);
 		return fd;
 	}
 	elf.unpacked.packed_fd = img->kernel_fd;
@@ -323,6 +336,7 @@ void x86_unpacked_undo(struct boot_image *img, bool is_damaged)
 	if (is_damaged) {
 		kernel_cache_remove(img->unpacked.dir_fd, img->unpacked.key);
 	}
+	give_pages(img->unpacked.scratch, img->unpacked.scratch_len);
 	close(img->kernel_fd);
 	close(img->unpacked.dir_fd);
 	img->is_unpacked = false;
@@ -367,11 +381,9 @@ static void clear(const struct boot_image *img, const struct gmem *mem, uint64_t
 	}
 }
 
-static bool choose(const struct boot_image *img, uint64_t end, const char *cmdline, struct x86_kaslr *by)
+static bool choose(const struct boot_image *img, uint64_t end, const char *cmdline, const uint64_t random[2], struct x86_kaslr *by)
 {
-	uint64_t random[2];
-
-	if (!img->unpacked.relocs_len || x86_kaslr_has_word(cmdline, "nokaslr") || getrandom(random, sizeof(random), GRND_NONBLOCK) != sizeof(random)) {
+	if (!img->unpacked.relocs_len || !random || x86_kaslr_has_word(cmdline, "nokaslr")) {
 		return false;
 	}
 	*by = x86_kaslr_choose(img->unpacked.pref, img->unpacked.need, img->unpacked.align, end, random);
@@ -382,20 +394,17 @@ static bool choose(const struct boot_image *img, uint64_t end, const char *cmdli
 	return true;
 }
 
-int x86_unpacked_load(struct boot_image *img, const struct gmem *mem, uint64_t end, const char *cmdline, bool *is_moved)
+int x86_unpacked_load(struct boot_image *img, const struct gmem *mem, uint64_t end, const char *cmdline, const uint64_t random[2], bool *is_moved)
 {
 	struct x86_kaslr by = {0, 0};
 	struct x86_relocs relocs;
-	uint64_t sum = 0;
-	uint32_t *words;
 	int r;
 
-	*is_moved = *is_moved && choose(img, end, cmdline, &by);
+	*is_moved = choose(img, end, cmdline, random, &by);
 	r = load_segments(img, mem, by.physical);
 	if (r == 0 && by.virtual) {
-		words = read_relocs(img, &relocs, &sum);
-		r = words && sum == img->unpacked.relocs_sum ? x86_kaslr_apply(&relocs, img, mem, &by) : -EINVAL;
-		free(words);
+		r = relocs_checksum(img) == img->unpacked.relocs_sum && x86_relocs_parse(&relocs, img->unpacked.relocs, img->unpacked.relocs_len / 4) == 0 ?
+			x86_kaslr_apply(&relocs, img, mem, &by) : -EINVAL;
 	}
 	img->entry += by.physical;
 	if (r < 0) {

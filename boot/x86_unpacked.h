@@ -27,10 +27,11 @@ void x86_unpacked_undo(struct boot_image *img, bool is_damaged);
 /**
  * x86_unpacked_load - load and move it
  * @end: of the memory that it may be moved to
- * @is_moved: whether at all
+ * @random: two random numbers, for where; NULL: it is not to be moved
+ * @is_moved: whether it was
  *
- * Return: 0 with @img's entry, and *@is_moved as it came out; or -errno: it is damaged, and the memory it would have had is zero again.
+ * Return: 0 with @img's entry; or -errno: it is damaged, and the memory it would have had is zero again.
  */
-int x86_unpacked_load(struct boot_image *img, const struct gmem *mem, uint64_t end, const char *cmdline, bool *is_moved);
+int x86_unpacked_load(struct boot_image *img, const struct gmem *mem, uint64_t end, const char *cmdline, const uint64_t random[2], bool *is_moved);
 
 #endif

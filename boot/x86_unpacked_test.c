@@ -125,20 +125,30 @@ static size_t make_image(const char *command, size_t kernel_len)
 	return at + len;
 }
 
-/* boot_open and boot_unpack of the image. Return: what the latter says. */
-static int opened(size_t len)
+/* boot_open and boot_unpack of the image, and of @initrd_len bytes of 0xa5. Return: what the latter says. */
+static int opened_with(size_t len, size_t initrd_len)
 {
-	int fd = memfd_create("x86_unpacked_test", MFD_CLOEXEC), r;
-	char path[32];
+	int fd = memfd_create("x86_unpacked_test", MFD_CLOEXEC), initrd_fd = memfd_create("initrd", MFD_CLOEXEC), r;
+	char path[32], initrd_path[32];
+	const char *const initrds[] = {initrd_path};
 
 	assert_int_equal(write(fd, image, len), len);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	memset(ram, 0xa5, initrd_len);
+	assert_int_equal(write(initrd_fd, ram, initrd_len), initrd_len);
+	snprintf(initrd_path, sizeof(initrd_path), "/proc/self/fd/%d", initrd_fd);
 	err[0] = why[0] = '\0';
-	assert_int_equal(boot_open(&img, path, NULL, 0, err, sizeof(err)), 0);
+	assert_int_equal(boot_open(&img, path, initrds, initrd_len > 0, err, sizeof(err)), 0);
 	img.kernel_path = "bzImage";
 	r = boot_unpack(&img, why, sizeof(why));
+	close(initrd_fd);
 	close(fd);
 	return r;
+}
+
+static int opened(size_t len)
+{
+	return opened_with(len, 0);
 }
 
 static void loaded(const char *cmdline, bool kaslr)
@@ -227,6 +237,37 @@ static void test_unpacked_is_moved(void **state)
 	}
 	/* One of 510, and one of 14: all of them the same is no chance that anybody will see. */
 	assert_true(virtual_seen > 0 && physical_seen > 0);
+}
+
+/* The initrds lie at the top of memory, and the kernel is moved to where it ends before them. */
+static void test_unpacked_is_moved_beside_the_initrd(void **state)
+{
+	const size_t initrd_len = RAM - (8u << 20);
+	unsigned seen = 0;
+	uint64_t physical;
+	size_t len;
+
+	(void)state;
+	make_kernel();
+	len = make_image("gzip -nc", sizeof(kernel));
+	for (unsigned i = 0; i < 20; i++) {
+		uint32_t initrd_gpa, told_len;
+
+		assert_int_equal(opened_with(len, initrd_len), 0);
+		loaded("", true);
+		moved(&physical);
+		memcpy(&initrd_gpa, ram + X86_ZERO_PAGE_GPA + 0x218, sizeof(initrd_gpa));
+		memcpy(&told_len, ram + X86_ZERO_PAGE_GPA + 0x21c, sizeof(told_len));
+		assert_int_equal(initrd_gpa, 8u << 20);
+		assert_int_equal(told_len, initrd_len);
+		assert_true(PREF + physical + NEED <= initrd_gpa);
+		for (size_t at = 0; at < initrd_len; at += 512) {
+			assert_int_equal(ram[initrd_gpa + at], 0xa5);
+		}
+		seen |= 1u << physical / 0x200000;
+	}
+	/* It has two places there, and goes to both. */
+	assert_int_equal(seen, 3);
 }
 
 /* One of them unpacks, the others wait for it. */
@@ -406,7 +447,8 @@ static void test_unpacked_file_that_shrinks_after_open(void **state)
 	make_kernel();
 	len = make_image("gzip -nc", sizeof(kernel));
 	assert_int_equal(opened(len), 0);
-	damage(600, 1);
+	/* Relocations and sums it has: it is the segment that ends before it should. */
+	damage(520, 1);
 	loaded("", true);
 	assert_non_null(strstr(logged, "is damaged"));
 	assert_int_equal(entry.rip, PREF + 0x200);
@@ -492,6 +534,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_unpacked_is_moved, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unpacked_is_moved_beside_the_initrd, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_by_many_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_all_formats, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_stays_when_told, setup, teardown),
