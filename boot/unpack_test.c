@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -166,44 +167,141 @@ static const char hostile_zlib[] =
 	"if (!strcmp(what, \"fork\")) fork();\n"
 	"if (!strcmp(what, \"socket\")) socket(AF_UNIX, SOCK_STREAM, 0);\n"
 	"if (!strcmp(what, \"kill\")) execl(\"/bin/true\", \"true\", NULL);\n"
+	"if (!strcmp(what, \"long\")) for (char x[64];;) if (write(0, x, sizeof(x)) < 0) return 1;\n"
+	"if (!strcmp(what, \"stay\")) for (;;);\n"
 	"if (!strcmp(what, \"other\")) for (int i = 1; i < 200; i++) if (write(i, \"x\", 1) == 1) return 1;\n"
 	"return -3; }\n";
 
-/* In a program of its own, which finds that library before the real one: the linker reads LD_LIBRARY_PATH when a program begins. */
-static void test_unpack_a_decoder_that_was_taken_over_can_do_nothing(void **state)
+static char hostile_dir[32];
+
+static int set_up_hostile(void **state)
 {
-	static const char *const killed[] = {"open", "fork", "socket", "kill"};
-	char dir[] = "/tmp/unpack_test.XXXXXX", line[512], self[256] = "", said[256];
+	char line[128];
 	FILE *f;
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
-	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
-	snprintf(line, sizeof(line), "gcc -shared -fPIC -o %s/libz.so.1 -x c - 2>&1", dir);
+	snprintf(hostile_dir, sizeof(hostile_dir), "/tmp/unpack_test.XXXXXX");
+	assert_non_null(mkdtemp(hostile_dir));
+	snprintf(line, sizeof(line), "gcc -shared -fPIC -o %s/libz.so.1 -x c - 2>&1", hostile_dir);
 	f = popen(line, "w");
 	assert_non_null(f);
 	fputs(hostile_zlib, f);
 	assert_int_equal(pclose(f), 0);
-	for (size_t i = 0; i <= COUNT(killed); i++) {
-		snprintf(line, sizeof(line), "HOSTILE=%s LD_LIBRARY_PATH=%s %s hostile", i < COUNT(killed) ? killed[i] : "other", dir, self);
-		f = popen(line, "r");
-		assert_non_null(f);
-		assert_non_null(fgets(said, sizeof(said), f));
-		assert_int_equal(pclose(f), 0);
-		/* No descriptor but the one file, whose number is 0; and SIGKILL for whatever else it tries. */
-		assert_string_equal(said, i < COUNT(killed) ? "-22 the process that unpacks it was ended by signal 9\n" : "-22 its compressed part is broken\n");
-	}
-	snprintf(line, sizeof(line), "rm -r %s", dir);
-	assert_int_equal(system(line), 0);
+	return 0;
 }
 
-static int hostile(void)
+static int tear_down_hostile(void **state)
 {
+	char line[128];
+
+	(void)state;
+	snprintf(line, sizeof(line), "rm -r %s", hostile_dir);
+	return system(line);
+}
+
+/* In a program of its own, which finds that library before the real one: the linker reads LD_LIBRARY_PATH when a program begins. */
+static void taken_over(const char *to, char said[256])
+{
+	char line[512], self[256] = "";
+	FILE *f;
+
+	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+	snprintf(line, sizeof(line), "HOSTILE=%s LD_LIBRARY_PATH=%s %s hostile %s", to, hostile_dir, self, to);
+	f = popen(line, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(said, 256, f));
+	assert_int_equal(pclose(f), 0);
+}
+
+static void test_unpack_a_decoder_that_was_taken_over_can_do_nothing(void **state)
+{
+	static const char *const killed[] = {"open", "fork", "socket", "kill"};
+	char said[256];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(killed); i++) {
+		taken_over(killed[i], said);
+		assert_string_equal(said, "-22 the process that unpacks it was ended by signal 9\n");
+	}
+	/* No descriptor but the one file, whose number is 0. */
+	taken_over("other", said);
+	assert_string_equal(said, "-22 its compressed part is broken\n");
+}
+
+/* Nor write more than it should, be there for ever, or leave what it has in memory behind. */
+static void test_unpack_a_decoder_that_was_taken_over_has_limits(void **state)
+{
+	char said[256];
+
+	(void)state;
+	taken_over("long", said);
+	assert_string_equal(said, "-22 the process that unpacks it was ended by signal 25\n");
+	taken_over("stay", said);
+	assert_string_equal(said, "cpu=120 file=100 core=0\n");
+}
+
+/* The hard limit that /proc/PID/limits has in @line, whose beginning is @name. */
+static long limit(const char *line, const char *name)
+{
+	long soft, hard;
+
+	return strncmp(line, name, strlen(name)) == 0 && sscanf(line + strlen(name), "%ld %ld", &soft, &hard) == 2 && soft == hard ? hard : -1;
+}
+
+/* When the process that unpacks is confined: says which limits it has, and ends it. */
+static void watch(pid_t parent)
+{
+	char path[64], line[256], children[64], *rest;
+	long cpu = -1, file = -1, core = -1;
+	pid_t pid = 0;
+	bool is_confined = false;
+	FILE *f;
+
+	snprintf(children, sizeof(children), "/proc/%d/task/%d/children", parent, parent);
+	while (!is_confined) {
+		usleep(10000);
+		f = fopen(children, "re");
+		pid = f && fgets(line, sizeof(line), f) ? (pid_t)strtol(line, &rest, 10) : 0;
+		pid = pid == getpid() ? (pid_t)strtol(rest, NULL, 10) : pid;
+		if (f) {
+			fclose(f);
+		}
+		snprintf(path, sizeof(path), "/proc/%d/status", pid);
+		f = pid > 0 ? fopen(path, "re") : NULL;
+		while (f && fgets(line, sizeof(line), f)) {
+			is_confined |= strcmp(line, "Seccomp:\t1\n") == 0;
+		}
+		if (f) {
+			fclose(f);
+		}
+	}
+	snprintf(path, sizeof(path), "/proc/%d/limits", pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		cpu = limit(line, "Max cpu time") >= 0 ? limit(line, "Max cpu time") : cpu;
+		file = limit(line, "Max file size") >= 0 ? limit(line, "Max file size") : file;
+		core = limit(line, "Max core file size") >= 0 ? limit(line, "Max core file size") : core;
+	}
+	printf("cpu=%ld file=%ld core=%ld\n", cpu, file, core);
+	fflush(stdout);
+	kill(pid, SIGKILL);
+	_exit(0);
+}
+
+static int hostile(const char *to)
+{
+	const pid_t self = getpid();
 	int r;
 
+	if (strcmp(to, "stay") == 0 && fork() == 0) {
+		watch(self);
+	}
 	memcpy(packed, "\x1f\x8b\x08", 3);
 	r = unpack(UNPACK_GZIP, packed, 100, 100, memfd_create("unpack_test", MFD_CLOEXEC), why, sizeof(why));
-	printf("%d %s\n", r, why);
+	/* Somebody else says something then. */
+	if (strcmp(to, "stay") != 0) {
+		printf("%d %s\n", r, why);
+	}
 	return 0;
 }
 
@@ -216,8 +314,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_unpack_to_another_length_is_refused),
 		cmocka_unit_test(test_unpack_wants_too_much_memory),
 		cmocka_unit_test(test_unpack_where_it_cannot_be_written),
-		cmocka_unit_test(test_unpack_a_decoder_that_was_taken_over_can_do_nothing),
+		cmocka_unit_test_setup_teardown(test_unpack_a_decoder_that_was_taken_over_can_do_nothing, set_up_hostile, tear_down_hostile),
+		cmocka_unit_test_setup_teardown(test_unpack_a_decoder_that_was_taken_over_has_limits, set_up_hostile, tear_down_hostile),
 	};
 
-	return argc > 1 && strcmp(argv[1], "hostile") == 0 ? hostile() : cmocka_run_group_tests(tests, setup, NULL);
+	return argc > 2 && strcmp(argv[1], "hostile") == 0 ? hostile(argv[2]) : cmocka_run_group_tests(tests, setup, NULL);
 }

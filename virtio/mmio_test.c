@@ -6,9 +6,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -281,6 +283,56 @@ static void test_mmio_new_configuration_is_there_before_its_interrupt(void **sta
 	virtio_device_config_changed(&bare.base);
 	assert_int_equal(early_interrupts, 0);
 	assert_true(tdrv_read(&d, VIRTIO_MMIO_CONFIG_GENERATION) != generation);
+}
+
+static struct virtio_regs *watched;
+static uint32_t generation_at_store;
+static unsigned stores;
+
+/* The first store into the page with the configuration. */
+static void on_store(int signo)
+{
+	(void)signo;
+	stores++;
+	generation_at_store = watched->word[VIRTIO_MMIO_CONFIG_GENERATION / 4];
+	mprotect(watched->bytes + VIRTIO_MMIO_CONFIG, 4096, PROT_READ | PROT_WRITE);
+}
+
+/* Whoever has seen some of the new bytes finds another generation than before, and whoever has seen some of the old ones another one in the end. */
+static void test_mmio_generation_moves_before_and_after_the_bytes(void **state)
+{
+	uint8_t *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const struct sigaction action = {.sa_handler = on_store};
+	struct sigaction old;
+	uint32_t before, after;
+
+	(void)state;
+	assert_true(pages != MAP_FAILED);
+	tdrv_finish(&d);
+	tdrv_init(&d);
+	baredev_init(&bare, &d.loop, &d.mem);
+	/* The configuration has a page of its own. */
+	watched = (struct virtio_regs *)(void *)(pages + 4096 - VIRTIO_MMIO_CONFIG);
+	virtio_mmio_init(&d.mmio, watched);
+	tdrv_plug(&d, &bare.base);
+	tdrv_start(&d);
+	stores = 0;
+	assert_int_equal(sigaction(SIGSEGV, &action, &old), 0);
+	before = tdrv_read(&d, VIRTIO_MMIO_CONFIG_GENERATION);
+	mprotect(pages + 4096, 4096, PROT_READ);
+	virtio_device_set_config(&bare.base, 8, "new!", 4);
+	sigaction(SIGSEGV, &old, NULL);
+	after = tdrv_read(&d, VIRTIO_MMIO_CONFIG_GENERATION);
+	assert_int_equal(stores, 1);
+	assert_memory_equal(pages + 4096 + 8, "new!", 4);
+	assert_int_not_equal(generation_at_store, before);
+	assert_int_not_equal(after, generation_at_store);
+	assert_int_not_equal(after, before);
+	tdrv_finish(&d);
+	munmap(pages, 8192);
+	tdrv_init(&d);
+	baredev_init(&bare, &d.loop, &d.mem);
+	tdrv_attach(&d, &bare.base);
 }
 
 static bool reader_is_over;
@@ -628,6 +680,7 @@ int main(void)
 		WITH(test_mmio_interrupts_come_without_acknowledges),
 		WITH(test_mmio_reset_forgets_what_is_pending),
 		WITH(test_mmio_new_configuration_is_there_before_its_interrupt),
+		WITH(test_mmio_generation_moves_before_and_after_the_bytes),
 		WITH(test_mmio_fields_change_at_once),
 		WITH(test_mmio_configuration_writes_inside_only),
 		WITH(test_mmio_status_is_a_whole_word),

@@ -291,6 +291,32 @@ static void test_virtq_empty_pop_asks_for_a_kick(void **state)
 	assert_int_equal(event, 2);
 }
 
+/* The event index stays where it was until the queue has been found empty: a driver that adds meanwhile does not kick. */
+static void test_virtq_no_kick_while_there_is_work(void **state)
+{
+	uint64_t buf = tdrv_alloc(&d, 4, 1);
+	uint16_t event;
+
+	(void)state;
+	for (unsigned n = 1; n <= 3; n++) {
+		tdrv_add(&d, 0, 0, 0, buf, 4);
+		tdrv_add(&d, 0, 0, 0, buf, 4);
+		assert_int_equal(virtq_pop(vq, &c), 1);
+		virtq_push(vq, &c);
+		memcpy(&event, tdrv_ptr(&d, d.q[0].used + 4 + 8 * BAREDEV_QUEUE_SIZE, 2), 2);
+		assert_int_equal(event, 0);
+	}
+	for (unsigned n = 4; n <= 6; n++) {
+		assert_int_equal(virtq_pop(vq, &c), 1);
+		virtq_push(vq, &c);
+		memcpy(&event, tdrv_ptr(&d, d.q[0].used + 4 + 8 * BAREDEV_QUEUE_SIZE, 2), 2);
+		assert_int_equal(event, 0);
+	}
+	assert_int_equal(virtq_pop(vq, &c), 0);
+	memcpy(&event, tdrv_ptr(&d, d.q[0].used + 4 + 8 * BAREDEV_QUEUE_SIZE, 2), 2);
+	assert_int_equal(event, 6);
+}
+
 /* For so many no kick, for the next one. An empty pop asks for every one again; nothing of it without event indexes. */
 static void test_virtq_expected_chains_need_no_kick(void **state)
 {
@@ -446,6 +472,7 @@ int main(void)
 		WITH(test_virtq_indexes_wrap_around),
 		WITH(test_virtq_event_index_decides_about_interrupts),
 		WITH(test_virtq_empty_pop_asks_for_a_kick),
+		WITH(test_virtq_no_kick_while_there_is_work),
 		WITH(test_virtq_expected_chains_need_no_kick),
 		cmocka_unit_test_setup_teardown(test_virtq_flag_suppresses_interrupts, set_up_plain, tear_down),
 		cmocka_unit_test_setup_teardown(test_virtq_flag_suppresses_kicks, set_up_plain, tear_down),
