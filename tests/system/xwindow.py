@@ -74,6 +74,12 @@ class X:
                 return found
             time.sleep(0.2)
 
+    def moves(self, dx, dy, n):
+        """Relative motion, @n times that on the average. None is like the one before it: SDL takes such for the same twice where a busy X server looks at both in one millisecond."""
+        for i in range(n):
+            more = 0 if i == n - 1 and n % 2 else 1 - i % 2 * 2
+            self.do("mousemove_relative", "--", dx + more, dy + more)
+
     def unfocus(self):
         """The keyboard is nobody's: keys go to whatever is under the pointer (PointerRoot)."""
         self.x.XSetInputFocus(self.display, ctypes.c_ulong(1), 0, ctypes.c_ulong(0))
