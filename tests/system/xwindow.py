@@ -11,6 +11,17 @@ import time
 import picture
 
 
+@contextlib.contextmanager
+def started(words, **more):
+    """A process, which whoever asked for it waits for in the end; not so where something has gone wrong: it may run for ever."""
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, **more) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
 class Fixes(ctypes.Structure):
     """XFixesCursorImage"""
     _fields_ = [("x", ctypes.c_short), ("y", ctypes.c_short), ("width", ctypes.c_ushort), ("height", ctypes.c_ushort), ("hot_x", ctypes.c_ushort),
