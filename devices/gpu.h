@@ -154,6 +154,7 @@ struct gpu {
 		bool is_waiting; /* for somebody to let go of what it might draw in */
 		bool is_over; /* it has waited long enough */
 		uint32_t scanouts; /* a bit for each whose pictures those are */
+		uint32_t unsent; /* and for each where one of them is still to be sent */
 		struct loop_timer patience;
 	} wait;
 };

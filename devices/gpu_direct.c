@@ -37,6 +37,22 @@ static bool is_held(const struct gpu_direct_picture *p)
 	return p->buffer && p->buffer->refs > 1 && !p->is_lost;
 }
 
+/* Whether @p is in a frame that is still to be sent. */
+static bool is_unsent(const struct gpu *g, unsigned i, const struct gpu_direct_picture *p)
+{
+	const struct gpu_direct *d = &g->scanout[i].direct;
+
+	return p->buffer == d->pending.buffer || p->buffer == d->due.buffer || p->buffer == g->display->scanout[i].offer;
+}
+
+/* Whether the viewer looks at @p. */
+static bool is_with_viewer(const struct gpu *g, unsigned i, const struct gpu_direct_picture *p)
+{
+	const struct gpu_direct *d = &g->scanout[i].direct;
+
+	return p->buffer && p->buffer->refs > 1u + (p->buffer == d->pending.buffer) + (p->buffer == d->due.buffer) + (p->buffer == g->display->scanout[i].offer);
+}
+
 /* Whether a submission may draw in @p, which is attached. */
 static bool may_be_drawn(const struct gpu *g, unsigned i, const struct gpu_direct_picture *p)
 {
@@ -47,7 +63,7 @@ static bool may_be_drawn(const struct gpu *g, unsigned i, const struct gpu_direc
 
 bool gpu_direct_must_wait(struct gpu *g, uint32_t id, struct gpu_table *attached)
 {
-	uint32_t scanouts = 0;
+	uint32_t scanouts = 0, unsent = 0;
 
 	for (unsigned i = 0; i < g->display->nscanouts; i++) {
 		for (unsigned n = 0; g->display->scanout[i].is_direct && n < GPU_DIRECT_MAX; n++) {
@@ -55,6 +71,7 @@ bool gpu_direct_must_wait(struct gpu *g, uint32_t id, struct gpu_table *attached
 
 			if (is_held(p) && (p->id == id || (attached && may_be_drawn(g, i, p) && gpu_table_find(attached, p->id)))) {
 				scanouts |= 1u << i;
+				unsent |= is_unsent(g, i, p) ? 1u << i : 0;
 			}
 		}
 	}
@@ -67,6 +84,7 @@ bool gpu_direct_must_wait(struct gpu *g, uint32_t id, struct gpu_table *attached
 	}
 	g->wait.is_waiting = true;
 	g->wait.scanouts = scanouts;
+	g->wait.unsent = unsent;
 	return true;
 }
 
@@ -390,7 +408,13 @@ static void on_patience(struct loop_timer *timer)
 			continue;
 		}
 		for (unsigned n = 0; n < GPU_DIRECT_MAX; n++) {
-			d->at[n].is_lost = d->at[n].buffer && d->at[n].buffer->refs > 1;
+			d->at[n].is_lost = is_with_viewer(g, i, &d->at[n]);
+		}
+		/* Nor is it sent what is drawn in from now on: what comes next is. */
+		if (g->wait.unsent & 1u << i) {
+			drop_frame(&d->pending);
+			drop_frame(&d->due);
+			display_withdraw(g->display, i);
 		}
 	}
 	gpu_count(&g->counters.late_waits);

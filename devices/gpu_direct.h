@@ -11,7 +11,8 @@
  *   a submission in a context it is attached to, since that may draw in anything there, unless it is what its scanout shows: a guest that flips between pictures draws in the others. One that has flushed
  *   it more than once, and may draw in what it shows, waits then too.
  *
- * A command waits GPU_DIRECT_WAIT_NS at most: then the viewer was late, and gets copies (gpu_copy.h). Pointers and the answers to what came before go on.
+ * A command waits GPU_DIRECT_WAIT_NS at most: then the viewer was late, and gets copies (gpu_copy.h). What was still to be sent, and may be drawn in now, is not sent any more. Pointers and the answers to what came
+ * before go on.
  *
  * Which scanouts: those whose guest has flushed another texture than before for GPU_DIRECT_FLIPS times, while the viewer let go of as many frames as GPU_DIRECT_PROMPT says at once, or, once it was late,
  * GPU_DIRECT_PROMPT_AGAIN. All others are copied, and so is a scanout whose guest flushes one texture GPU_DIRECT_SAME times more: waiting for the viewer with each of its pictures would cost it more than the copy.

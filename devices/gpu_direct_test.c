@@ -572,6 +572,71 @@ static void test_direct_waits_no_longer_than_that(void **state)
 	leave();
 }
 
+/* A late viewer has lost what it looks at, and not what it is sent next. */
+static void test_direct_late_viewers_lose_one_picture(void **state)
+{
+	struct display_frame f;
+
+	(void)state;
+	make_two();
+	join();
+	OK(paint(A, 1));
+	OK(paint(B, 2));
+	flip(0, A);
+	f = await(0);
+	flip(0, B);
+	while (!v.display.scanout[0].offer) {
+		turn_for(5);
+	}
+	at(2 * NOW);
+	WAITS(paint(A, 3));
+	at(2 * NOW + GPU_DIRECT_WAIT_NS + 100);
+	assert_int_equal(v.gpu.counters.late_waits, 1);
+	let_go(&f);
+	f = await(0);
+	assert_int_equal(f.number, 2);
+	WAITS(paint(B, 4));
+	assert_int_equal(pixel(&f, 3, 4), 3 << 16 | 4 << 8 | 2);
+	let_go(&f);
+	assert_int_equal(v.gpu.counters.waits, 2);
+	leave();
+}
+
+/* What was to be sent next, and is drawn in since the viewer was late, is not sent any more. */
+static void test_direct_what_is_drawn_in_is_not_sent(void **state)
+{
+	struct display_frame f;
+
+	(void)state;
+	make_two();
+	join();
+	for (unsigned round = 0; round < 2; round++) {
+		OK(paint(A, 1));
+		OK(paint(B, 2));
+		flip(0, A);
+		f = await(0);
+		flip(0, B);
+		/* On offer, or on its way to there. */
+		while (round == 0 && !v.display.scanout[0].offer) {
+			turn_for(5);
+		}
+		at(2 * NOW + round * NOW);
+		WAITS(paint(B, 3));
+		at(2 * NOW + round * NOW + GPU_DIRECT_WAIT_NS + 100);
+		assert_false(v.gpu.wait.is_waiting);
+		let_go(&f);
+		turn_for(5);
+		assert_false(display_take(&v.display, &sink, 0, &f));
+		flip(0, B);
+		f = await(0);
+		assert_int_equal(f.number, round * 3 + 3);
+		assert_int_equal(pixel(&f, 3, 4), 3 << 16 | 4 << 8 | 3);
+		let_go(&f);
+	}
+	assert_int_equal(v.gpu.backend->read_bytes, 0);
+	leave();
+}
+
 /*
  * Which scanouts.
  */
@@ -888,6 +953,8 @@ int main(void)
 		T(test_direct_submissions_wait),
 		T(test_direct_waits_for_any_scanout),
 		T(test_direct_waits_no_longer_than_that),
+		T(test_direct_late_viewers_lose_one_picture),
+		T(test_direct_what_is_drawn_in_is_not_sent),
 		TA(test_direct_begins_when_it_holds_up_nobody),
 		TA(test_direct_begins_with_prompt_viewers),
 		TA(test_direct_ends_with_late_viewers),

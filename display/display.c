@@ -563,6 +563,15 @@ void display_offer(struct display *d, unsigned i, struct display_buffer *buffer,
 	has_frame(d, d->pacer, i);
 }
 
+void display_withdraw(struct display *d, unsigned i)
+{
+	struct display_scanout *so = scanout_at(d, i);
+
+	assert(so->is_direct);
+	drop_offer(so);
+	d->pacer->at[i].has_frame = false;
+}
+
 void display_sink_imports(struct display *d, struct display_sink *sink)
 {
 	uint32_t direct = sink == d->pacer ? end_direct(d) : 0;

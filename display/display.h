@@ -213,6 +213,9 @@ void display_set_direct(struct display *d, unsigned i, bool on);
 /* @crop of @buffer, which the guest has drawn in, is what scanout @i, which is direct, showed at frame @number; all of it is there. The display takes a reference of its own until it is taken, or another one is on offer. */
 void display_offer(struct display *d, unsigned i, struct display_buffer *buffer, const struct display_rect *crop, uint64_t number, uint64_t flushed_ns);
 
+/* What is on offer of scanout @i, which is direct, is not. */
+void display_withdraw(struct display *d, unsigned i);
+
 /* @watch: a flush has changed something on a scanout. For one who only counts; whoever wants pictures is a sink. NULL: nobody. Before the loop runs. */
 void display_set_watch(struct display *d, void (*watch)(void *ctx, unsigned scanout), void *ctx);
 
