@@ -1015,6 +1015,16 @@ static void test_3d_hosts_that_cannot(void **state)
 	assert_non_null(strstr(why, "no render node"));
 }
 
+static void test_3d_software_by_name(void **state)
+{
+	(void)state;
+	assert_true(gpu_egl_is_software("llvmpipe (LLVM 15.0.6, 256 bits)"));
+	assert_true(gpu_egl_is_software("softpipe"));
+	assert_true(gpu_egl_is_software("Software Rasterizer"));
+	assert_false(gpu_egl_is_software("virgl (llvmpipe (LLVM 15.0.6, 256 bits))"));
+	assert_false(gpu_egl_is_software("Mesa Intel(R) UHD Graphics 620 (KBL GT2)"));
+}
+
 static int keep_drivers(void **state)
 {
 	if (set_up(state) < 0) {
@@ -1055,6 +1065,7 @@ int main(void)
 		T(test_3d_cursor_is_a_texture),
 		T(test_3d_one_renderer_for_the_process),
 		cmocka_unit_test(test_3d_hosts_that_cannot),
+		cmocka_unit_test(test_3d_software_by_name),
 	};
 
 	setenv("MESA_EXTENSION_OVERRIDE", "-GL_AMD_seamless_cubemap_per_texture", 1);

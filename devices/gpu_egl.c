@@ -5,14 +5,12 @@
 #include <EGL/eglext.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <gbm.h>
-#include <glob.h>
-#include <libdrm/drm.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "devices/gpu_node.h"
 
 #define GL_RENDERER 0x1f01
 #define GL_VERSION 0x1f02
@@ -73,69 +71,6 @@ static int load_api(bool with_gbm, char *why, size_t why_len)
 }
 
 /*
- * Render nodes.
- */
-
-/* Return: whether it is a GPU. vgem is memory that calls itself one. */
-static bool driver_of(int fd, char *driver, size_t len)
-{
-	struct drm_version v = {.name = driver, .name_len = len - 1};
-
-	memset(driver, 0, len);
-	return ioctl(fd, DRM_IOCTL_VERSION, &v) == 0 && strcmp(driver, "vgem") != 0;
-}
-
-static int open_node(const char *path)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
-int gpu_egl_find_node(const char *want, char *node, size_t node_len, char *driver, size_t driver_len, char *why, size_t why_len)
-{
-	bool any = strcmp(want, "auto") == 0;
-	int r = -ENOENT;
-	glob_t nodes;
-
-	if (want[0] == '/') {
-		r = open_node(want);
-		if (r < 0) {
-			snprintf(why, why_len, "%s: %s%s", want, strerror(-r), r == -EACCES ? ": usermod -aG render USER" : "");
-			return r;
-		}
-		if (!driver_of(r, driver, driver_len)) {
-			close(r);
-			snprintf(why, why_len, "%s: no GPU", want);
-			return -ENODEV;
-		}
-		snprintf(node, node_len, "%s", want);
-		return r;
-	}
-	snprintf(why, why_len, any ? "no render node: /dev/dri has none with a driver that can draw" : "no render node has the driver %s", want);
-	if (glob("/dev/dri/renderD*", 0, NULL, &nodes) != 0) {
-		return r;
-	}
-	for (size_t i = 0; i < nodes.gl_pathc; i++) {
-		int fd = open_node(nodes.gl_pathv[i]);
-
-		if (fd < 0) {
-			snprintf(why, why_len, "%s: %s%s", nodes.gl_pathv[i], strerror(-fd), fd == -EACCES ? ": usermod -aG render USER" : "");
-			r = fd;
-			continue;
-		}
-		if (driver_of(fd, driver, driver_len) && (any || strcmp(driver, want) == 0)) {
-			snprintf(node, node_len, "%s", nodes.gl_pathv[i]);
-			r = fd;
-			break;
-		}
-		close(fd);
-	}
-	globfree(&nodes);
-	return r;
-}
-
-/*
  * The display.
  */
 
@@ -188,30 +123,68 @@ static int open_display(struct gpu_egl *e, char *why, size_t why_len)
 	return 0;
 }
 
-int gpu_egl_open(struct gpu_egl *e, const char *want, char *why, size_t why_len)
+bool gpu_egl_is_software(const char *renderer)
 {
-	bool has_node = strcmp(want, "surfaceless") != 0;
+	static const char *const names[] = {"llvmpipe", "softpipe", "swrast", "Software Rasterizer"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strncmp(renderer, names[i], strlen(names[i])) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* @node: NULL: none. Return: 0, or -errno with @why; then nothing is left open. */
+static int open_on(struct gpu_egl *e, const struct gpu_node *node, char *why, size_t why_len)
+{
 	char reason[160];
 	int r;
 
 	*e = (struct gpu_egl){.fd = -1, .node = "surfaceless"};
-	if (has_node) {
-		r = gpu_egl_find_node(want, e->node, sizeof(e->node), e->driver, sizeof(e->driver), why, why_len);
-		if (r < 0) {
-			return r;
-		}
-		e->fd = r;
+	if (node) {
+		memcpy(e->node, node->path, sizeof(e->node));
+		memcpy(e->driver, node->driver, sizeof(e->driver));
+		e->fd = gpu_node_open(node->path);
 	}
-	r = load_api(has_node, reason, sizeof(reason));
+	r = node && e->fd < 0 ? fail(e->fd, reason, sizeof(reason), strerror(-e->fd)) : load_api(node, reason, sizeof(reason));
 	e->api = r == 0 ? &api : NULL;
 	if (r == 0) {
 		r = open_display(e, reason, sizeof(reason));
 	}
 	if (r < 0) {
-		snprintf(why, why_len, "%s: %s", e->node, reason);
+		snprintf(why, why_len, "%s%s%s: %s", e->node, e->driver[0] ? ", driver " : "", e->driver, reason);
 		gpu_egl_close(e);
 	}
 	return r;
+}
+
+static int try_node(void *ctx, const struct gpu_node *node, bool *is_software, char *why, size_t why_len)
+{
+	struct gpu_egl *e = ctx;
+	int r;
+
+	gpu_egl_close(e);
+	r = open_on(e, node, why, why_len);
+	*is_software = r == 0 && gpu_egl_is_software(e->renderer);
+	return r;
+}
+
+int gpu_egl_open(struct gpu_egl *e, const char *want, char *why, size_t why_len)
+{
+	const struct gpu_node_trial trial = {.try = try_node, .ctx = e};
+	struct gpu_nodes nodes;
+	int r;
+
+	*e = (struct gpu_egl){.fd = -1};
+	if (strcmp(want, "surfaceless") == 0) {
+		return open_on(e, NULL, why, why_len);
+	}
+	r = gpu_node_find(&gpu_node_host, want, &nodes, why, why_len);
+	if (r == 0) {
+		r = gpu_node_choose(&nodes, &trial, why, why_len);
+	}
+	return r < 0 ? r : 0;
 }
 
 void gpu_egl_close(struct gpu_egl *e)

@@ -23,16 +23,8 @@ struct gpu_egl {
 	char renderer[128], version[64]; /* as OpenGL says them */
 };
 
-/**
- * gpu_egl_find_node - a render node to draw with
- * @want: "auto": the first that has a driver for it; a path; or a kernel driver's name ("i915")
- * @driver: gets its kernel driver's name
- *
- * Return: its descriptor, or -errno with @why for people. Thread: any.
- */
-int gpu_egl_find_node(const char *want, char *node, size_t node_len, char *driver, size_t driver_len, char *why, size_t why_len);
-
-/* @want: as above, or "surfaceless": no render node, software. Return: 0, or -errno with @why for people. */
+/* @want: as gpu_node_find has it, or "surfaceless": no render node, software. Of several nodes it is the first that draws, by a GPU where there is one. Return: 0, or -errno with @why, and what would cure it, for
+ * people. */
 int gpu_egl_open(struct gpu_egl *e, const char *want, char *why, size_t why_len);
 void gpu_egl_close(struct gpu_egl *e); /* accepts zeroed memory */
 
@@ -41,6 +33,9 @@ void *gpu_egl_create_context(struct gpu_egl *e, int major, int minor);
 void gpu_egl_destroy_context(struct gpu_egl *e, void *context);
 /* On the calling thread; NULL: none. Thread: any. */
 bool gpu_egl_make_current(struct gpu_egl *e, void *context);
+
+/* Whether OpenGL's name of what draws is that of the processor. */
+bool gpu_egl_is_software(const char *renderer);
 
 /* For tests: from now on no context is made. */
 void gpu_egl_set_test_no_contexts(bool none);

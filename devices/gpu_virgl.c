@@ -791,6 +791,12 @@ static void name_library(char *name, size_t len)
 	}
 }
 
+/* By functions that came with one. */
+static const char *release_of(void *lib)
+{
+	return dlsym(lib, "virgl_renderer_resource_map_fixed") ? "1.3 or later" : dlsym(lib, "virgl_set_log_callback") ? "1.0 to 1.2" : "0.9 or 0.10";
+}
+
 struct gpu_backend *gpu_virgl_create(
 	const struct gmem *mem, const char *render_node, unsigned images_max, struct gpu_virgl_info *info, char *why, size_t why_len)
 {
@@ -821,6 +827,7 @@ struct gpu_backend *gpu_virgl_create(
 		memcpy(info->no_direct, g->export.no_direct, sizeof(info->no_direct));
 		info->device = device_of(g->egl.fd);
 		name_library(info->library, sizeof(info->library));
+		snprintf(info->release, sizeof(info->release), "%s", release_of(virgl.lib));
 	}
 	return &g->base;
 }

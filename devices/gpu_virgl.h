@@ -18,7 +18,8 @@
 struct gpu_virgl_info {
 	char node[64], driver[32]; /* as gpu_egl.h says them */
 	char renderer[128], version[64];
-	char library[64]; /* virglrenderer's file: it does not say its version */
+	char library[64]; /* virglrenderer's file */
+	char release[32]; /* its version, as far as what is in it tells: it does not say it */
 	bool can_export; /* pictures can leave as dma-bufs */
 	char no_export[160]; /* or why not */
 	char no_direct[80]; /* why they are copied for that, each; empty: they need not be */

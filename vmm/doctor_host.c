@@ -260,7 +260,8 @@ void doctor_opengl(const char *root, struct doctor_finding *f)
 		gpu_info_probe("surfaceless", &facts);
 	}
 	if (facts.works) {
-		say(f, DOCTOR_OK, "OpenGL for guests (gpu.mode = \"virgl\"): %s on %s, %s", facts.info.renderer, facts.info.node, facts.info.library);
+		say(f, DOCTOR_OK, "OpenGL for guests (gpu.mode = \"virgl\"): %s on %s%s%s, virglrenderer %s", facts.info.renderer, facts.info.node, facts.info.driver[0] ? ", driver " : "",
+			facts.info.driver, facts.info.release);
 	} else {
 		say(f, DOCTOR_WARN, "no OpenGL for guests (gpu.mode = \"virgl\"): %s", facts.why);
 	}

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "devices/gpu_egl.h"
 #include "devices/gpu_trial.h"
 #include "vmm/client.h"
 #include "vmm/client_priv.h"
@@ -90,58 +91,78 @@ static const char *capset_name(uint32_t id)
 	return id == GPU_CAPSET_VIRGL ? "virgl" : "virgl2";
 }
 
-static void print_text(const struct gpu_facts *f)
+/* What works less well than it could, and what would cure it. */
+static void print_lacks(const struct gpu_facts *f, FILE *out)
 {
-	printf("render node    %s%s%s\n", f->info.node, f->info.driver[0] ? ", kernel driver " : "", f->info.driver);
-	printf("OpenGL         %s, %s\n", f->info.renderer, f->info.version);
-	printf("virglrenderer  %s\n", f->info.library);
-	for (unsigned i = 0; i < f->ncapsets; i++) {
-		printf("capset         %s, version %u, %u bytes\n", capset_name(f->capset[i].id), f->capset[i].version, f->capset[i].size);
-	}
-	if (f->info.can_export) {
-		printf("pictures       dma-bufs that the GPU copies, for viewers that can import them; read back into memory for others\n");
-		printf("zero-copy      %s%s\n", f->info.no_direct[0] ? "no: " : "possible, for the viewer that controls: display.zero_copy", f->info.no_direct);
-	} else {
-		printf("pictures       read back into memory, no dma-bufs: %s\n", f->info.no_export);
+	if (gpu_egl_is_software(f->info.renderer)) {
+		fprintf(out, "missing        a GPU%s: the processor draws, slowly\n", f->info.driver[0] ? " that Mesa has a driver for (libgl1-mesa-dri)" : "");
 	}
 }
 
-static void print_json(const struct gpu_facts *f)
+static void print_what_draws(const struct gpu_facts *f, FILE *out)
 {
-	json_t *o = json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:b, s:b}", "works", 1, "render_node", f->info.node, "driver", f->info.driver, "renderer", f->info.renderer,
-		"version", f->info.version, "virglrenderer", f->info.library, "can_export", (int)f->info.can_export, "can_zero_copy",
-		(int)(f->info.can_export && !f->info.no_direct[0])), *sets = json_array();
-
+	fprintf(out, "render node    %s%s%s\n", f->info.node, f->info.driver[0] ? ", kernel driver " : "", f->info.driver);
+	fprintf(out, "OpenGL         %s, %s\n", f->info.renderer, f->info.version);
+	fprintf(out, "virglrenderer  %s (%s)\n", f->info.release, f->info.library);
 	for (unsigned i = 0; i < f->ncapsets; i++) {
-		json_array_append_new(sets, json_pack("{s:s, s:i, s:i}", "name", capset_name(f->capset[i].id), "version", (int)f->capset[i].version, "size", (int)f->capset[i].size));
+		fprintf(out, "capset         %s, version %u, %u bytes\n", capset_name(f->capset[i].id), f->capset[i].version, f->capset[i].size);
 	}
-	json_object_set_new(o, "capsets", sets);
-	json_dumpf(o, stdout, JSON_COMPACT);
-	putchar('\n');
+	if (f->info.can_export) {
+		fprintf(out, "pictures       dma-bufs that the GPU copies, for viewers that can import them; read back into memory for others\n");
+		fprintf(out, "zero-copy      %s%s\n", f->info.no_direct[0] ? "no: " : "possible, for the viewer that controls: display.zero_copy", f->info.no_direct);
+	} else {
+		fprintf(out, "pictures       read back into memory, no dma-bufs: %s\n", f->info.no_export);
+	}
+	print_lacks(f, out);
+}
+
+void gpu_info_print(const struct gpu_facts *f, const struct gpu_facts *soft, FILE *out)
+{
+	if (f->works) {
+		print_what_draws(f, out);
+		return;
+	}
+	fprintf(out, "OpenGL         none for guests\nmissing        %s\n", f->why);
+	if (soft) {
+		fprintf(out, "instead        %s%s\n", soft->works ? "gpu.render_node = \"surfaceless\", the processor: " : "nothing: ", soft->works ? soft->info.renderer : soft->why);
+	}
+}
+
+void gpu_info_print_json(const struct gpu_facts *f, FILE *out)
+{
+	json_t *o, *sets = json_array();
+
+	if (!f->works) {
+		o = json_pack("{s:b, s:s}", "works", 0, "why", f->why);
+		json_decref(sets);
+	} else {
+		o = json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b}", "works", 1, "render_node", f->info.node, "driver", f->info.driver, "renderer", f->info.renderer,
+			"version", f->info.version, "virglrenderer", f->info.library, "virglrenderer_version", f->info.release, "software", (int)gpu_egl_is_software(f->info.renderer),
+			"can_export", (int)f->info.can_export, "can_zero_copy", (int)(f->info.can_export && !f->info.no_direct[0]));
+		for (unsigned i = 0; i < f->ncapsets; i++) {
+			json_array_append_new(sets,
+				json_pack("{s:s, s:i, s:i}", "name", capset_name(f->capset[i].id), "version", (int)f->capset[i].version, "size", (int)f->capset[i].size));
+		}
+		json_object_set_new(o, "capsets", sets);
+	}
+	json_dumpf(o, out, JSON_COMPACT);
+	fputc('\n', out);
 	json_decref(o);
 }
 
 static int of_host(const struct options *o)
 {
-	struct gpu_facts f;
+	const char *want = o->render_node ? o->render_node : "auto";
+	struct gpu_facts f, soft;
 
-	gpu_info_probe("auto", &f);
-	if (!f.works && !o->json) {
-		struct gpu_facts soft;
-
-		printf("OpenGL         none for guests: %s\n", f.why);
-		gpu_info_probe("surfaceless", &soft);
-		printf("instead        %s%s\n", soft.works ? "gpu.render_node = \"surfaceless\": " : "nothing: ", soft.works ? soft.info.renderer : soft.why);
-	} else if (!f.works) {
-		json_t *object = json_pack("{s:b, s:s}", "works", 0, "why", f.why);
-
-		json_dumpf(object, stdout, JSON_COMPACT);
-		putchar('\n');
-		json_decref(object);
-	} else if (o->json) {
-		print_json(&f);
+	gpu_info_probe(want, &f);
+	if (o->json) {
+		gpu_info_print_json(&f, stdout);
+	} else if (f.works || strcmp(want, "surfaceless") == 0) {
+		gpu_info_print(&f, NULL, stdout);
 	} else {
-		print_text(&f);
+		gpu_info_probe("surfaceless", &soft);
+		gpu_info_print(&f, &soft, stdout);
 	}
 	return f.works ? EXIT_OK : EXIT_HOST;
 }
@@ -303,6 +324,10 @@ int gpu_info_run(const struct options *o)
 {
 	if (o->frames && !o->nfiles) {
 		log_msg(LOG_ERR, "--frames needs a VM");
+		return EXIT_USAGE;
+	}
+	if (o->render_node && o->nfiles) {
+		log_msg(LOG_ERR, "--render-node is for this host, not for a VM, which has its own");
 		return EXIT_USAGE;
 	}
 	return o->nfiles ? of_vm(o) : of_host(o);

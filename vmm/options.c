@@ -57,6 +57,7 @@ enum option_id {
 	OPT_NEED,
 	OPT_DESCRIBE,
 	OPT_FRAMES,
+	OPT_RENDER_NODE,
 	OPT_JSON,
 	OPT_TABLE,
 	OPT_VERBOSE,
@@ -155,7 +156,7 @@ static const struct verb_info {
 		"for vm.toml. --describe prints all that the device can do as JSON, for\n"
 		"input.description. Exit code: 0, 2 no input device, 3 no access.",
 		"tinyvmm devices --describe /dev/input/event3 > pad.json", 0, 0, NULL},
-	{VERB_GPU_INFO, "gpu-info", "[--json] [--frames FILE] [VM]", "what draws for guests with gpu.mode = \"virgl\"",
+	{VERB_GPU_INFO, "gpu-info", "[--json] [--render-node PATH] | [--json] [--frames FILE] VM", "what draws for guests with gpu.mode = \"virgl\"",
 		"Tries it: the render node, OpenGL, virglrenderer, what guests are offered, and\n"
 		"the way pictures take. With VM, what that one has.\n"
 		"Exit code: 0, 3 this host has none (and why), 4 no such VM.",
@@ -220,6 +221,7 @@ static const struct option_info {
 	{OPT_PRINT, VERB_CHECK, 0, "print", NULL, NULL, "print what is in effect and where it is from"},
 	{OPT_NEED, VERB_DOCTOR, 0, "need", "WHAT,...", NULL, "only what these need: kvm"},
 	{OPT_DESCRIBE, VERB_DEVICES, 0, "describe", "PATH", NULL, "what this one can do, for input.description"},
+	{OPT_RENDER_NODE, VERB_GPU_INFO, 0, "render-node", "PATH", NULL, "what to try instead of auto, as gpu.render_node"},
 	{OPT_FRAMES, VERB_GPU_INFO, 0, "frames", "FILE", NULL, "when what happened to the last frames, as a trace"},
 	{OPT_JSON, VERB_DOCTOR | VERB_LIST | VERB_DISPLAY | VERB_DEVICES | VERB_GPU_INFO, 0, "json", NULL, NULL, "one JSON object a line"},
 	{OPT_TABLE, VERB_HELP, 0, "table", NULL, NULL, "all of it and every key, for programs"},
@@ -532,6 +534,9 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 	case OPT_JUNIT:
 		o->junit = value;
 		return 0;
+	case OPT_RENDER_NODE:
+		o->render_node = value;
+		return *value ? 0 : wrong(p, "--render-node: expected a path, a driver, auto or surfaceless");
 	case OPT_FRAMES:
 		o->frames = value;
 		return 0;

@@ -58,7 +58,7 @@ struct options {
 	bool ephemeral; /* run, check: all disks, also those that options after it add */
 	const char *artifacts; /* run, test: folder for logs and results; NULL: the usual one */
 	const char *junit; /* test */
-	const char *frames; /* gpu-info: a file */
+	const char *frames, *render_node; /* gpu-info: a file; what to try, NULL: "auto" */
 	bool tap, skip_no_kvm;
 	unsigned jobs; /* 0: as many as processors */
 	bool has_grace, kill, all; /* stop */
