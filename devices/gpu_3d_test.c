@@ -607,6 +607,11 @@ static void test_3d_transfers_stay_inside(void **state)
 	bad[0].offset = 0;
 	bad[0].stride = W * 4 + 4;
 	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]), INVALID_PARAMETER);
+	/* The renderer's own stride, when none is said. */
+	bad[0].stride = 0;
+	OK(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]));
+	bad[0].offset = 4;
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]), INVALID_PARAMETER);
 	/* The last row may end before its stride does; one pixel further it does not fit. */
 	bad[0] = (struct gpu_transfer){.w = 1, .h = H, .d = 1, .stride = W * 4, .offset = W * 4 - 4};
 	OK(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 3, &bad[0]));

@@ -405,6 +405,21 @@ static void test_renderer_contexts_up_to_the_limit(void **state)
 	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "again"));
 }
 
+/* The renderer hears which language a context is to speak: the one that the driver says, or none. */
+static void test_renderer_contexts_of_the_set_that_is_said(void **state)
+{
+	static const uint32_t sets[] = {GPU_CAPSET_VIRGL2, GPU_CAPSET_VIRGL, 0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+		v.ctx = 10 + (uint32_t)i;
+		v.context_init = sets[i];
+		OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "of a set"));
+		assert_int_equal(renderer->capset, sets[i]);
+	}
+	v.context_init = 0;
+}
+
 /* What a context makes within itself costs as much as one each, and there are only so many. */
 static void test_renderer_contexts_within_one_are_limited(void **state)
 {
@@ -437,6 +452,7 @@ int main(void)
 		T(test_renderer_fences_that_it_does_not_give),
 		T(test_renderer_fences_of_what_failed),
 		T(test_renderer_contexts_up_to_the_limit),
+		T(test_renderer_contexts_of_the_set_that_is_said),
 		T(test_renderer_contexts_within_one_are_limited),
 	};
 

@@ -31,8 +31,8 @@ static int create_context(struct gpu_backend *b, uint32_t ctx, uint32_t capset, 
 {
 	(void)b;
 	(void)ctx;
-	(void)capset;
 	(void)name;
+	the.capset = capset;
 	the.contexts++;
 	return 0;
 }
@@ -67,7 +67,7 @@ static int submit(struct gpu_backend *b, uint32_t ctx, void *words, uint32_t nwo
 static void read_capset(struct gpu_backend *b, uint32_t id, uint32_t version, void *set)
 {
 	(void)version;
-	memset(set, (int)id, b->capset[0].size);
+	memset(set, (int)id, b->capset[id == GPU_CAPSET_VIRGL ? 0 : 1].size);
 }
 
 static int fence(struct gpu_backend *b, uint64_t *number)
@@ -128,8 +128,9 @@ static struct gpu_backend *make(const struct gmem *mem)
 	ops.poll = poll;
 	ops.destroy = destroy;
 	b->ops = &ops;
-	b->ncapsets = 1;
+	b->ncapsets = 2;
 	b->capset[0] = (struct gpu_capset){.id = GPU_CAPSET_VIRGL, .version = 1, .size = 8};
+	b->capset[1] = (struct gpu_capset){.id = GPU_CAPSET_VIRGL2, .version = 2, .size = 16};
 	b->poll_fd = the.fd;
 	return b;
 }

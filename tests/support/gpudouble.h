@@ -14,6 +14,7 @@ struct gpudouble {
 	uint64_t fences; /* it was asked for: their numbers are 1, 2, ... */
 	int fence_error, submit_error; /* -errno in place of the next ones; 0: none */
 	unsigned contexts, submissions;
+	uint32_t capset; /* of the context that was made last, as it was asked for */
 	uint64_t submitted_len; /* bytes */
 	void (*on_submit)(void); /* NULL: none */
 	int fd;
