@@ -439,6 +439,18 @@ static void gpu_config_write(struct virtio_device *d, uint32_t off, const void *
 	set_events(g, g->events & (~le32_get(clear) | kept));
 }
 
+/* With 3D there may be another descriptor to poll afterwards, or none. */
+static void reset_backend(struct gpu *g)
+{
+	loop_remove(&g->poll);
+	g->backend->ops->reset(g->backend);
+	g->poll.fd = g->backend->poll_fd;
+	/* Before gpu_init has come to it there is nothing to be polled; that it fails is said. */
+	if (g->poll.fn && g->poll.fd >= 0) {
+		(void)!loop_add(g->display->loop, &g->poll);
+	}
+}
+
 static void gpu_reset(struct virtio_device *d)
 {
 	struct gpu *g = gpu_from(d);
@@ -456,7 +468,7 @@ static void gpu_reset(struct virtio_device *d)
 	while ((e = gpu_table_any(&g->resources))) {
 		gpu_resource_destroy(g, (struct gpu_resource *)e);
 	}
-	g->backend->ops->reset(g->backend);
+	reset_backend(g);
 	g->told = g->stale = 0;
 	set_events(g, 0);
 }

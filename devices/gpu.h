@@ -13,6 +13,7 @@
  * held with a fence is answered before any later fence is.
  *
  * With 3D, an answer with a fence waits until the renderer has done all that came before; answers with fences come in order.
+ * When the host's GPU is reset, commands that draw are errors until the driver resets the device.
  *
  * A 3D command that might draw in a picture somebody is looking at waits for them, and what is behind it on the control queue with it, for 40 ms at most (gpu_direct.h).
  *

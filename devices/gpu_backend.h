@@ -99,6 +99,8 @@ struct gpu_backend_ops {
 
 	/*
 	 * 3D; all NULL in a backend that has none. Resources are shared with 2D: attach, detach, unref, show, flush and read_cursor take both.
+	 *
+	 * When the host's GPU is reset what textures and contexts had is lost. Then nothing draws, each command that would is an error, and fences are done, until reset.
 	 */
 
 	int (*create_3d)(struct gpu_backend *b, uint32_t id, const struct gpu_texture *t);
@@ -122,7 +124,7 @@ struct gpu_backend_ops {
 	/* The last call on the device's thread but destroy; all has been reset. NULL: nothing to do. */
 	void (*close)(struct gpu_backend *b);
 
-	/* Everything is gone. */
+	/* Everything is gone. After a loss there is a new renderer, with another poll_fd, or -1: none could be had. */
 	void (*reset)(struct gpu_backend *b);
 	void (*destroy)(struct gpu_backend *b);
 };
@@ -135,6 +137,7 @@ struct gpu_backend {
 	uint64_t blobs_shared, blobs_copied; /* times that a scanout was given a blob that sinks map where it is, or one that is copied */
 	uint64_t blob_pieces, blob_pieces_max; /* of guest memory, neighbours joined: of the blob that was shown last, and of the one that had the most */
 	uint64_t read_bytes; /* of 3D pictures, for those who look at them */
+	uint64_t losses; /* of 3D: times that the host's GPU was reset, and all that was there is lost */
 
 	/* 3D: what the guest may be told, in order; 0: no 3D. */
 	unsigned ncapsets;

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "devices/gpu_3d.h"
+#include "devices/gpu_egl.h"
 #include "tests/support/gpudrv.h"
 #include "tests/support/mesa.h"
 
@@ -367,29 +368,38 @@ static void assert_next(uint32_t want)
 	assert_int_equal(head, want);
 }
 
+#define LARGE 9u
+#define LARGE_SIZE 1024u
+
+/* What takes long to draw is in words. */
+static void make_slow(void)
+{
+	static const struct gpu_texture large = {.target = 2, .format = FORMAT, .bind = 1u << 1, .width = LARGE_SIZE, .height = LARGE_SIZE, .depth = 1, .array_size = 1};
+
+	make(LARGE, &large);
+	draw_scene();
+	SAY(CREATE(SURFACE, 5), 20, LARGE, FORMAT, 0, 0, SET_FRAMEBUFFER, 1, 0, 20);
+	SAY(SET_VIEWPORT, 0, bits(LARGE_SIZE / 2), bits(LARGE_SIZE / 2), bits(0.5f), bits(LARGE_SIZE / 2), bits(LARGE_SIZE / 2), bits(0.5f));
+	OK(submit());
+	for (unsigned i = 0; i < 40; i++) {
+		SAY(DRAW, 0, 3, TRIANGLES, 0, 1, 0, 0, 0, 0, 0, 2, 0);
+	}
+}
+
 /* The fence of what takes no time is not answered together with that of what takes long: not each time at least, on a machine where nobody knows who is next. */
 static void test_draw_fences_when_their_work_is_done(void **state)
 {
-	enum { SIZE = 1024, TRIANGLES_MANY = 40, TRIES = 20, LARGE = 9 };
-	static const struct gpu_texture large = {.target = 2, .format = FORMAT, .bind = 1u << 1, .width = SIZE, .height = SIZE, .depth = 1, .array_size = 1};
 	static const uint32_t nop;
 	uint64_t in[2], out[2];
 	bool was_alone = false;
 
 	(void)state;
-	make(LARGE, &large);
-	draw_scene();
-	SAY(CREATE(SURFACE, 5), 20, LARGE, FORMAT, 0, 0, SET_FRAMEBUFFER, 1, 0, 20);
-	SAY(SET_VIEWPORT, 0, bits(SIZE / 2), bits(SIZE / 2), bits(0.5f), bits(SIZE / 2), bits(SIZE / 2), bits(0.5f));
-	OK(submit());
+	make_slow();
 	for (unsigned i = 0; i < 2; i++) {
 		in[i] = tdrv_alloc(&v.d, 4096, 8);
 		out[i] = tdrv_alloc(&v.d, sizeof(struct gpu_wire_hdr), 8);
 	}
-	for (unsigned i = 0; i < TRIANGLES_MANY; i++) {
-		SAY(DRAW, 0, 3, TRIANGLES, 0, 1, 0, 0, 0, 0, 0, 2, 0);
-	}
-	for (unsigned i = 0; i < TRIES && !was_alone; i++) {
+	for (unsigned i = 0; i < 20 && !was_alone; i++) {
 		uint32_t quick = send(in[0], out[0], 2 * i + 1, &nop, 1), slow = send(in[1], out[1], 2 * i + 2, words, nwords);
 
 		tdrv_write(&v.d, VIRTIO_MMIO_QUEUE_NOTIFY, GPU_CONTROLQ);
@@ -398,6 +408,29 @@ static void test_draw_fences_when_their_work_is_done(void **state)
 		assert_next(slow);
 	}
 	assert_true(was_alone);
+}
+
+/* The host's GPU is reset while it works (gpu_lost_test.c): what it will not do any more is not waited for. */
+static void test_draw_fences_when_the_gpu_is_lost(void **state)
+{
+	uint64_t in = tdrv_alloc(&v.d, 4096, 8), out = tdrv_alloc(&v.d, sizeof(struct gpu_wire_hdr), 8);
+	uint32_t heads[8], head, len;
+
+	(void)state;
+	make_slow();
+	for (unsigned i = 0; i < 8; i++) {
+		heads[i] = send(in, out, 1 + i, words, nwords);
+	}
+	tdrv_write(&v.d, VIRTIO_MMIO_QUEUE_NOTIFY, GPU_CONTROLQ);
+	assert_int_equal(v.gpu.nfenced, 8);
+	gpu_egl_set_test_lost(true);
+	v.gpu.backend->ops->poll(v.gpu.backend);
+	gpu_egl_set_test_lost(false);
+	assert_int_equal(v.gpu.nfenced, 0);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_true(tdrv_used(&v.d, GPU_CONTROLQ, &head, &len));
+		assert_int_equal(head, heads[i]);
+	}
 }
 
 static int keep_drivers(void **state)
@@ -421,6 +454,7 @@ int main(void)
 		T(test_draw_memory_that_is_given_and_taken),
 		T(test_draw_after_others_did),
 		T(test_draw_fences_when_their_work_is_done),
+		T(test_draw_fences_when_the_gpu_is_lost),
 	};
 
 	return cmocka_run_group_tests(tests, keep_drivers, NULL);

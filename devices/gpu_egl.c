@@ -32,7 +32,7 @@ struct gpu_egl_api {
 };
 
 static struct gpu_egl_api api;
-static bool test_no_contexts;
+static bool test_no_contexts, test_lost;
 
 static int fail(int r, char *why, size_t why_len, const char *text)
 {
@@ -94,6 +94,20 @@ static void gl_string(struct gpu_egl *e, unsigned name, char *to, size_t len)
 	snprintf(to, len, "%s", text ? (const char *)text : "unknown");
 }
 
+/* All that share are of one kind. Return: NULL when there is none. */
+static void *create_base(struct gpu_egl *e)
+{
+	void *context;
+
+	e->tells_reset = true;
+	context = gpu_egl_create_context(e, 3, 1);
+	if (!context) {
+		e->tells_reset = false;
+		context = gpu_egl_create_context(e, 3, 1);
+	}
+	return context;
+}
+
 /* Return: 0, or -errno with @why. What has been made is for gpu_egl_close. */
 static int open_display(struct gpu_egl *e, char *why, size_t why_len)
 {
@@ -110,7 +124,7 @@ static int open_display(struct gpu_egl *e, char *why, size_t why_len)
 		e->display = NULL;
 		return fail(-ENODEV, why, why_len, "EGL does not work on it: install libgl1-mesa-dri");
 	}
-	e->base = api.bind_api(EGL_OPENGL_API) ? gpu_egl_create_context(e, 3, 1) : NULL;
+	e->base = api.bind_api(EGL_OPENGL_API) ? create_base(e) : NULL;
 	if (!e->base || !gpu_egl_make_current(e, e->base)) {
 		return fail(-ENODEV, why, why_len, "it has no OpenGL 3.1 without a surface");
 	}
@@ -212,14 +226,27 @@ void gpu_egl_close(struct gpu_egl *e)
 
 void *gpu_egl_create_context(struct gpu_egl *e, int major, int minor)
 {
-	const EGLint attributes[] = {EGL_CONTEXT_MAJOR_VERSION, major, EGL_CONTEXT_MINOR_VERSION, minor, EGL_CONTEXT_OPENGL_PROFILE_MASK,
-		EGL_CONTEXT_OPENGL_CORE_PROFILE_BIT, EGL_NONE};
+	/* The last two are for those that tell. */
+	const EGLint attributes[] = {EGL_CONTEXT_MAJOR_VERSION, major, EGL_CONTEXT_MINOR_VERSION, minor, EGL_CONTEXT_OPENGL_PROFILE_MASK, EGL_CONTEXT_OPENGL_CORE_PROFILE_BIT,
+		e->tells_reset ? EGL_CONTEXT_OPENGL_RESET_NOTIFICATION_STRATEGY : EGL_NONE, EGL_LOSE_CONTEXT_ON_RESET, EGL_NONE};
 
 	if (test_no_contexts) {
 		return NULL;
 	}
 	api.bind_api(EGL_OPENGL_API);
 	return api.create_context(e->display, EGL_NO_CONFIG_KHR, e->base ? e->base : EGL_NO_CONTEXT, attributes);
+}
+
+bool gpu_egl_is_lost(struct gpu_egl *e)
+{
+	unsigned (*reset_status)(void) = NULL;
+
+	return test_lost || (e->tells_reset && gpu_egl_load(e, "glGetGraphicsResetStatus", &reset_status) && reset_status() != 0);
+}
+
+void gpu_egl_set_test_lost(bool is_lost)
+{
+	test_lost = is_lost;
 }
 
 void gpu_egl_destroy_context(struct gpu_egl *e, void *context)

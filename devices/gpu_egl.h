@@ -17,6 +17,7 @@ struct gpu_egl {
 	int fd; /* the render node; -1: there is none */
 	void *gbm, *display;
 	void *base; /* the context that all others share with; current on the thread */
+	bool tells_reset; /* contexts say when the GPU was reset */
 	void *reserve; /* one to draw in where nothing that is drawn matters: when there is no other */
 	char node[64]; /* "/dev/dri/renderD128", or "surfaceless" */
 	char driver[32]; /* the kernel's, of the node */
@@ -37,8 +38,13 @@ bool gpu_egl_make_current(struct gpu_egl *e, void *context);
 /* Whether OpenGL's name of what draws is that of the processor. */
 bool gpu_egl_is_software(const char *renderer);
 
+/* Whether the GPU was reset, so that all that was made of contexts is lost; they do nothing any more. One of them is current on the thread. */
+bool gpu_egl_is_lost(struct gpu_egl *e);
+
 /* For tests: from now on no context is made. */
 void gpu_egl_set_test_no_contexts(bool none);
+/* For tests: whether it is. */
+void gpu_egl_set_test_lost(bool is_lost);
 
 /* A function of OpenGL's or EGL's, or, where there is a render node, of GBM's ("gbm_..."). @to: the pointer to it. Return: whether there is one. */
 bool gpu_egl_load(struct gpu_egl *e, const char *name, void *to);

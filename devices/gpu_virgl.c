@@ -68,6 +68,7 @@ struct gpu_virgl {
 	struct gpu_backend *plain; /* 2D */
 	const struct gmem *mem;
 	struct gpu_egl egl;
+	char node[sizeof(((struct gpu_egl *)0)->node)]; /* what it was opened on, to be opened again */
 	struct gpu_export export;
 	struct scanout scanout[DISPLAY_SCANOUTS_MAX];
 	struct gpu_table resources; /* of 3D */
@@ -76,6 +77,7 @@ struct gpu_virgl {
 	bool has_begun; /* the library has had a context; before that it asks for versions there may not be */
 	bool lacks_context; /* it wanted one that there is not, and was given the reserve */
 	bool is_open;
+	bool is_lost; /* the GPU was reset: nothing draws before all is opened again */
 };
 
 static struct gpu_virgl *from(struct gpu_backend *b)
@@ -173,9 +175,35 @@ static int make_current(void *cookie, int scanout, virgl_renderer_gl_context con
 	return gpu_egl_make_current(&g->egl, context) ? 0 : -1;
 }
 
+/* Return: whether there is something to draw with. */
+static bool can_draw(const struct gpu_virgl *g)
+{
+	return !g->is_lost;
+}
+
+/* Return: whether the GPU was reset since it was asked last: nothing of the guest's that draws is there any more. */
+static bool has_lost(struct gpu_virgl *g)
+{
+	if (g->is_lost || !gpu_egl_is_lost(&g->egl)) {
+		return false;
+	}
+	g->is_lost = true;
+	count(&g->base.losses, 1);
+	log_guest(&virgl.log_limit, "gpu", "%s was reset: what the guest's programs draw with is lost, and 3D fails until its driver starts again", g->egl.node);
+	return true;
+}
+
 static void gpu_virgl_poll(struct gpu_backend *b)
 {
-	(void)b;
+	struct gpu_virgl *g = from(b);
+
+	if (!g->is_open) {
+		return;
+	}
+	/* The host's kernel ends the fences of what it stops. What else the GPU was to do is not waited for: nobody does it. */
+	if (has_lost(g)) {
+		g->base.retired(g->base.retired_ctx, g->last_fence);
+	}
 	virgl.poll();
 }
 
@@ -232,8 +260,9 @@ static int gpu_virgl_create_3d(struct gpu_backend *b, uint32_t id, const struct 
 		.depth = t->depth, .array_size = t->array_size, .last_level = t->last_level, .nr_samples = t->nr_samples, .flags = t->flags};
 	int r;
 
-	if (!res) {
-		return -ENOMEM;
+	if (!res || !can_draw(g)) {
+		free(res);
+		return can_draw(g) ? -ENOMEM : -EIO;
 	}
 	virgl.force_ctx_0();
 	r = error_of(virgl.resource_create(&args, NULL, 0));
@@ -320,7 +349,9 @@ static int gpu_virgl_transfer_to_3d(struct gpu_backend *b, uint32_t ctx, uint32_
 {
 	struct virgl_box box = {t->x, t->y, t->z, t->w, t->h, t->d};
 
-	(void)b;
+	if (!can_draw(from(b))) {
+		return -EIO;
+	}
 	virgl.force_ctx_0();
 	return error_of(virgl.transfer_write_iov(id, ctx, (int)t->level, t->stride, t->layer_stride, &box, t->offset, NULL, 0));
 }
@@ -329,7 +360,9 @@ static int gpu_virgl_transfer_from_3d(struct gpu_backend *b, uint32_t ctx, uint3
 {
 	struct virgl_box box = {t->x, t->y, t->z, t->w, t->h, t->d};
 
-	(void)b;
+	if (!can_draw(from(b))) {
+		return -EIO;
+	}
 	virgl.force_ctx_0();
 	return error_of(virgl.transfer_read_iov(id, ctx, t->level, t->stride, t->layer_stride, &box, t->offset, NULL, 0));
 }
@@ -353,6 +386,9 @@ static int ended(struct gpu_virgl *g, uint32_t ctx, int r)
 
 static int gpu_virgl_create_context(struct gpu_backend *b, uint32_t ctx, uint32_t capset, const char *name)
 {
+	if (!can_draw(from(b))) {
+		return -EIO;
+	}
 	/* One without a set is of the oldest kind, as the library has it too. */
 	return ended(from(b), ctx, error_of(virgl.context_create_with_flags(ctx, capset ? capset : b->capset[0].id, (uint32_t)strlen(name), name)));
 }
@@ -380,12 +416,18 @@ static void gpu_virgl_detach_context(struct gpu_backend *b, uint32_t ctx, uint32
 
 static int gpu_virgl_submit(struct gpu_backend *b, uint32_t ctx, void *words, uint32_t nwords)
 {
+	if (!can_draw(from(b))) {
+		return -EIO;
+	}
 	return ended(from(b), ctx, error_of(virgl.submit_cmd(words, (int)ctx, (int)nwords)));
 }
 
 static void gpu_virgl_read_capset(struct gpu_backend *b, uint32_t id, uint32_t version, void *set)
 {
-	(void)b;
+	/* What is not known is no capability. */
+	if (!can_draw(from(b))) {
+		return;
+	}
 	virgl.has_guest = false;
 	virgl.fill_caps(id, version, set);
 	virgl.has_guest = true;
@@ -396,10 +438,16 @@ static int gpu_virgl_fence(struct gpu_backend *b, uint64_t *fence)
 	struct gpu_virgl *g = from(b);
 	int r;
 
+	if (!can_draw(g)) {
+		return -EIO;
+	}
 	/* In the context that has drawn last: in another one it would say nothing about that. */
 	r = error_of(virgl.create_fence((int)(uint32_t)(g->last_fence + 1), 0));
 	if (r == 0) {
 		*fence = ++g->last_fence;
+	} else {
+		/* A context that is lost gives none, so that nothing would come to be polled. */
+		has_lost(g);
 	}
 	return r;
 }
@@ -415,6 +463,9 @@ static int read_texture(void *ctx, uint32_t id, const struct display_rect *r, ui
 	struct virgl_box box = {r->x, r->y, 0, r->w, r->h, 1};
 	struct iovec iov = {map, len};
 
+	if (!can_draw(g)) {
+		return -EIO;
+	}
 	virgl.force_ctx_0();
 	count(&g->base.read_bytes, (uint64_t)r->w * r->h * GPU_BYTES_PER_PIXEL);
 	return error_of(virgl.transfer_read_iov(id, 0, 0, stride, 0, &box, (uint64_t)r->y * stride + (uint64_t)r->x * GPU_BYTES_PER_PIXEL, &iov, 1));
@@ -467,8 +518,8 @@ static int gpu_virgl_copy(struct gpu_backend *b, unsigned scanout, unsigned numb
 	struct scanout *so = &g->scanout[scanout];
 	int r;
 
-	if (!g->export.egl) {
-		return -ENOTSUP;
+	if (!g->export.egl || !can_draw(g)) {
+		return g->export.egl ? -EIO : -ENOTSUP;
 	}
 	r = gpu_egl_make_current(&g->egl, g->egl.base) ? copy(g, so, &so->copy[number], linear, p, fence) : -EIO;
 	virgl.force_ctx_0();
@@ -490,7 +541,7 @@ static int gpu_virgl_export_texture(struct gpu_backend *b, uint32_t id, struct d
 {
 	struct gpu_virgl *g = from(b);
 	const struct resource *res = find(g, id);
-	unsigned texture = res ? texture_of(id) : 0;
+	unsigned texture = res && can_draw(g) ? texture_of(id) : 0;
 	int r;
 
 	if (!g->export.egl || texture == 0) {
@@ -507,7 +558,7 @@ static int gpu_virgl_export_texture(struct gpu_backend *b, uint32_t id, struct d
 static int gpu_virgl_await_texture(struct gpu_backend *b, uint32_t id, uint64_t *fence)
 {
 	struct gpu_virgl *g = from(b);
-	unsigned texture = find(g, id) ? texture_of(id) : 0;
+	unsigned texture = find(g, id) && can_draw(g) ? texture_of(id) : 0;
 	int r;
 
 	if (texture == 0) {
@@ -594,17 +645,16 @@ static int gpu_virgl_flush(struct gpu_backend *b, unsigned scanout, const struct
  * Beginning and end.
  */
 
-static void gpu_virgl_reset(struct gpu_backend *b)
+static void forget_all(struct gpu_virgl *g)
 {
-	struct gpu_virgl *g = from(b);
 	struct gpu_entry *e;
 
 	while (g->is_open && (e = gpu_table_any(&g->resources))) {
-		gpu_virgl_unref(b, e->id);
+		gpu_virgl_unref(&g->base, e->id);
 	}
 	for (unsigned i = 0; i < DISPLAY_SCANOUTS_MAX; i++) {
 		for (unsigned n = 0; n < GPU_COPIES_MAX; n++) {
-			gpu_virgl_drop_copy(b, i, n);
+			gpu_virgl_drop_copy(&g->base, i, n);
 		}
 		g->scanout[i].id = 0;
 	}
@@ -618,7 +668,7 @@ static void gpu_virgl_close(struct gpu_backend *b)
 	if (!g->is_open) {
 		return;
 	}
-	gpu_virgl_reset(b);
+	forget_all(g);
 	gpu_egl_make_current(&g->egl, g->egl.base);
 	gpu_export_close(&g->export);
 	g->is_open = false;
@@ -627,6 +677,32 @@ static void gpu_virgl_close(struct gpu_backend *b)
 	virgl.cleanup(g);
 	virgl.is_used = virgl.has_guest = false;
 	gpu_egl_close(&g->egl);
+}
+
+static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *why, size_t why_len);
+
+/* All that was lost, and who draws, anew. Where that fails the next reset tries again. */
+static void open_again(struct gpu_virgl *g)
+{
+	char why[300];
+
+	gpu_virgl_close(&g->base);
+	if (open_renderer(g, g->node, why, sizeof(why))) {
+		g->is_lost = false;
+		log_guest(&virgl.log_limit, "gpu", "OpenGL by %s on %s again", g->egl.renderer, g->egl.node);
+	} else {
+		log_guest(&virgl.log_limit, "gpu", "no OpenGL after the reset of %s: %s", g->node, why);
+	}
+}
+
+static void gpu_virgl_reset(struct gpu_backend *b)
+{
+	struct gpu_virgl *g = from(b);
+
+	forget_all(g);
+	if (g->is_lost) {
+		open_again(g);
+	}
 }
 
 static void gpu_virgl_destroy(struct gpu_backend *b)
@@ -674,13 +750,18 @@ static void find_capsets(struct gpu_virgl *g)
 {
 	static const uint32_t ids[GPU_CAPSETS_MAX] = {GPU_CAPSET_VIRGL, GPU_CAPSET_VIRGL2};
 
-	for (unsigned i = 0; i < GPU_CAPSETS_MAX; i++) {
-		struct gpu_capset *c = &g->base.capset[g->base.ncapsets];
+	unsigned n = 0;
 
-		*c = (struct gpu_capset){.id = ids[i]};
-		virgl.get_cap_set(c->id, &c->version, &c->size);
-		g->base.ncapsets += c->size > 0;
+	for (unsigned i = 0; i < GPU_CAPSETS_MAX; i++) {
+		struct gpu_capset c = {.id = ids[i]};
+
+		virgl.get_cap_set(c.id, &c.version, &c.size);
+		if (c.size > 0) {
+			g->base.capset[n++] = c;
+		}
 	}
+	/* What a guest was told to begin with it is told again. */
+	g->base.ncapsets = n > g->base.ncapsets ? n : g->base.ncapsets;
 }
 
 /*
@@ -741,6 +822,7 @@ static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *wh
 	if (!load_library(why, why_len) || gpu_egl_open(&g->egl, render_node, why, why_len) < 0) {
 		return false;
 	}
+	g->has_begun = g->lacks_context = false;
 	gpu_export_open(&g->export, &g->egl, g->no_export, sizeof(g->no_export));
 	if (virgl.init(g, VIRGL_RENDERER_THREAD_SYNC, &callbacks) != 0) {
 		snprintf(why, why_len, "virglrenderer does not work with %s", g->egl.renderer);
@@ -766,6 +848,7 @@ static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *wh
 		return false;
 	}
 	virgl.has_guest = true;
+	memcpy(g->node, g->egl.node, sizeof(g->node));
 	return true;
 }
 

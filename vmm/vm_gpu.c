@@ -509,6 +509,7 @@ json_t *vm_gpu_stats(const struct vm *vm)
 		json_object_set_new(o, "contexts", json_integer((json_int_t)__atomic_load_n(&gpu->dev.contexts.n, __ATOMIC_RELAXED)));
 		json_object_set_new(o, "submissions", json_integer(now(&gpu->dev.counters.submissions)));
 		json_object_set_new(o, "read_bytes", json_integer(now(&gpu->dev.backend->read_bytes)));
+		json_object_set_new(o, "losses", json_integer(now(&gpu->dev.backend->losses)));
 		json_object_set_new(o, "copies", json_integer(now(&gpu->display.counters.copies)));
 		json_object_set_new(o, "zero_copies", json_integer(now(&gpu->display.counters.offers)));
 		json_object_set_new(o, "waits", json_integer(now(&gpu->dev.counters.waits)));
