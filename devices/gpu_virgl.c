@@ -23,12 +23,15 @@
 #include "devices/gpu_egl.h"
 #include "devices/gpu_export.h"
 #include "devices/gpu_table.h"
+#include "vmm/clock.h"
 #include "vmm/log.h"
 
 /* Of a resource's flags, Gallium's: its first row is the last of the texture. */
 #define FLAG_Y_0_TOP 1u
 
 #define GL_TEXTURE_CUBE_MAP_SEAMLESS 0x884f
+
+#define OPEN_AGAIN_NS CLOCK_NS_PER_S /* between tries to have a renderer again */
 
 /* The library's headers only name it. */
 struct virgl_box {
@@ -77,6 +80,7 @@ struct gpu_virgl {
 	bool has_begun; /* the library has had a context; before that it asks for versions there may not be */
 	bool lacks_context; /* it wanted one that there is not, and was given the reserve */
 	bool is_open;
+	uint64_t open_again_ns; /* not before: it has failed */
 	bool is_lost; /* the GPU was reset: nothing draws before all is opened again */
 };
 
@@ -681,16 +685,20 @@ static void gpu_virgl_close(struct gpu_backend *b)
 
 static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *why, size_t why_len);
 
-/* All that was lost, and who draws, anew. Where that fails the next reset tries again. */
+/* All that was lost, and who draws, anew. Where that fails a later reset tries again; a guest can reset as often as it likes, and drivers keep some memory each time. */
 static void open_again(struct gpu_virgl *g)
 {
 	char why[300];
 
+	if (clock_now_ns() < g->open_again_ns) {
+		return;
+	}
 	gpu_virgl_close(&g->base);
 	if (open_renderer(g, g->node, why, sizeof(why))) {
 		g->is_lost = false;
 		log_guest(&virgl.log_limit, "gpu", "OpenGL by %s on %s again", g->egl.renderer, g->egl.node);
 	} else {
+		g->open_again_ns = clock_now_ns() + OPEN_AGAIN_NS;
 		log_guest(&virgl.log_limit, "gpu", "no OpenGL after the reset of %s: %s", g->node, why);
 	}
 }
