@@ -3,33 +3,28 @@
  * Resources of 3D live in virglrenderer under the guest's numbers. Each has a stand-in in the 2D backend, which keeps what scanouts show of it: memory that others map, brought up
  * to date by reading the texture back. Everything that is 2D goes there as it is.
  *
- * No other call of the library may run at the same time, and all on one thread: the loop's. The library's own thread waits for the GPU and makes the poll descriptor readable.
+ * The library's own thread waits for the GPU and makes the poll descriptor readable.
  */
 #include "devices/gpu_virgl.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <virgl/virglrenderer.h>
 
 #include "devices/gpu_2d.h"
 #include "devices/gpu_egl.h"
 #include "devices/gpu_export.h"
 #include "devices/gpu_table.h"
+#include "devices/virgl.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
 /* Of a resource's flags, Gallium's: its first row is the last of the texture. */
 #define FLAG_Y_0_TOP 1u
-
-#define GL_TEXTURE_CUBE_MAP_SEAMLESS 0x884f
 
 #define OPEN_AGAIN_NS CLOCK_NS_PER_S /* between tries to have a renderer again */
 
@@ -37,20 +32,6 @@
 struct virgl_box {
 	uint32_t x, y, z, w, h, d;
 };
-
-#define FUNCTIONS(F)                                                                                                                                          \
-	F(init) F(cleanup) F(poll) F(get_poll_fd) F(force_ctx_0) F(get_cap_set) F(fill_caps) F(context_create_with_flags) F(context_destroy) F(ctx_attach_resource)              \
-	F(ctx_detach_resource) F(submit_cmd) F(resource_create) F(resource_unref) F(resource_attach_iov) F(resource_detach_iov) F(transfer_read_iov)                  \
-	F(transfer_write_iov) F(create_fence) F(resource_get_info)
-
-static struct {
-#define FUNCTION(name) typeof(virgl_renderer_##name) *name;
-	FUNCTIONS(FUNCTION)
-#undef FUNCTION
-	void *lib; /* NULL: not loaded. Never unloaded: OpenGL drivers are behind it */
-	bool is_used, has_guest;
-	struct log_limit log_limit;
-} virgl;
 
 struct resource {
 	struct gpu_entry entry;
@@ -103,34 +84,6 @@ static void count(uint64_t *counter, uint64_t n)
 static int error_of(int r)
 {
 	return r == 0 ? 0 : r > 0 ? -r : r;
-}
-
-static void redirect_messages(void);
-
-static bool load_library(char *why, size_t why_len)
-{
-	void *lib = virgl.lib ? virgl.lib : dlopen("libvirglrenderer.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-	bool is_whole = lib != NULL;
-
-	if (!lib) {
-		snprintf(why, why_len, "libvirglrenderer.so.1 is missing: install libvirglrenderer1");
-		return false;
-	}
-#define FUNCTION(name)                                                                \
-	{                                                                             \
-		void *symbol = dlsym(lib, "virgl_renderer_" #name);                   \
-		memcpy(&virgl.name, &symbol, sizeof(symbol));                         \
-		is_whole &= symbol != NULL;                                           \
-	}
-	FUNCTIONS(FUNCTION)
-#undef FUNCTION
-	if (!is_whole) {
-		snprintf(why, why_len, "libvirglrenderer.so.1 is older than 0.9.1");
-		return false;
-	}
-	virgl.lib = lib;
-	redirect_messages();
-	return true;
 }
 
 /*
@@ -209,47 +162,6 @@ static void gpu_virgl_poll(struct gpu_backend *b)
 		g->base.retired(g->base.retired_ctx, g->last_fence);
 	}
 	virgl.poll();
-}
-
-/* What the library says for the host it says while it is opened and asked for its capabilities; all else is about what the guest has done wrong. */
-static void say(const char *text)
-{
-	if (virgl.has_guest) {
-		log_guest(&virgl.log_limit, "virglrenderer", "%.*s", (int)strcspn(text, "\n"), text);
-	}
-}
-
-/* 0.10 calls this one. */
-static void __attribute__((format(printf, 1, 0))) on_debug(const char *fmt, va_list ap)
-{
-	char text[200];
-
-	vsnprintf(text, sizeof(text), fmt, ap);
-	say(text);
-}
-
-/* And 1.0 and later this one. */
-static void on_log(int level, const char *text, void *ctx)
-{
-	(void)level;
-	(void)ctx;
-	say(text);
-}
-
-/* The library would write to standard error as often as a guest likes. */
-static void redirect_messages(void)
-{
-	void (*set_log)(void (*fn)(int level, const char *text, void *ctx), void *ctx, void (*free_ctx)(void *ctx)) = NULL;
-	void (*(*set_debug)(void (*fn)(const char *fmt, va_list ap)))(const char *fmt, va_list ap) = NULL;
-	void *log = dlsym(virgl.lib, "virgl_set_log_callback"), *debug = dlsym(virgl.lib, "virgl_set_debug_callback");
-
-	if (log) {
-		memcpy(&set_log, &log, sizeof(log));
-		set_log(on_log, NULL, NULL);
-	} else if (debug) {
-		memcpy(&set_debug, &debug, sizeof(debug));
-		set_debug(on_debug);
-	}
 }
 
 /*
@@ -772,51 +684,6 @@ static void find_capsets(struct gpu_virgl *g)
 	g->base.ncapsets = n > g->base.ncapsets ? n : g->base.ncapsets;
 }
 
-/*
- * The library sets for each sampler of the guest's whether cube maps have seams. Not every OpenGL can do that for one sampler (Mesa's virgl cannot), and the library takes that error for the
- * guest's: a context is lost with its first texture. So it is kept from OpenGL there. The library calls OpenGL by pointers that are part of libepoxy's interface.
- */
-static struct {
-	void (*set)(unsigned sampler, unsigned name, int value); /* OpenGL's */
-	bool lacks_seamless;
-} samplers;
-
-static void set_sampler(unsigned sampler, unsigned name, int value)
-{
-	if (name != GL_TEXTURE_CUBE_MAP_SEAMLESS || !samplers.lacks_seamless) {
-		samplers.set(sampler, name, value);
-	}
-}
-
-/* The base context is current. */
-static void spare_samplers(struct gpu_virgl *g)
-{
-	void *epoxy = dlopen("libepoxy.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
-	void *pointer = epoxy ? dlsym(epoxy, "epoxy_glSamplerParameteri") : NULL;
-	void (*generate)(int n, unsigned *sampler) = NULL, (*destroy)(int n, const unsigned *sampler) = NULL, (*wanted)(unsigned, unsigned, int) = set_sampler;
-	unsigned (*get_error)(void) = NULL, sampler;
-
-	if (epoxy) {
-		dlclose(epoxy);
-	}
-	/* Before OpenGL 3.3 there are none. */
-	if (!pointer || !gpu_egl_load(&g->egl, "glSamplerParameteri", &samplers.set) || !gpu_egl_load(&g->egl, "glGenSamplers", &generate) ||
-		!gpu_egl_load(&g->egl, "glDeleteSamplers", &destroy) || !gpu_egl_load(&g->egl, "glGetError", &get_error)) {
-		return;
-	}
-	get_error();
-	generate(1, &sampler);
-	if (get_error() != 0) {
-		return;
-	}
-	samplers.set(sampler, GL_TEXTURE_CUBE_MAP_SEAMLESS, 0);
-	samplers.lacks_seamless = get_error() != 0;
-	destroy(1, &sampler);
-	if (samplers.lacks_seamless) {
-		memcpy(pointer, &wanted, sizeof(wanted));
-	}
-}
-
 /* Return: whether the renderer works; else @why, and nothing of it is left. */
 static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *why, size_t why_len)
 {
@@ -827,7 +694,7 @@ static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *wh
 		snprintf(why, why_len, "virglrenderer has a guest already");
 		return false;
 	}
-	if (!load_library(why, why_len) || gpu_egl_open(&g->egl, render_node, why, why_len) < 0) {
+	if (!virgl_load(why, why_len) || gpu_egl_open(&g->egl, render_node, why, why_len) < 0) {
 		return false;
 	}
 	g->has_begun = g->lacks_context = false;
@@ -845,7 +712,7 @@ static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *wh
 		return false;
 	}
 	if (gpu_egl_make_current(&g->egl, g->egl.base)) {
-		spare_samplers(g);
+		virgl_spare_samplers(&g->egl);
 	}
 	virgl.force_ctx_0();
 	g->base.poll_fd = virgl.get_poll_fd();
@@ -866,26 +733,6 @@ static dev_t device_of(int fd)
 	struct stat st;
 
 	return fd >= 0 && fstat(fd, &st) == 0 ? st.st_rdev : 0;
-}
-
-static void name_library(char *name, size_t len)
-{
-	void *symbol = NULL;
-	char path[PATH_MAX];
-	Dl_info found;
-
-	memcpy(&symbol, &virgl.init, sizeof(symbol));
-	if (dladdr(symbol, &found) && realpath(found.dli_fname, path)) {
-		snprintf(name, len, "%.*s", (int)len - 1, strrchr(path, '/') + 1);
-	} else {
-		snprintf(name, len, "unknown");
-	}
-}
-
-/* By functions that came with one. */
-static const char *release_of(void *lib)
-{
-	return dlsym(lib, "virgl_renderer_resource_map_fixed") ? "1.3 or later" : dlsym(lib, "virgl_set_log_callback") ? "1.0 to 1.2" : "0.9 or 0.10";
 }
 
 struct gpu_backend *gpu_virgl_create(
@@ -917,8 +764,8 @@ struct gpu_backend *gpu_virgl_create(
 		memcpy(info->no_export, g->no_export, sizeof(info->no_export));
 		memcpy(info->no_direct, g->export.no_direct, sizeof(info->no_direct));
 		info->device = device_of(g->egl.fd);
-		name_library(info->library, sizeof(info->library));
-		snprintf(info->release, sizeof(info->release), "%s", release_of(virgl.lib));
+		virgl_name_file(info->library, sizeof(info->library));
+		snprintf(info->release, sizeof(info->release), "%s", virgl_release());
 	}
 	return &g->base;
 }
