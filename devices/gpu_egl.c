@@ -108,6 +108,17 @@ static void *create_base(struct gpu_egl *e)
 	return context;
 }
 
+/* Once: it is asked for each fence. Where there is no such function asking is an error, and the renderer would take that for the guest's. The base context is current. */
+static void find_reset_status(struct gpu_egl *e)
+{
+	unsigned (*get_error)(void) = NULL, (*reset_status)(void) = NULL;
+
+	if (e->tells_reset && gpu_egl_load(e, "glGetError", &get_error) && gpu_egl_load(e, "glGetGraphicsResetStatus", &reset_status)) {
+		reset_status();
+		e->reset_status = get_error() == 0 ? reset_status : NULL;
+	}
+}
+
 /* Return: 0, or -errno with @why. What has been made is for gpu_egl_close. */
 static int open_display(struct gpu_egl *e, char *why, size_t why_len)
 {
@@ -128,6 +139,7 @@ static int open_display(struct gpu_egl *e, char *why, size_t why_len)
 	if (!e->base || !gpu_egl_make_current(e, e->base)) {
 		return fail(-ENODEV, why, why_len, "it has no OpenGL 3.1 without a surface");
 	}
+	find_reset_status(e);
 	e->reserve = gpu_egl_create_context(e, 3, 1);
 	if (!e->reserve) {
 		return fail(-ENODEV, why, why_len, "it has only one OpenGL context");
@@ -239,9 +251,7 @@ void *gpu_egl_create_context(struct gpu_egl *e, int major, int minor)
 
 bool gpu_egl_is_lost(struct gpu_egl *e)
 {
-	unsigned (*reset_status)(void) = NULL;
-
-	return test_lost || (e->tells_reset && gpu_egl_load(e, "glGetGraphicsResetStatus", &reset_status) && reset_status() != 0);
+	return test_lost || (e->reset_status && e->reset_status() != 0);
 }
 
 void gpu_egl_set_test_lost(bool is_lost)

@@ -17,7 +17,8 @@ struct gpu_egl {
 	int fd; /* the render node; -1: there is none */
 	void *gbm, *display;
 	void *base; /* the context that all others share with; current on the thread */
-	bool tells_reset; /* contexts say when the GPU was reset */
+	bool tells_reset; /* contexts are made so that they say when the GPU was reset */
+	unsigned (*reset_status)(void); /* by this; NULL: they do not */
 	void *reserve; /* one to draw in where nothing that is drawn matters: when there is no other */
 	char node[64]; /* "/dev/dri/renderD128", or "surfaceless" */
 	char driver[32]; /* the kernel's, of the node */
