@@ -81,7 +81,8 @@ def pointer_at(with_pointer, without):
 class Sway(Desktop):
     """sway in it: wev, which says all that happens to it, at the left, foot at the right."""
 
-    CONFIG = ("seat * xcursor_theme DMZ-White 24", "default_border normal 6", "focus_follows_mouse no", "output * bg '#305070' solid_color", "input type:pointer accel_profile flat")
+    # Keys are not repeated: where the machine is busy one that is let go of comes late.
+    CONFIG = ("input type:keyboard repeat_rate 0", "seat * xcursor_theme DMZ-White 24", "default_border normal 6", "focus_follows_mouse no", "output * bg '#305070' solid_color", "input type:pointer accel_profile flat")
     # It refuses to be root's: a user has the devices, and there is no login that would give them.
     USER = "setpriv --reuid 1000 --regid 1000 --clear-groups"
 
