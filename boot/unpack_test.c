@@ -251,7 +251,7 @@ static long limit(const char *line, const char *name)
 /* When the process that unpacks is confined: says which limits it has, and ends it. */
 static void watch(pid_t parent)
 {
-	char path[64], line[256], children[64], *rest;
+	char path[64], line[256] = "", children[64], *rest = line;
 	long cpu = -1, file = -1, core = -1;
 	pid_t pid = 0;
 	bool is_confined = false;

@@ -241,7 +241,7 @@ static int make(struct boot_image *elf, const struct x86_bzimage_place *place, c
 	char *why, size_t why_len)
 {
 	char name[KERNEL_CACHE_NAME_LEN];
-	struct trailer t;
+	struct trailer t = {.own_sum = 0};
 	const char *wrong;
 	int fd = kernel_cache_new(dir_fd, name), r;
 
