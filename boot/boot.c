@@ -213,20 +213,15 @@ int boot_open(struct boot_image *img, const char *kernel_path, const char *const
 int boot_unpack(struct boot_image *img, char *why, size_t why_len)
 {
 	char path[4096];
-	int r = kernel_cache_path(path, sizeof(path)), dir_fd;
+	int r = kernel_cache_path(path, sizeof(path));
 
 	if (img->kind != BOOT_BZIMAGE) {
 		return refuse(-ENOTSUP, why, why_len, "no bzImage");
 	}
-	dir_fd = r < 0 ? r : kernel_cache_open(path);
-	if (dir_fd < 0) {
-		return refuse(dir_fd, why, why_len, "no cache: %s", strerror(-dir_fd));
-	}
-	r = x86_unpacked_open(img, dir_fd, why, why_len);
 	if (r < 0) {
-		close(dir_fd);
+		return refuse(r, why, why_len, "no cache: %s", strerror(-r));
 	}
-	return r;
+	return x86_unpacked_open(img, path, why, why_len);
 }
 
 void boot_close(struct boot_image *img)

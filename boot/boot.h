@@ -48,7 +48,7 @@ struct boot_image {
 	uint64_t memory_min; /* bytes of guest memory below the hole that kernel, initrds and boot data need */
 	bool is_unpacked; /* a bzImage whose kernel the host has unpacked (x86_unpacked.h): kernel_fd, kernel_len and the segments are of what was in it, head is its own */
 	struct {
-		int packed_fd, dir_fd; /* the bzImage, and the cache */
+		int packed_fd; /* the bzImage */
 		uint64_t packed_len;
 		char key[KERNEL_CACHE_KEY_LEN];
 		bool was_there; /* in the cache already */

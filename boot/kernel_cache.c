@@ -94,9 +94,9 @@ void kernel_cache_key(const void *bytes, size_t len, char key[KERNEL_CACHE_KEY_L
 	SHA256End(&ctx, key);
 }
 
-int kernel_cache_get(int dir_fd, const char *key, uint64_t len)
+static int get(int dir_fd, const char *name, uint64_t len)
 {
-	int fd = openat(dir_fd, key, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 
 	if (fd < 0) {
@@ -111,6 +111,19 @@ int kernel_cache_get(int dir_fd, const char *key, uint64_t len)
 		futimens(fd, NULL);
 	}
 	return fd;
+}
+
+int kernel_cache_get(int dir_fd, const char *key, uint64_t len)
+{
+	return get(dir_fd, key, len);
+}
+
+int kernel_cache_look(const char *path, const char *key, uint64_t len)
+{
+	char name[4096 + KERNEL_CACHE_KEY_LEN];
+	int n = snprintf(name, sizeof(name), "%s/%s", path, key);
+
+	return n < 0 || (size_t)n >= sizeof(name) ? -ENAMETOOLONG : get(AT_FDCWD, name, len);
 }
 
 /* A process that was stopped while it has its turn must not stop all others. */

@@ -18,13 +18,14 @@
 /* Linux 6.1 with everything has 900 KiB. */
 #define RELOCS_MAX (16u << 20)
 #define UNREADABLE "what was unpacked cannot be read"
-#define TRAILER_MAGIC "tinyvmm unpacked kernel, 1"
+#define TRAILER_MAGIC "tinyvmm unpacked kernel, 2"
 
 /* Behind what was unpacked. */
 struct trailer {
 	char magic[32];
 	uint64_t filesz[BOOT_SEGMENTS_MAX]; /* of each segment, without the zeros at its end */
 	uint64_t sum, relocs_sum; /* of the segments so far, and of the relocations */
+	char key[KERNEL_CACHE_KEY_LEN + 7]; /* what it was unpacked from */
 	uint64_t own_sum; /* of this trailer up to here */
 };
 
@@ -163,10 +164,11 @@ static uint64_t relocs_checksum(const struct boot_image *elf)
  */
 
 /* Checks all of what was unpacked, once, and sums it up. */
-static const char *make_trailer(struct trailer *t, struct boot_image *elf)
+static const char *make_trailer(struct trailer *t, struct boot_image *elf, const char *key)
 {
 	memset(t, 0, sizeof(*t));
 	memcpy(t->magic, TRAILER_MAGIC, sizeof(TRAILER_MAGIC));
+	memcpy(t->key, key, KERNEL_CACHE_KEY_LEN);
 	if (elf->unpacked.relocs_len) {
 		struct x86_relocs relocs;
 
@@ -198,10 +200,10 @@ static const char *make_trailer(struct trailer *t, struct boot_image *elf)
 	return NULL;
 }
 
-/* Takes the trailer's numbers over. Return: false when they cannot be those of @elf. */
-static bool use_trailer(struct boot_image *elf, const struct trailer *t)
+/* Takes the trailer's numbers over. Return: false when they cannot be those of @elf, unpacked from what has @key. */
+static bool use_trailer(struct boot_image *elf, const struct trailer *t, const char *key)
 {
-	if (memcmp(t->magic, TRAILER_MAGIC, sizeof(TRAILER_MAGIC)) != 0 ||
+	if (memcmp(t->magic, TRAILER_MAGIC, sizeof(TRAILER_MAGIC)) != 0 || memcmp(t->key, key, KERNEL_CACHE_KEY_LEN) != 0 ||
 		t->own_sum != checksum(0, (const uint8_t *)t, offsetof(struct trailer, own_sum))) {
 		return false;
 	}
@@ -216,11 +218,12 @@ static bool use_trailer(struct boot_image *elf, const struct trailer *t)
 	return true;
 }
 
-/* From the cache. Return: a descriptor with @elf filled, or -errno. */
-static int find(struct boot_image *elf, const struct x86_bzimage_place *place, int dir_fd, const char *key)
+/* From the cache, in the folder @path or, if it has been opened, @dir_fd. Return: a descriptor with @elf filled, or -errno. */
+static int find(struct boot_image *elf, const struct x86_bzimage_place *place, const char *path, int dir_fd, const char *key)
 {
 	struct trailer t;
-	int fd = kernel_cache_get(dir_fd, key, elf->kernel_len + sizeof(t));
+	const uint64_t len = elf->kernel_len + sizeof(t);
+	int fd = dir_fd < 0 ? kernel_cache_look(path, key, len) : kernel_cache_get(dir_fd, key, len);
 
 	if (fd < 0) {
 		return fd;
@@ -228,7 +231,7 @@ static int find(struct boot_image *elf, const struct x86_bzimage_place *place, i
 	elf->kernel_fd = fd;
 	if (!parse(elf, place) && read_relocs(elf, sizeof(t))) {
 		memcpy(&t, (const uint8_t *)elf->unpacked.relocs + elf->unpacked.relocs_len, sizeof(t));
-		if (use_trailer(elf, &t)) {
+		if (use_trailer(elf, &t, key)) {
 			return fd;
 		}
 	}
@@ -252,7 +255,7 @@ static int make(struct boot_image *elf, const struct x86_bzimage_place *place, c
 	r = unpack(unpack_format(packed, place->packed_len), packed, place->packed_len, elf->kernel_len, fd, why, why_len);
 	if (r == 0) {
 		wrong = parse(elf, place);
-		wrong = wrong ? wrong : make_trailer(&t, elf);
+		wrong = wrong ? wrong : make_trailer(&t, elf, key);
 		r = wrong ? say(-EINVAL, why, why_len, wrong) : 0;
 	}
 	if (r == 0 && (pwrite(fd, &t, sizeof(t), (off_t)elf->kernel_len) != (ssize_t)sizeof(t) || kernel_cache_put(dir_fd, name, key) < 0)) {
@@ -263,11 +266,33 @@ static int make(struct boot_image *elf, const struct x86_bzimage_place *place, c
 		close(fd);
 		return r;
 	}
-	use_trailer(elf, &t);
+	use_trailer(elf, &t, key);
 	return fd;
 }
 
-int x86_unpacked_open(struct boot_image *img, int dir_fd, char *why, size_t why_len)
+/* Where it was not found without further ado: many VMs of one kernel may start at once, and one of them unpacks. Return: as make. */
+static int find_or_make(struct boot_image *elf, const struct x86_bzimage_place *place, const char *path, const uint8_t *packed, const char *key, char *why, size_t why_len)
+{
+	const struct boot_image begun = *elf;
+	int dir_fd = kernel_cache_open(path), fd;
+
+	if (dir_fd < 0) {
+		snprintf(why, why_len, "no cache: %s", strerror(-dir_fd));
+		return dir_fd;
+	}
+	kernel_cache_wait(dir_fd);
+	fd = find(elf, place, path, dir_fd, key);
+	elf->unpacked.was_there = fd >= 0;
+	if (fd < 0) {
+		*elf = begun;
+		fd = make(elf, place, packed, dir_fd, key, why, why_len);
+	}
+	kernel_cache_done(dir_fd);
+	close(dir_fd);
+	return fd;
+}
+
+int x86_unpacked_open(struct boot_image *img, const char *path, char *why, size_t why_len)
 {
 	struct boot_image elf, begun = {.kernel_fd = -1};
 	struct x86_bzimage_place place;
@@ -294,19 +319,11 @@ int x86_unpacked_open(struct boot_image *img, int dir_fd, char *why, size_t why_
 	begun.kernel_len = out_len;
 	kernel_cache_key(packed, place.packed_len, key);
 	elf = begun;
-	fd = find(&elf, &place, dir_fd, key);
+	fd = find(&elf, &place, path, -1, key);
 	elf.unpacked.was_there = fd >= 0;
 	if (fd < 0) {
-		/* Many VMs of one kernel may start at once: one of them unpacks. */
-		kernel_cache_wait(dir_fd);
 		elf = begun;
-		fd = find(&elf, &place, dir_fd, key);
-		elf.unpacked.was_there = fd >= 0;
-		if (fd < 0) {
-			elf = begun;
-			fd = make(&elf, &place, packed, dir_fd, key, why, why_len);
-		}
-		kernel_cache_done(dir_fd);
+		fd = find_or_make(&elf, &place, path, packed, key, why, why_len);
 	}
 	if (fd < 0) {
 		give_pages(packed, begun.unpacked.scratch_len);
@@ -314,7 +331,6 @@ int x86_unpacked_open(struct boot_image *img, int dir_fd, char *why, size_t why_
 	}
 	elf.unpacked.packed_fd = img->kernel_fd;
 	elf.unpacked.packed_len = img->kernel_len;
-	elf.unpacked.dir_fd = dir_fd;
 	elf.unpacked.pref = place.gpa;
 	elf.unpacked.need = place.len;
 	elf.unpacked.align = place.align;
@@ -329,16 +345,27 @@ int x86_unpacked_open(struct boot_image *img, int dir_fd, char *why, size_t why_
 	return 0;
 }
 
+/* It is seldom: the folder has not been kept open for that. */
+static void remove_from_cache(const char *key)
+{
+	char path[4096];
+	int dir_fd = kernel_cache_path(path, sizeof(path)) < 0 ? -1 : kernel_cache_open(path);
+
+	if (dir_fd >= 0) {
+		kernel_cache_remove(dir_fd, key);
+		close(dir_fd);
+	}
+}
+
 void x86_unpacked_undo(struct boot_image *img, bool is_damaged)
 {
 	char text[128];
 
 	if (is_damaged) {
-		kernel_cache_remove(img->unpacked.dir_fd, img->unpacked.key);
+		remove_from_cache(img->unpacked.key);
 	}
 	give_pages(img->unpacked.scratch, img->unpacked.scratch_len);
 	close(img->kernel_fd);
-	close(img->unpacked.dir_fd);
 	img->is_unpacked = false;
 	img->kernel_fd = img->unpacked.packed_fd;
 	img->kernel_len = img->unpacked.packed_len;

@@ -401,6 +401,31 @@ static void test_unpacked_damaged_headers_are_made_anew(void **state)
 	}
 }
 
+/* Somebody who may rename in the cache, but not write, gives a kernel the file of another one, as long and as good. */
+static void test_unpacked_from_something_else_is_made_anew(void **state)
+{
+	char first[512], second[512];
+	size_t len;
+
+	(void)state;
+	make_kernel();
+	assert_int_equal(opened(make_image("gzip -nc", sizeof(kernel))), 0);
+	boot_close(&img);
+	assert_int_equal(cached(first), 1);
+	snprintf(second, sizeof(second), "%s/first", dir);
+	assert_int_equal(rename(first, second), 0);
+	kernel[512 + 63] = 0x91;
+	len = make_image("gzip -nc", sizeof(kernel));
+	assert_int_equal(opened(len), 0);
+	boot_close(&img);
+	assert_int_equal(cached(first), 1);
+	assert_int_equal(rename(second, first), 0);
+	assert_int_equal(opened(len), 0);
+	assert_false(img.unpacked.was_there);
+	loaded("", true);
+	assert_int_equal(ram[entry.rip - ENTRY_OFF + 63], 0x91);
+}
+
 /* What is only seen when it is in the guest's memory: then the guest unpacks it itself, in memory that is as it was. */
 static void test_unpacked_damaged_bytes_are_not_run(void **state)
 {
@@ -526,7 +551,7 @@ static void test_unpacked_without_a_cache(void **state)
 	assert_non_null(strstr(why, "no cache: No such file"));
 	loaded("", true);
 	assert_int_equal(entry.rip, PREF + 0x200);
-	assert_int_equal(opened(bootimg_make_bzimage(image)), -ENOENT);
+	assert_int_equal(opened(bootimg_make_bzimage(image)), -EINVAL);
 	boot_close(&img);
 }
 
@@ -540,6 +565,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unpacked_stays_when_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_without_relocations_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_damaged_headers_are_made_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unpacked_from_something_else_is_made_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_damaged_bytes_are_not_run, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_file_that_shrinks_after_open, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_not_and_why, setup, teardown),
