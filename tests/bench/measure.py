@@ -16,6 +16,8 @@ ROWS = [
     ("start_mmaps", "start_run", "  of them mmap"),
     ("start_files", "start_run", "files opened"),
     ("start_libraries", "start_run", "shared libraries opened"),
+    ("bzimage_syscalls", "start_run", "system calls with a bzImage, unpacked before"),
+    ("bzimage_dirty_kib", "start_run", "  private and dirty then, KiB"),
     ("user_exits", "boot_exits", "exits to user space"),
     ("user_io", "boot_exits", "  ports"),
     ("user_mmio", "boot_exits", "  device memory"),
