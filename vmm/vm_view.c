@@ -292,7 +292,7 @@ static const char *why_memory(const struct vm *vm)
 {
 	const char *why = vm->gpu && vm->gpu->info.node[0] ? vm_gpu_no_export(vm->gpu) : NULL;
 
-	return !why ? "" : why[0] ? why : why_not_direct(vm);
+	return !why ? "" : why[0] ? why : !vm->cfg->display.dmabuf ? "display.dmabuf is false" : why_not_direct(vm);
 }
 
 /* How its pictures come to it, and what it takes. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A viewer that imports pictures where they lie on a GPU, written from docs/display-protocol.md, without a window: `importer SOCKET RENDER_NODE [observe]`. It says what it is sent, a line each; of a frame its sum of
+ * A viewer that imports pictures where they lie on a GPU, written from docs/display-protocol.md, without a window: `importer SOCKET RENDER_NODE|- [observe]`; -: it only keeps the descriptors, and looks at nothing. It says what it is sent, a line each; of a frame its sum of
  * red, green, blue, row by row, and the first pixels of its first and last rows; and releases it. On standard input it is told what to do:
  *
  *   hold MS        keep each frame so long before it is looked at once more and released; a frame that is then another one is `torn`
  *   sums 0|1|2     only the two pixels; all of it; all of it by a number that is sooner made
  *   imports all|rows|none|unlike    what it can import from now on; rows: what any GPU can
- *   quit
+ *   control 0|1    output W H    quit
  */
 #include <EGL/egl.h>
 #include <EGL/eglext.h>
@@ -38,6 +38,7 @@ static EGLDisplay display;
 static struct {
 	struct viewer_buffer b; /* id 0: none */
 	const uint8_t *map;
+	int fd; /* that is only kept; 0: none */
 	GLuint texture, framebuffer;
 } buffers[BUFFERS];
 
@@ -158,6 +159,9 @@ static bool on_buffer(const struct viewer_buffer *b, const int *fds, unsigned nf
 	buffers[i].b = *b;
 	exporter(fds[0], name, sizeof(name));
 	printf("buffer %" PRIu64 " %ux%u %.4s kind %u planes %u modifier %" PRIx64 " exporter %s\n", b->id, b->width, b->height, (const char *)&b->fourcc, b->kind, b->nplanes, b->modifier, name);
+	if (display == EGL_NO_DISPLAY) {
+		return (buffers[i].fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 0)) > 0;
+	}
 	if (b->kind == VIEWER_DMABUF) {
 		return import(i, fds);
 	}
@@ -169,7 +173,9 @@ static bool on_gone(uint64_t id)
 {
 	for (unsigned i = 0; i < BUFFERS; i++) {
 		if (buffers[i].b.id == id) {
-			if (buffers[i].map) {
+			if (buffers[i].fd > 0) {
+				close(buffers[i].fd);
+			} else if (buffers[i].map) {
 				munmap((void *)(uintptr_t)buffers[i].map, buffers[i].b.len);
 			} else {
 				glDeleteTextures(1, &buffers[i].texture);
@@ -244,11 +250,11 @@ static bool on_frame(const struct viewer_frame *f)
 		if (buffers[i].b.id != f->buffer) {
 			continue;
 		}
-		a = look(i, f);
+		a = display == EGL_NO_DISPLAY ? (struct look){.sum = 0} : look(i, f);
 		if (hold_ms) {
 			usleep(hold_ms * 1000);
 		}
-		b = hold_ms ? look(i, f) : a;
+		b = hold_ms && display != EGL_NO_DISPLAY ? look(i, f) : a;
 		printf("frame %u %" PRIu64 " %ux%u %08x %06x %06x%s\n", f->scanout, f->number, f->crop.w, f->crop.h, a.sum, a.first, a.last, memcmp(&a, &b, sizeof(a)) || (!sums && a.first != a.last) ? " torn" : "");
 		return say(&m, sizeof(m));
 	}
@@ -317,7 +323,7 @@ static bool on_packet(void)
 static bool command(const char *line)
 {
 	char what[16];
-	unsigned n;
+	unsigned n, w, h;
 
 	if (sscanf(line, "hold %u", &n) == 1) {
 		hold_ms = n;
@@ -325,6 +331,10 @@ static bool command(const char *line)
 		sums = n;
 	} else if (sscanf(line, "imports %15s", what) == 1) {
 		say_imports(what);
+	} else if (sscanf(line, "control %u", &n) == 1) {
+		say(&(const struct viewer_control){.hdr.type = VIEWER_CONTROL, .wants = n}, sizeof(struct viewer_control));
+	} else if (sscanf(line, "output %u %u", &w, &h) == 2) {
+		say(&(const struct viewer_output){.hdr.type = VIEWER_OUTPUT, .plugged = 1, .width = w, .height = h}, sizeof(struct viewer_output));
 	}
 	return strncmp(line, "quit", 4) != 0;
 }
@@ -345,7 +355,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	strcpy(addr.sun_path, argv[1]);
-	if (!open_gpu(argv[2])) {
+	if (strcmp(argv[2], "-") != 0 && !open_gpu(argv[2])) {
 		fprintf(stderr, "%s: no OpenGL\n", argv[2]);
 		return 1;
 	}
