@@ -36,10 +36,11 @@
 
 /*
  * What the C++ library would say of an exception that nobody catches, of which there are none here. Its own brings the demangler, whose tables are relocated: two pages of each process.
+ * Weak: a fuzzer's library has the C++ library's already.
  */
 namespace __gnu_cxx
 {
-void __verbose_terminate_handler();
+[[gnu::weak]] void __verbose_terminate_handler();
 void __verbose_terminate_handler()
 {
 	std::abort();
