@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* `tinyvmm view`: a window for a VM that runs. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmm/client.h"
@@ -43,14 +42,13 @@ static int find_socket(const char *name, char *path, size_t len)
 int client_view(const struct options *o)
 {
 	char path[128];
-	const char *driver = getenv("SDL_VIDEODRIVER"); /* a person's own choice, which may need no display server: kmsdrm */
 	struct view_start_how how = o->view;
 	int code = find_socket(o->files[0], path, sizeof(path));
 
 	if (code != EXIT_OK) {
 		return code;
 	}
-	if (!view_start_has_display() && (!driver || !driver[0])) {
+	if (!view_start_can_open()) {
 		log_msg(LOG_ERR, "view: this host has no display: neither DISPLAY nor WAYLAND_DISPLAY is set");
 		return EXIT_HOST;
 	}

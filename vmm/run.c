@@ -335,7 +335,7 @@ static int open_window(struct session *s)
 	if (s->restart->restarted || cfg->display.type != DISPLAY_SDL) {
 		return EXIT_OK;
 	}
-	if (!view_start_has_display()) {
+	if (!view_start_can_open()) {
 		log_msg(LOG_ERR, "display.type is \"sdl\", but neither DISPLAY nor WAYLAND_DISPLAY is set: --headless runs the VM without a window");
 		return EXIT_HOST;
 	}

@@ -28,6 +28,13 @@ bool view_start_has_display(void)
 	return (x && x[0]) || (wayland && wayland[0]);
 }
 
+bool view_start_can_open(void)
+{
+	const char *driver = getenv("SDL_VIDEODRIVER");
+
+	return view_start_has_display() || (driver && driver[0]);
+}
+
 /* Beside this program, or as the shell would find it. */
 static const char *find_program(char *buf, size_t len)
 {

@@ -23,6 +23,9 @@ struct view_window {
 /* Whether there is a place for windows: a display of X11 or Wayland. */
 bool view_start_has_display(void);
 
+/* Whether one that is asked for may be tried: there is, or a person has chosen a driver that may need none (SDL_VIDEODRIVER=kmsdrm). */
+bool view_start_can_open(void);
+
 /* Its options. */
 struct view_start_how {
 	const char *scale; /* NULL: its default */
