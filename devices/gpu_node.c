@@ -91,7 +91,7 @@ static void add(struct gpu_nodes *nodes, const struct gpu_node *node)
 
 int gpu_node_find(const struct gpu_node_host *host, const char *want, struct gpu_nodes *nodes, char *why, size_t why_len)
 {
-	bool any = strcmp(want, "auto") == 0;
+	bool any = strcmp(want, "auto") == 0, is_missed = false;
 	char pattern[PATH_MAX];
 	struct gpu_node node;
 	int r = -ENOENT;
@@ -102,6 +102,7 @@ int gpu_node_find(const struct gpu_node_host *host, const char *want, struct gpu
 		r = look_at(host, want, &node, why, why_len);
 		if (r == 0) {
 			add(nodes, &node);
+			why[0] = '\0';
 		}
 		return r;
 	}
@@ -123,10 +124,14 @@ int gpu_node_find(const struct gpu_node_host *host, const char *want, struct gpu
 		} else if (error < 0 && error != -ENODEV) {
 			/* It might have been the one. */
 			snprintf(why, why_len, "%s", reason);
+			is_missed = true;
 			r = error;
 		}
 	}
 	globfree(&found);
+	if (nodes->n > 0 && !is_missed) {
+		why[0] = '\0';
+	}
 	return nodes->n > 0 ? 0 : r;
 }
 

@@ -36,7 +36,7 @@ extern const struct gpu_node_host gpu_node_host;
  * gpu_node_find - the render nodes to try, best first
  * @want: "auto": all, those of GPUs before those that a monitor gives to a VM; a path; or a kernel driver's name ("i915")
  *
- * Each could be opened, and has a driver that can draw. Return: 0, or -errno with @why, and what would cure it, for people; then there is none.
+ * Each could be opened, and has a driver that can draw. Return: 0 with @why empty, or saying of another one why it could not be opened; or -errno with @why, and what would cure it, for people: then there is none.
  */
 int gpu_node_find(const struct gpu_node_host *host, const char *want, struct gpu_nodes *nodes, char *why, size_t why_len);
 

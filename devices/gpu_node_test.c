@@ -70,7 +70,7 @@ static void assert_node(unsigned i, unsigned number, const char *driver)
 
 static int find(const char *want)
 {
-	memset(why, 0, sizeof(why));
+	snprintf(why, sizeof(why), "of before");
 	return gpu_node_find(&host, want, &nodes, why, sizeof(why));
 }
 
@@ -89,6 +89,7 @@ static void test_node_of_a_gpu_before_one_of_a_monitor(void **state)
 	assert_node(1, 133, "amdgpu");
 	assert_node(2, 129, "virtio_gpu");
 	assert_node(3, 132, "vmwgfx");
+	assert_string_equal(why, "");
 }
 
 static void test_node_that_is_the_only_one(void **state)
@@ -132,6 +133,7 @@ static void test_node_by_path(void **state)
 	assert_int_equal(find(want), 0);
 	assert_int_equal(nodes.n, 1);
 	assert_node(0, 129, "virtio_gpu");
+	assert_string_equal(why, "");
 	snprintf(want, sizeof(want), "%s", path_of(130));
 	assert_int_equal(find(want), -ENODEV);
 	assert_non_null(strstr(why, "renderD130: no GPU"));
@@ -166,6 +168,7 @@ static void test_node_that_cannot_be_opened(void **state)
 	make(129, "i915");
 	assert_int_equal(find("auto"), 0);
 	assert_node(0, 129, "i915");
+	assert_non_null(strstr(why, "renderD128: Is a directory"));
 	if (geteuid() != 0) {
 		make(130, "amdgpu");
 		assert_int_equal(chmod(path_of(130), 0), 0);

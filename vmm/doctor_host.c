@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "devices/evdev_host.h"
+#include "devices/gpu_node.h"
 #include "vmm/gpu_info.h"
 #include "vmm/keymap.h"
 #include "vmm/kvm_probe.h"
@@ -164,7 +165,7 @@ void doctor_io_uring(const char *root, struct doctor_finding *f)
 }
 
 /* Every file of the pattern. Return: how many; *open_n: how many of them open; @err: why the last other one did not. */
-static size_t try_all(const char *root, const char *pattern, size_t *open_n, int *err, char first[64])
+static size_t try_all(const char *root, const char *pattern, size_t *open_n, int *err)
 {
 	char full[PATH_MAX];
 	glob_t found;
@@ -180,8 +181,8 @@ static size_t try_all(const char *root, const char *pattern, size_t *open_n, int
 
 		if (r < 0) {
 			*err = -r;
-		} else if ((*open_n)++ == 0) {
-			snprintf(first, 64, "%s", found.gl_pathv[n] + strlen(root));
+		} else {
+			(*open_n)++;
 		}
 	}
 	globfree(&found);
@@ -190,10 +191,9 @@ static size_t try_all(const char *root, const char *pattern, size_t *open_n, int
 
 void doctor_evdev(const char *root, struct doctor_finding *f)
 {
-	char first[64];
 	size_t open_n;
 	int err = 0;
-	size_t n = try_all(root, "/dev/input/event*", &open_n, &err, first);
+	size_t n = try_all(root, "/dev/input/event*", &open_n, &err);
 
 	if (n == 0) {
 		say(f, DOCTOR_OK, "no input devices on this host to pass to a guest");
@@ -219,35 +219,37 @@ void doctor_uinput(const char *root, struct doctor_finding *f)
 	}
 }
 
-/* The kernel driver of /dev/dri/NAME. */
-static void driver_of(const char *root, const char *node, char *driver, size_t len)
+void doctor_nodes(const struct gpu_node_host *host, struct doctor_finding *f)
 {
-	const char *name = strrchr(node, '/');
-	char path[PATH_MAX], target[PATH_MAX];
-	ssize_t n;
+	struct gpu_nodes nodes;
+	char why[300];
+	int r = gpu_node_find(host, "auto", &nodes, why, sizeof(why));
+	size_t len;
 
-	snprintf(path, sizeof(path), "%s/sys/class/drm%s/device/driver", root, name ? name : "");
-	n = readlink(path, target, sizeof(target) - 1);
-	target[n > 0 ? n : 0] = '\0';
-	name = strrchr(target, '/');
-	snprintf(driver, len, "%s", name ? name + 1 : "unknown");
+	if (r == -ENOENT) {
+		say(f, DOCTOR_OK, "no render node of a GPU in %s: OpenGL in guests (gpu.mode = \"virgl\") would be drawn by the processor (gpu.render_node = \"surfaceless\")", host->folder);
+		return;
+	}
+	if (r < 0) {
+		say(f, DOCTOR_WARN, "%s", why);
+		return;
+	}
+	/* "auto" takes the first of them that draws, which the line after this one tries. */
+	say(f, why[0] ? DOCTOR_WARN : DOCTOR_OK, "render node %s, driver %s", nodes.at[0].path, nodes.at[0].driver);
+	for (unsigned i = 1; i < nodes.n; i++) {
+		len = strlen(f->text);
+		snprintf(f->text + len, sizeof(f->text) - len, "%s %s, driver %s", i == 1 ? "; if it does not draw," : ",", nodes.at[i].path, nodes.at[i].driver);
+	}
+	if (why[0]) {
+		len = strlen(f->text);
+		snprintf(f->text + len, sizeof(f->text) - len, "; not %s", why);
+	}
 }
 
 void doctor_render(const char *root, struct doctor_finding *f)
 {
-	char first[64], driver[64];
-	size_t open_n;
-	int err = 0;
-	size_t n = try_all(root, "/dev/dri/renderD*", &open_n, &err, first);
-
-	if (n == 0) {
-		say(f, DOCTOR_OK, "no render node in /dev/dri: OpenGL in guests (gpu.mode = \"virgl\") would be drawn by the processor (gpu.render_node = \"surfaceless\")");
-	} else if (open_n == 0) {
-		say(f, DOCTOR_WARN, "/dev/dri has a render node, but not for you: %s: usermod -aG render $USER, and log in again", strerror(err));
-	} else {
-		driver_of(root, first, driver, sizeof(driver));
-		say(f, DOCTOR_OK, "render node %s, driver %s", first, driver);
-	}
+	(void)root;
+	doctor_nodes(&gpu_node_host, f);
 }
 
 void doctor_opengl(const char *root, struct doctor_finding *f)

@@ -7,6 +7,8 @@
 #ifndef VMM_DOCTOR_HOST_H
 #define VMM_DOCTOR_HOST_H
 
+struct gpu_node_host;
+
 enum doctor_level { DOCTOR_OK, DOCTOR_WARN, DOCTOR_FAIL };
 
 struct doctor_finding {
@@ -29,6 +31,9 @@ void doctor_udmabuf(const char *root, struct doctor_finding *f);
 void doctor_libpng(const char *root, struct doctor_finding *f);
 void doctor_libevdev(const char *root, struct doctor_finding *f);
 void doctor_xkbcommon(const char *root, struct doctor_finding *f);
+
+/* The render nodes of a host, in the order in which gpu.render_node = "auto" tries them. */
+void doctor_nodes(const struct gpu_node_host *host, struct doctor_finding *f);
 
 /* A library that is loaded when it is wanted; what it is @wanted for, and the @package that has it. */
 void doctor_library(const char *name, const char *wanted, const char *package, struct doctor_finding *f);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "devices/gpu_node.h"
 #include "vmm/doctor.h"
 
 static char root[] = "/tmp/doctor-test-XXXXXX";
@@ -68,6 +69,14 @@ static void add_closed(const char *path)
 	assert_int_equal(symlink(full, full), 0);
 }
 
+static void drop(const char *path)
+{
+	char full[PATH_MAX];
+
+	full_path(path, full);
+	assert_int_equal(unlink(full), 0);
+}
+
 static void expect(void (*check)(const char *root, struct doctor_finding *f), enum doctor_level level, const char *text)
 {
 	struct doctor_finding f = {.level = DOCTOR_OK};
@@ -105,19 +114,43 @@ static void test_doctor_uinput_that_opens(void **state)
 	expect(doctor_uinput, DOCTOR_OK, "/dev/uinput, for");
 }
 
-static void test_doctor_render_node_by_driver(void **state)
+static bool read_driver(int fd, char *driver, size_t len)
 {
-	char full[PATH_MAX];
+	ssize_t n = read(fd, driver, len - 1);
 
+	driver[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+/* Nodes are files, each with its driver's name in it. */
+static void nodes_of_root(const char *path, struct doctor_finding *f)
+{
+	char folder[64];
+	const struct gpu_node_host host = {.folder = folder, .driver = read_driver};
+
+	snprintf(folder, sizeof(folder), "%s/dev/dri", path);
+	doctor_nodes(&host, f);
+}
+
+/* What is asked is what "auto" asks: not the first number that there is. */
+static void test_doctor_render_node_that_auto_tries_first(void **state)
+{
 	(void)state;
-	expect(doctor_render, DOCTOR_OK, "no render node");
-	add_closed("/dev/dri/renderD128");
-	expect(doctor_render, DOCTOR_WARN, "usermod -aG render");
-	add_file("/dev/dri/renderD129", "");
-	expect(doctor_render, DOCTOR_OK, "render node /dev/dri/renderD129, driver unknown");
-	full_path("/sys/class/drm/renderD129/device/driver", full);
-	assert_int_equal(symlink("../../../bus/pci/drivers/amdgpu", full), 0);
-	expect(doctor_render, DOCTOR_OK, "render node /dev/dri/renderD129, driver amdgpu");
+	expect(nodes_of_root, DOCTOR_OK, "no render node of a GPU in /tmp/");
+	add_file("/dev/dri/renderD128", "vgem");
+	expect(nodes_of_root, DOCTOR_OK, "no render node of a GPU in /tmp/");
+	add_closed("/dev/dri/renderD132");
+	expect(nodes_of_root, DOCTOR_WARN, "renderD132: Too many levels of symbolic links");
+	drop("/dev/dri/renderD132");
+	add_file("/dev/dri/renderD129", "virtio_gpu");
+	expect(nodes_of_root, DOCTOR_OK, "/dev/dri/renderD129, driver virtio_gpu");
+	add_file("/dev/dri/renderD130", "amdgpu");
+	expect(nodes_of_root, DOCTOR_OK, "/dev/dri/renderD130, driver amdgpu; if it does not draw, /tmp/");
+	expect(nodes_of_root, DOCTOR_OK, "/dev/dri/renderD129, driver virtio_gpu");
+	add_closed("/dev/dri/renderD131");
+	expect(nodes_of_root, DOCTOR_WARN, "/dev/dri/renderD130, driver amdgpu; if");
+	expect(nodes_of_root, DOCTOR_WARN, "driver virtio_gpu; not /tmp/");
+	expect(nodes_of_root, DOCTOR_WARN, "/dev/dri/renderD131: Too many levels of symbolic links");
 }
 
 static void test_doctor_udmabuf(void **state)
@@ -218,7 +251,7 @@ int main(void)
 		T(test_doctor_evdev_counts_what_opens),
 		T(test_doctor_uinput),
 		T(test_doctor_uinput_that_opens),
-		T(test_doctor_render_node_by_driver),
+		T(test_doctor_render_node_that_auto_tries_first),
 		T(test_doctor_udmabuf),
 		T(test_doctor_hugepages),
 		T(test_doctor_run_folder),
