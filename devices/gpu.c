@@ -12,6 +12,7 @@
 #include "devices/gpu_3d.h"
 #include "devices/gpu_copy.h"
 #include "devices/gpu_direct.h"
+#include "devices/gpu_usage.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
@@ -513,6 +514,7 @@ int gpu_init(struct gpu *g, const struct gpu_options *options, struct display *d
 	display_set_refresh(display, gpu_refresh, g);
 	display_set_wanted(display, on_wanted, g);
 	gpu_direct_init(g, options->direct);
+	g->usage.others = GPU_USAGE_OTHERS;
 	if (!backend->ncapsets) {
 		return 0;
 	}

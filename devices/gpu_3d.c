@@ -8,6 +8,7 @@
 #include "devices/gpu_direct.h"
 #include "devices/gpu_objects.h"
 #include "devices/gpu_texture.h"
+#include "devices/gpu_usage.h"
 
 /* Of the renderer's language, what is no drawing. */
 enum {
@@ -282,6 +283,9 @@ static enum gpu_wire_type create_3d(struct gpu *g, struct gpu_command *c)
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a texture of kind %u, %u x %u x %u", res.texture.target, res.texture.width, res.texture.height, res.texture.depth);
 	}
 	res.size = gpu_texture_bytes(&res.texture);
+	if (!gpu_usage_is_fair(g, res.size)) {
+		return GPU_RESP_ERR_OUT_OF_MEMORY;
+	}
 	/* What a scanout shows of one. */
 	if (res.texture.target == GPU_TEXTURE_2D && gpu_format_fourcc(gpu_format_shown(res.texture.format)) && res.texture.nr_samples <= 1) {
 		res.format = (enum gpu_format)gpu_format_shown(res.texture.format);
@@ -410,11 +414,15 @@ static bool check_words(const uint32_t *words, uint32_t n)
 static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
 {
 	uint32_t size = le32_get(c->in.submit_3d.size);
-	struct context *ctx = find_context(g, le32_get(c->in.hdr.ctx_id));
+	struct context *ctx;
 	uint32_t *words;
 	bool is_good;
 	int r;
 
+	if (!gpu_usage_is_fair(g, GPU_USAGE_SUBMISSION)) {
+		return GPU_RESP_ERR_OUT_OF_MEMORY;
+	}
+	ctx = find_context(g, le32_get(c->in.hdr.ctx_id));
 	if (!ctx) {
 		return no_context(g, le32_get(c->in.hdr.ctx_id));
 	}

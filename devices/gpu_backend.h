@@ -118,6 +118,8 @@ struct gpu_backend_ops {
 	void (*read_capset)(struct gpu_backend *b, uint32_t id, uint32_t version, void *set);
 	/* backend->retired is called with *@fence, or a later one, when all that came before is done. Not from within. */
 	int (*fence)(struct gpu_backend *b, uint64_t *fence);
+	/* Bytes that the host has given, to this process and of its GPU (gpu_usage.h). NULL: they need not be known. */
+	uint64_t (*memory)(struct gpu_backend *b);
 	/* poll_fd is readable. */
 	void (*poll)(struct gpu_backend *b);
 

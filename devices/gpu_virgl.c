@@ -19,6 +19,7 @@
 #include "devices/gpu_egl.h"
 #include "devices/gpu_export.h"
 #include "devices/gpu_table.h"
+#include "devices/gpu_usage.h"
 #include "devices/virgl.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
@@ -368,6 +369,11 @@ static int gpu_virgl_fence(struct gpu_backend *b, uint64_t *fence)
 	return r;
 }
 
+static uint64_t gpu_virgl_memory(struct gpu_backend *b)
+{
+	return gpu_usage_bytes(from(b)->egl.fd);
+}
+
 /*
  * Pictures.
  */
@@ -659,6 +665,7 @@ static const struct gpu_backend_ops gpu_virgl_ops = {
 	.submit = gpu_virgl_submit,
 	.read_capset = gpu_virgl_read_capset,
 	.fence = gpu_virgl_fence,
+	.memory = gpu_virgl_memory,
 	.poll = gpu_virgl_poll,
 	.close = gpu_virgl_close,
 	.reset = gpu_virgl_reset,
