@@ -105,11 +105,12 @@ static int timer_wait_ms(const struct loop *loop, int timeout_ms)
 	return timeout_ms >= 0 && (uint64_t)timeout_ms < ms ? timeout_ms : (int)ms;
 }
 
-static void fire_timers(struct loop *loop)
+/* What descriptors had at @looked_ns has been served. What has come since may be what a timer that became due since was to wait for: that one is for the next round. Not one that a handler of this round has set. */
+static void fire_timers(struct loop *loop, uint64_t looked_ns)
 {
 	uint64_t now = clock_now_ns();
 
-	while (loop->timers && loop->timers->deadline_ns <= now) {
+	while (loop->timers && loop->timers->deadline_ns <= now && (loop->timers->deadline_ns <= looked_ns || loop->timers->round == loop->round)) {
 		struct loop_timer *t = loop->timers;
 
 		loop_timer_stop(t);
@@ -120,9 +121,14 @@ static void fire_timers(struct loop *loop)
 void loop_run_once(struct loop *loop, int timeout_ms)
 {
 	struct epoll_event ev[LOOP_BATCH];
+	uint64_t looked_ns = UINT64_MAX;
 	int n;
 
 	n = epoll_wait(loop->epoll_fd, ev, LOOP_BATCH, timer_wait_ms(loop, timeout_ms));
+	if (n > 0 && loop->timers) {
+		looked_ns = clock_now_ns();
+	}
+	loop->round++;
 	for (int i = 0; i < n; i++) {
 		loop->batch[i] = ev[i].data.ptr;
 	}
@@ -134,7 +140,7 @@ void loop_run_once(struct loop *loop, int timeout_ms)
 			src->fn(src, ev[i].events);
 		}
 	}
-	fire_timers(loop);
+	fire_timers(loop, looked_ns);
 }
 
 void loop_run(struct loop *loop)
@@ -211,6 +217,7 @@ void loop_timer_set(struct loop_timer *timer, uint64_t deadline_ns)
 
 	loop_timer_stop(timer);
 	timer->deadline_ns = deadline_ns > 0 ? deadline_ns : 1;
+	timer->round = timer->loop->round;
 	for (p = &timer->loop->timers; *p && (*p)->deadline_ns <= timer->deadline_ns; p = &(*p)->next) {
 	}
 	timer->next = *p;

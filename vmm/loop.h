@@ -28,6 +28,7 @@ struct loop_timer {
 	void (*fn)(struct loop_timer *timer);
 	struct loop *loop;
 	uint64_t deadline_ns; /* 0: stopped */
+	uint64_t round; /* of the loop, in which it was set */
 	struct loop_timer *next;
 };
 
@@ -53,6 +54,7 @@ struct loop {
 	bool stop;
 	struct loop_source wake;
 	struct loop_timer *timers; /* ascending deadline */
+	uint64_t round; /* of looking at descriptors, serving them, and timers */
 	pthread_mutex_t lock; /* guards calls, posts and every loop_call.done */
 	pthread_cond_t answered;
 	struct loop_call *calls;
@@ -83,7 +85,7 @@ void loop_set_events(struct loop_source *src, uint32_t events);
 void loop_remove(struct loop_source *src);
 
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, void (*fn)(struct loop_timer *timer));
-/* Fires once at @deadline_ns (clock_now_ns() time); replaces an earlier deadline. */
+/* Fires once at @deadline_ns (clock_now_ns() time); replaces an earlier deadline. When a handler takes long, what descriptors have by then is served before the timers that became due meanwhile: who was in time is not taken for late. */
 void loop_timer_set(struct loop_timer *timer, uint64_t deadline_ns);
 void loop_timer_stop(struct loop_timer *timer);
 

@@ -248,6 +248,74 @@ static void test_loop_call_runs_on_the_loop_and_waits(void **state)
 	}
 }
 
+/* A handler that takes long: meanwhile a timer becomes due, and what it was to wait for comes, sooner than that. */
+static struct loop_source takes_long, in_time;
+
+static void on_takes_long(struct loop_source *src, uint32_t events)
+{
+	eventfd_t n;
+
+	(void)events;
+	eventfd_read(src->fd, &n);
+	eventfd_write(in_time.fd, 1);
+	strcat(order, "L");
+	/* As if it had been set to that. */
+	timer[0].deadline_ns = clock_now_ns();
+	while (clock_now_ns() <= timer[0].deadline_ns) {
+	}
+}
+
+static void on_in_time(struct loop_source *src, uint32_t events)
+{
+	eventfd_t n;
+
+	(void)events;
+	eventfd_read(src->fd, &n);
+	strcat(order, "I");
+}
+
+static void test_loop_what_came_in_time_is_served_before_the_timer(void **state)
+{
+	(void)state;
+	init_timers();
+	takes_long = (struct loop_source){.fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK), .events = EPOLLIN, .fn = on_takes_long};
+	in_time = (struct loop_source){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = EPOLLIN, .fn = on_in_time};
+	assert_int_equal(loop_add(&loop, &takes_long), 0);
+	assert_int_equal(loop_add(&loop, &in_time), 0);
+	loop_timer_set(&timer[0], clock_now_ns() + 3600 * CLOCK_NS_PER_S);
+	loop_run_once(&loop, 0);
+	loop_run_once(&loop, 0);
+	assert_string_equal(order, "LIa");
+	loop_remove(&takes_long);
+	loop_remove(&in_time);
+	close(takes_long.fd);
+	close(in_time.fd);
+}
+
+/* "On the next turn", as handlers say it, costs no look at the descriptors. */
+static void on_goes_on(struct loop_source *src, uint32_t events)
+{
+	eventfd_t n;
+
+	(void)events;
+	eventfd_read(src->fd, &n);
+	loop_timer_set(&timer[0], clock_now_ns() + 1);
+}
+
+static void test_loop_timer_that_a_handler_sets_is_of_the_same_round(void **state)
+{
+	(void)state;
+	init_timers();
+	in_time = (struct loop_source){.fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK), .events = EPOLLIN, .fn = on_goes_on};
+	assert_int_equal(loop_add(&loop, &in_time), 0);
+	loop_timer_set(&timer[1], clock_now_ns() + 3600 * CLOCK_NS_PER_S);
+	loop_run_once(&loop, 0);
+	assert_string_equal(order, "a");
+	loop_timer_stop(&timer[1]);
+	loop_remove(&in_time);
+	close(in_time.fd);
+}
+
 /* A stop that comes before the run counts for that run, and only for it. */
 static void test_loop_stop_is_not_lost(void **state)
 {
@@ -379,6 +447,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_loop_timers_fire_in_the_order_of_their_deadlines, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loop_timer_set_again_and_stopped, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_what_came_in_time_is_served_before_the_timer, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loop_timer_that_a_handler_sets_is_of_the_same_round, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loop_timer_is_never_early, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loop_timer_changes_timers_from_inside, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loop_removed_source_is_not_served_any_more, set_up, tear_down),
