@@ -92,6 +92,7 @@ void gpudrv_finish(struct gpudrv *v)
 	struct tdrv *d = &v->d;
 
 	tdrv_write(d, VIRTIO_MMIO_STATUS, 0);
+	assert(v->display.budget.used == 0);
 	virtio_mmio_finish(&d->mmio);
 	gpu_close(&v->gpu);
 	gpu_finish(&v->gpu);

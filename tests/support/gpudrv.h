@@ -60,7 +60,7 @@ bool gpudrv_init_3d(struct gpudrv *v, unsigned n, const char *render_node, uint6
 void gpudrv_init_with(struct gpudrv *v, unsigned n, struct gpu_backend *(*make)(const struct gmem *mem), uint64_t budget);
 /* Without 3D. */
 void gpudrv_init(struct gpudrv *v, unsigned n, const struct gpu_options *options, uint64_t budget);
-void gpudrv_finish(struct gpudrv *v);
+void gpudrv_finish(struct gpudrv *v); /* after a reset, which has to give back all that the guest was counted for */
 /* DRIVER_OK again, after a reset; memory allocated before is free. */
 void gpudrv_start(struct gpudrv *v);
 
