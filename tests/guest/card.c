@@ -108,9 +108,9 @@ bool buffer_create(const struct card *c, struct buffer *b, uint32_t w, uint32_t 
 	return finish(c, b, format, what);
 }
 
-bool buffer_create_native(const struct card *c, struct buffer *b, uint32_t w, uint32_t h, uint32_t native, const char **what)
+bool buffer_create_native(const struct card *c, struct buffer *b, uint32_t w, uint32_t h, uint32_t native, uint32_t flags, const char **what)
 {
-	struct drm_virtgpu_resource_create create = {.target = 2, .format = native, .bind = 2, .width = w, .height = h, .depth = 1, .array_size = 1, .size = w * h * 4};
+	struct drm_virtgpu_resource_create create = {.target = 2, .format = native, .bind = 2, .width = w, .height = h, .depth = 1, .array_size = 1, .flags = flags, .size = w * h * 4};
 
 	*what = "resource";
 	if (ioctl(c->fd, DRM_IOCTL_VIRTGPU_RESOURCE_CREATE, &create) != 0) {

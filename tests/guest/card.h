@@ -35,7 +35,7 @@ void card_close(struct card *c);
 /* @format: of the framebuffer, DRM_FORMAT_*, or 0 for none. On failure nothing is left, and *what says what failed. */
 bool buffer_create(const struct card *c, struct buffer *b, uint32_t w, uint32_t h, uint32_t format, const char **what);
 /* The driver has one format for dumb buffers; but it makes resources in any other, if the device has it, for whoever asks. What is in one is sent by buffer_send. */
-bool buffer_create_native(const struct card *c, struct buffer *b, uint32_t w, uint32_t h, uint32_t native, const char **what);
+bool buffer_create_native(const struct card *c, struct buffer *b, uint32_t w, uint32_t h, uint32_t native, uint32_t flags, const char **what);
 void buffer_destroy(const struct card *c, struct buffer *b);
 
 /* Sends a rectangle of a native one to the device. Of others the driver does. */

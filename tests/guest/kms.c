@@ -202,8 +202,9 @@ static bool do_info(void)
 static bool do_create(void)
 {
 	struct buffer *b = buffer(1, false);
-	uint32_t format = DRM_FORMAT_XRGB8888, native = 0;
+	uint32_t format = DRM_FORMAT_XRGB8888, native = 0, flags = 0;
 	const char *what;
+	char *end;
 	int32_t size[2];
 
 	if (!b || !numbers(2, size, 2)) {
@@ -213,14 +214,15 @@ static bool do_create(void)
 		return fail("/dev/dri/card0");
 	}
 	if (nwords > 4 && strncmp(words[4], "virtio:", 7) == 0) {
-		native = (uint32_t)strtoul(words[4] + 7, NULL, 10);
+		native = (uint32_t)strtoul(words[4] + 7, &end, 10);
+		flags = *end == ':' ? (uint32_t)strtoul(end + 1, NULL, 10) : 0;
 		if (!paint_order(native, NULL, 0, (const uint32_t[4]){0})) {
 			return fail_with(EINVAL, words[4]);
 		}
 	} else if (nwords > 4) {
 		format = strcmp(words[4], "argb") == 0 ? DRM_FORMAT_ARGB8888 : 0;
 	}
-	if (native ? !buffer_create_native(&card, b, (uint32_t)size[0], (uint32_t)size[1], native, &what) : !buffer_create(&card, b, (uint32_t)size[0], (uint32_t)size[1], format, &what)) {
+	if (native ? !buffer_create_native(&card, b, (uint32_t)size[0], (uint32_t)size[1], native, flags, &what) : !buffer_create(&card, b, (uint32_t)size[0], (uint32_t)size[1], format, &what)) {
 		return fail(what);
 	}
 	printf("kms: ok create pitch %u\n", b->pitch);
@@ -758,7 +760,7 @@ static const struct command {
 } commands[] = {
 	{"help", "", "this", 0, do_help},
 	{"info", "", "each screen, its modes (size, mHz, * for the preferred one) and its EDID; asks the device anew", 0, do_info},
-	{"create", "BUFFER W H [argb|bare|virtio:N]", "a dumb buffer with an XRGB framebuffer, an ARGB one, or none; or a resource of format N of the device", 3, do_create},
+	{"create", "BUFFER W H [argb|bare|virtio:N[:FLAGS]]", "a dumb buffer with an XRGB framebuffer, an ARGB one, or none; or a resource of format N of the device (flag 1: its first row is at the end)", 3, do_create},
 	{"remove", "BUFFER", "and take it from the screens that show it", 1, do_remove},
 	{"paint", "BUFFER scene|cursor|solid:AARRGGBB FRAME [X Y W H]", "into memory only; see paint.h", 3, do_paint},
 	{"set", "SCREEN BUFFER W H [X Y]", "a mode of W x H, the screen's own or made up, that shows the buffer from X, Y on", 4, do_set},

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """build/viewer/importer, which imports dma-bufs, and what is known of the VM it looks at. For tests on hosts with a render node."""
 import glob
+import json
 import os
 import re
 import subprocess
@@ -20,7 +21,10 @@ HAS_SCREEN = os.access("/dev/dri/card0", os.W_OK) and "DISPLAY" not in os.enviro
 DMABUF = r"dma-buf [AX][BR]24, modifier 0x[0-9a-f]{16}, \d planes?"
 IN_ROWS = "; in rows: not every viewer can import what the GPU likes better"
 
-# In file and process namespaces of its own, without any right: it has the host's programs and libraries to read, one GPU and the socket, and sees neither the monitor nor what that has open.
+# In user, file and process namespaces of its own, without any right: it has the host's programs and libraries to read, one GPU and the socket, and sees neither the monitor nor what that has open.
+# Root may do without the first of them, where the kernel has none for users.
+UNSHARE = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+UNSHARE = next((u for u in ([*UNSHARE, "--user", "--map-root-user"], UNSHARE) if subprocess.run([*u, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0), None) if NODES else None
 APART = """set -e
 socket=$2 node=$3 viewer=$PWD/build/viewer
 mount -t tmpfs -o mode=755 none "$1"
@@ -45,13 +49,13 @@ exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs /viewer/importer
 class Importer(Viewer):
     program = "build/viewer/importer"
 
-    def __init__(self, g, *args):
-        super().__init__(g, NODES[0], *args)
+    def __init__(self, g, *args, **more):
+        super().__init__(g, NODES[0], *args, **more)
 
     def command(self, path, *args):
-        if os.geteuid() != 0:
+        if not UNSHARE:
             return super().command(path, *args)
-        return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", APART, "apart", tempfile.mkdtemp(dir=WORK), path, *args]
+        return [*UNSHARE, "sh", "-c", APART, "apart", tempfile.mkdtemp(dir=WORK), path, *args]
 
     def pid(self):
         """Of the viewer, not of who has made it and waits for it; None: it is not there yet."""
@@ -77,6 +81,30 @@ class Importer(Viewer):
 
     def torn(self):
         return [line for line in list(self.lines) if line.endswith(" torn")]
+
+
+class Frames:
+    """When what a viewer is sent came and went, from now on, as the monitor has it, which keeps that of the last 256. One connection: a process for each answer would take what is to be drawn with."""
+
+    AT_ONCE = 48
+
+    def __init__(self, g, viewer):
+        self.control = g.connect(os.path.join(WORK, "tinyvmm", g.name, "control.sock")).makefile("rw", encoding="utf-8")
+        self.viewer, self.after = viewer, 0
+        self.more()
+
+    def more(self):
+        """Since it was asked for the last time."""
+        found, some = [], True
+        while some:
+            self.control.write(json.dumps({"do": "frames", "viewer": self.viewer, "after": self.after}) + "\n")
+            self.control.flush()
+            got = json.loads(self.control.readline())
+            found += got["frames"]
+            self.after = got["next"]
+            # More came while that was asked.
+            some = len(got["frames"]) == self.AT_ONCE
+        return found
 
 
 def gpu(g):
@@ -116,11 +144,15 @@ def same(g, v, name):
 
 def apart(g, v):
     """What it has of the machine, besides programs and libraries: its GPU, pipes, one socket, and pictures. The guest's memory is nobody's but the monitor's."""
-    if os.geteuid() != 0:
-        check("the viewer sees nothing else # SKIP this is not root", True)
+    if not UNSHARE:
+        check("the viewer sees nothing else # SKIP this kernel has no namespaces for who is not root", True)
         return
     pid = v.pid()
-    check("the viewer is in namespaces of its own", all(os.readlink(f"/proc/{pid}/ns/{n}") != os.readlink(f"/proc/self/ns/{n}") for n in ("mnt", "pid")), pid)
+    kinds = ["mnt", "pid", *(["user"] if "--user" in UNSHARE else [])]
+    check(f"the viewer is in namespaces of its own: {' '.join(kinds)}", all(os.readlink(f"/proc/{pid}/ns/{n}") != os.readlink(f"/proc/self/ns/{n}") for n in kinds), pid)
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        rights = re.findall(r"^(Cap(?:Prm|Eff|Bnd|Amb)):\s+(\w+)$", f.read(), re.M)
+    check("it has no right, and can have none", len(rights) == 4 and all(int(bits, 16) == 0 for _, bits in rights), rights)
     # Paths of its mounts, from outside, begin where those were mounted.
     named = re.compile(r"(/\w+)?(/usr/|/viewer/|/dev/dri/)")
     maps = sorted(mapped(pid))
@@ -195,6 +227,7 @@ def window(g):
         check("it says so", "are imported as dma-bufs" in said and "instead" not in said, said)
         on_the_screen(g, "paint 2 scene 12", "flip 0 2")
         on_the_screen(g, "paint 2 scene 2", "dirty 2")
+        on_the_screen(g, "create 14 700 500 virtio:2:1", "paint 14 scene 5", "set 0 14 640 400 33 77")
         # For whoever looks at the screen from outside.
         time.sleep(float(os.environ.get("DMABUF_LOOK", "0")))
     finally:

@@ -158,7 +158,8 @@ static bool on_buffer(const struct viewer_buffer *b, const int *fds, unsigned nf
 	}
 	buffers[i].b = *b;
 	exporter(fds[0], name, sizeof(name));
-	printf("buffer %" PRIu64 " %ux%u %.4s kind %u planes %u modifier %" PRIx64 " exporter %s\n", b->id, b->width, b->height, (const char *)&b->fourcc, b->kind, b->nplanes, b->modifier, name);
+	printf("buffer %" PRIu64 " %ux%u %.4s kind %u planes %u modifier %" PRIx64 " exporter %s%s\n", b->id, b->width, b->height, (const char *)&b->fourcc, b->kind, b->nplanes, b->modifier, name,
+		b->flags & VIEWER_BUFFER_Y_INVERTED ? " upside down" : "");
 	if (display == EGL_NO_DISPLAY) {
 		return (buffers[i].fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 0)) > 0;
 	}
@@ -198,17 +199,34 @@ static uint32_t crc32(uint32_t crc, uint8_t byte)
 	return crc;
 }
 
+static void turn_over(uint8_t *rows, size_t len, uint32_t n)
+{
+	for (uint32_t k = 0; k < n / 2; k++) {
+		for (size_t x = 0; x < len; x++) {
+			uint8_t *a = rows + k * len + x, *b = rows + (n - 1 - k) * len + x, kept = *a;
+
+			*a = *b;
+			*b = kept;
+		}
+	}
+}
+
 /* Rows @y to @y + @n of the frame: blue, green, red, and one that says nothing. */
 static void read_rows(unsigned i, const struct viewer_frame *f, uint32_t y, uint32_t n, uint8_t *out)
 {
 	const struct viewer_buffer *b = &buffers[i].b;
+	bool is_inverted = b->flags & VIEWER_BUFFER_Y_INVERTED;
+	uint32_t top = is_inverted ? b->height - f->crop.y - y - n : f->crop.y + y;
 
 	for (uint32_t k = 0; buffers[i].map && k < n; k++) {
-		memcpy(out + (size_t)k * f->crop.w * 4, buffers[i].map + b->offset[0] + (size_t)(f->crop.y + y + k) * b->stride[0] + 4ul * f->crop.x, f->crop.w * 4ul);
+		memcpy(out + (size_t)k * f->crop.w * 4, buffers[i].map + b->offset[0] + (size_t)(top + k) * b->stride[0] + 4ul * f->crop.x, f->crop.w * 4ul);
 	}
 	if (!buffers[i].map) {
 		bind_framebuffer(GL_FRAMEBUFFER, buffers[i].framebuffer);
-		glReadPixels((GLint)f->crop.x, (GLint)(f->crop.y + y), (GLsizei)f->crop.w, (GLsizei)n, GL_BGRA, GL_UNSIGNED_BYTE, out);
+		glReadPixels((GLint)f->crop.x, (GLint)top, (GLsizei)f->crop.w, (GLsizei)n, GL_BGRA, GL_UNSIGNED_BYTE, out);
+	}
+	if (is_inverted) {
+		turn_over(out, f->crop.w * 4ul, n);
 	}
 }
 
