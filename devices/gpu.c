@@ -515,6 +515,7 @@ int gpu_init(struct gpu *g, const struct gpu_options *options, struct display *d
 	display_set_wanted(display, on_wanted, g);
 	gpu_direct_init(g, options->direct);
 	g->usage.others = GPU_USAGE_OTHERS;
+	g->usage.of_context = GPU_USAGE_CONTEXT;
 	if (!backend->ncapsets) {
 		return 0;
 	}

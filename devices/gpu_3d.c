@@ -127,6 +127,7 @@ static enum gpu_wire_type ctx_create(struct gpu *g, struct gpu_command *c)
 	}
 	ctx->entry.id = id;
 	gpu_table_add(&g->contexts, &ctx->entry);
+	g->usage.contexts++;
 	return GPU_RESP_OK_NODATA;
 }
 
@@ -181,6 +182,7 @@ static void destroy(struct gpu *g, struct context *ctx)
 	}
 	gpu_objects_finish(g, &ctx->objects);
 	gpu_table_remove(&g->contexts, &ctx->entry);
+	g->usage.contexts--;
 	display_budget_give(&g->display->budget, GPU_CONTEXT_COST);
 	free(ctx);
 }

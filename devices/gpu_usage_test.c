@@ -21,6 +21,7 @@
 #define NOP 0u
 #define CREATE_SUB_CTX 29u
 #define SET_SUB_CTX 28u
+#define DESTROY_SUB_CTX 30u
 
 static struct gpudrv v;
 static struct gpu_backend_ops ops;
@@ -95,7 +96,7 @@ static void test_usage_of_this_process(void **state)
 /* Contexts end when it is more than may be, and what the guest asks for then is not done. */
 static void test_usage_that_is_too_much(void **state)
 {
-	uint64_t limit = 2 * BUDGET + GPU_USAGE_OTHERS + TDRV_RAM_LEN;
+	uint64_t limit = 2 * BUDGET + GPU_USAGE_OTHERS + TDRV_RAM_LEN + GPU_USAGE_CONTEXT;
 
 	(void)state;
 	said = limit;
@@ -116,6 +117,34 @@ static void test_usage_that_is_too_much(void **state)
 	said = limit;
 	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "again"));
 	OK(SUBMIT(NOP));
+}
+
+/* Some of it is the contexts' themselves, those within them included: of as many as a guest needs. */
+static void test_usage_of_contexts(void **state)
+{
+	(void)state;
+	assert_int_equal(v.gpu.usage.contexts, 1);
+	OK(SUBMIT(CMD(CREATE_SUB_CTX, 0, 1), 1, CMD(CREATE_SUB_CTX, 0, 1), 2, CMD(DESTROY_SUB_CTX, 0, 1), 1));
+	assert_int_equal(v.gpu.usage.contexts, 2);
+	v.ctx = 2;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "another"));
+	assert_int_equal(v.gpu.usage.contexts, 3);
+	v.ctx = 1;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	assert_int_equal(v.gpu.usage.contexts, 1);
+	v.ctx = 2;
+	/* As if there were. */
+	v.gpu.usage.contexts = 1000;
+	said = 2 * BUDGET + GPU_USAGE_OTHERS + TDRV_RAM_LEN + GPU_USAGE_CONTEXTS * GPU_USAGE_CONTEXT;
+	for (unsigned i = 0; i < 100; i++) {
+		OK(SUBMIT(NOP));
+	}
+	said++;
+	for (unsigned i = 0; i < 7; i++) {
+		SUBMIT(NOP);
+	}
+	assert_int_equal(v.gpu.contexts.n, 0);
+	v.gpu.usage.contexts = 0;
 }
 
 /* The kernel is asked for an eighth of the limit, or so many submissions, and not each time. */
@@ -175,6 +204,7 @@ static void test_usage_of_textures_that_are_given_up(void **state)
 
 	(void)state;
 	v.gpu.usage.others = before;
+	v.gpu.usage.of_context = 0;
 	for (uint32_t i = 0; i < 200; i++) {
 		uint32_t answer = keep_one(i % 40 + 1, gpa);
 		uint64_t now = gpu_usage_bytes(-1);
@@ -211,6 +241,7 @@ int main(void)
 		cmocka_unit_test(test_usage_as_kernels_say_it),
 		cmocka_unit_test(test_usage_of_this_process),
 		T(test_usage_that_is_too_much),
+		T(test_usage_of_contexts),
 		T(test_usage_is_looked_at_now_and_then),
 		cmocka_unit_test_setup_teardown(test_usage_of_textures_that_are_given_up, set_up, tear_down),
 	};
