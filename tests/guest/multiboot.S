@@ -2,7 +2,7 @@
 /*
  * A Multiboot 1 kernel of a screenful: says on the serial port what it was given (command line, modules with their first four bytes, memory), lets the PIT
  * interrupt it through the PIC, and leaves through the exit port: 21 when all was as it should be, 20 when not. With a command line that begins with "floo" it only
- * writes to the serial port, without a look at whether that is ready, for ever.
+ * writes to the serial port, without a look at whether that is ready, for ever; with "wait" it sleeps before it leaves, until something comes from the serial port.
  */
 	.set MAGIC, 0x1badb002
 	.set FLAGS, 3 /* modules on pages, memory information */
@@ -72,14 +72,13 @@ _start:
 	cmpl 8(%ebp), %eax
 	jne bad
 
-	/* IDT entry 0x20 -> tick; PIC at 0x20 with only IRQ 0 open; PIT at about 100 Hz. */
+	/* IDT entry 0x20 -> tick, 0x24 -> typed; PIC at 0x20 with only IRQ 0 open; PIT at about 100 Hz. */
 	movl $tick, %eax
-	movw %ax, idt + 0x20 * 8
-	shrl $16, %eax
-	movw %ax, idt + 0x20 * 8 + 6
-	movw %cs, %ax
-	movw %ax, idt + 0x20 * 8 + 2
-	movw $0x8e00, idt + 0x20 * 8 + 4
+	movl $idt + 0x20 * 8, %edi
+	call set_gate
+	movl $typed, %eax
+	movl $idt + 0x24 * 8, %edi
+	call set_gate
 	lidt idtr
 	movb $0x11, %al
 	outb %al, $0x20
@@ -103,7 +102,27 @@ _start:
 	jb 5b
 	movl $ticks_came, %esi
 	call puts
-	movb $21, %al
+	movl 16(%ebp), %esi
+	cmpl $0x74696177, (%esi) /* "wait" */
+	jne 9f
+	/* Only IRQ 4 is open now, and the UART tells of what has come. */
+	movb $0xef, %al
+	outb %al, $0x21
+	movw $0x3fc, %dx
+	movb $8, %al
+	outb %al, %dx
+	movw $0x3f9, %dx
+	movb $1, %al
+	outb %al, %dx
+	movl $sleeps, %esi
+	call puts
+8:	cli
+	cmpl $0, bytes
+	jne 9f
+	sti
+	hlt
+	jmp 8b
+9:	movb $21, %al
 	jmp leave_vm
 bad:
 	movl $wrong, %esi
@@ -129,6 +148,27 @@ tick:
 	popl %eax
 	iret
 
+typed:
+	pushl %eax
+	pushl %edx
+	movw $0x3f8, %dx
+	inb %dx, %al
+	incl bytes
+	movb $0x20, %al
+	outb %al, $0x20
+	popl %edx
+	popl %eax
+	iret
+
+/* An interrupt gate at edi, for eax. */
+set_gate:
+	movw %ax, (%edi)
+	movw %cs, 2(%edi)
+	movw $0x8e00, 4(%edi)
+	shrl $16, %eax
+	movw %ax, 6(%edi)
+	ret
+
 newline:
 	movb $10, %al
 putc:
@@ -149,16 +189,18 @@ puts:
 cmdline_is: .asciz "cmdline="
 module_is: .asciz "module="
 ticks_came: .asciz "ticks=5\n"
+sleeps: .asciz "sleeps=1\n"
 wrong: .asciz "wrong\n"
 line: .ascii "a line of the flood, 0123456789\n"
 	.set line_len, . - line
 	.align 4
 ticks: .long 0
-idtr:	.word 0x21 * 8 - 1
+bytes: .long 0
+idtr:	.word 0x25 * 8 - 1
 	.long idt
 	.section .bss
 	.align 8
-idt:	.skip 0x21 * 8
+idt:	.skip 0x25 * 8
 	.align 16
 	.skip 4096
 stack_top:
