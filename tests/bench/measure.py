@@ -124,6 +124,20 @@ def memory(pid, guest_mib):
     return seen
 
 
+def private(pid, guest_mib):
+    """What the private memory of memory() is: (KiB, what and how large, in KiB) of each mapping that has some, in the order of addresses."""
+    seen, name, size = [], "", 0
+    with open(f"/proc/{pid}/smaps", encoding="utf-8") as f:
+        for line in f:
+            if head := re.match(r"[0-9a-f]+-[0-9a-f]+ (\S+) \S+ \S+ \S+ *(.*)$", line):
+                name = f"{head[1]} {os.path.basename(head[2]) or '-'}"
+            elif line.startswith("Size:"):
+                size = int(line.split()[1])
+            elif line.startswith("Private_Dirty:") and size < guest_mib << 9 and (kib := int(line.split()[1])):
+                seen.append((kib, f"{name}, of {size}"))
+    return seen
+
+
 def switches(pid, vcpu_thread):
     total = 0
     for task in glob.glob(f"/proc/{pid}/task/*"):

@@ -8,6 +8,7 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 import qemus  # noqa: E402
 
 MEMORY_MIB = 256
+CPUS = 1
 DISK_MIB = 64
 CMDLINE = "quiet console=hvc0 panic=-1 tinyvmm.do=hold nobutton"
 PCI_MODULES = ("drivers/virtio/virtio_pci_modern_dev", "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci")
@@ -49,11 +50,11 @@ class Monitor:
         self.name, self.command, self.env, self.vcpu_thread, self.says = name, command, env, vcpu_thread, says
 
 
-def tinyvmm(kernel, initramfs, disk):
+def tinyvmm(kernel, initramfs, disk, more=()):
     return Monitor("tinyvmm", lambda console: [
         "build/tinyvmm", "run", "-q", "--kernel", kernel, "--initrd", initramfs, "--append", CMDLINE, "--memory", f"{MEMORY_MIB}M",
-        "--cpus", "1", "--disk", disk, "--set", "disk.0.cache=writeback", "--set", "console.type=file", "--set", f"console.log={console}",
-        "--set", "serial.type=off"], {}, "vcpu")
+        "--cpus", f"{CPUS}", "--disk", disk, "--set", "disk.0.cache=writeback", "--set", "console.type=file", "--set", f"console.log={console}",
+        "--set", "serial.type=off", *more], {}, "vcpu")
 
 
 def qemu(name, kernel, initramfs, disk, machine=(), drive="", device="", more=()):
@@ -72,7 +73,7 @@ def qemu(name, kernel, initramfs, disk, machine=(), drive="", device="", more=()
     kind = [*machine] or ["microvm,accel=kvm,rtc=on,isa-serial=off"] if name == "microvm" else ["pc,accel=kvm"]
     kind += ["-global", "virtio-mmio.force-legacy=false"] if name == "microvm" else []
     return Monitor(f"qemu-{name}", lambda console: [
-        *program, "-M", *kind, *more, "-cpu", "host", "-smp", "1", "-m", f"{MEMORY_MIB}", "-name", "bench,debug-threads=on", "-no-user-config",
+        *program, "-M", *kind, *more, "-cpu", "host", "-smp", f"{CPUS}", "-m", f"{MEMORY_MIB}", "-name", "bench,debug-threads=on", "-no-user-config",
         "-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot", "-kernel", kernel, "-initrd", initramfs, "-append", CMDLINE,
         "-chardev", f"file,id=c,path={console}", "-device", f"virtio-serial-{bus}", "-device", "virtconsole,chardev=c",
         "-device", f"virtio-rng-{bus}", "-drive", f"file={disk},if=none,id=d,format=raw,cache=writeback{drive}",
@@ -84,5 +85,5 @@ def kvmtool(program, guest, initramfs, disk, work):
     port, whose every character would be an exit."""
     append = f"noapic noacpi pci=conf1 reboot=k panic=1 i8042.direct=1 i8042.dumbkbd=1 i8042.nopnp=1 i8042.noaux=1 {CMDLINE}"
     return Monitor("kvmtool", lambda console: [
-        program, "run", "--name", "bench", "--nodefaults", "-k", f"{guest}/vmlinuz", "-i", initramfs, "-p", append, "-m", f"{MEMORY_MIB}M", "-c", "1", "-d", disk, "--rng",
+        program, "run", "--name", "bench", "--nodefaults", "-k", f"{guest}/vmlinuz", "-i", initramfs, "-p", append, "-m", f"{MEMORY_MIB}M", "-c", f"{CPUS}", "-d", disk, "--rng",
         "--console", "virtio", "-n", "mode=none"], {"HOME": work}, "kvm-vcpu", says=True)
