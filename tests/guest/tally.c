@@ -31,6 +31,7 @@
 #define WARM_UP 500
 #define DEPTH 32
 #define PAUSE 4
+#define TRIES 1000 /* of 10 ms, until a device is there */
 
 /* Return: never. A first program that ends is a panic. */
 static void rest(void)
@@ -44,6 +45,18 @@ static void give_up(const char *what)
 {
 	printf("tally: wrong=%s\n", what);
 	rest();
+}
+
+/* A console of several ports, as QEMU's, is announced while the first program runs already. Return: a descriptor, or -1. */
+static int open_soon(const char *path, int flags)
+{
+	int fd = open(path, flags);
+
+	for (unsigned i = 0; fd < 0 && i < TRIES; i++) {
+		usleep(10000);
+		fd = open(path, flags);
+	}
+	return fd;
 }
 
 /* The number behind @key. */
@@ -154,13 +167,14 @@ int main(void)
 	}
 	mkdir("/dev", 0755);
 	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
-	if (!freopen(CONSOLE, "w", stdout)) {
+	fd = open_soon(CONSOLE, O_WRONLY | O_NOCTTY);
+	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0) {
 		rest();
 	}
 	setlinebuf(stdout);
 	n = option("tally.requests=", 1000);
 	deep = option("tally.deep=", 0);
-	fd = open(DISK, O_RDONLY | O_DIRECT);
+	fd = open_soon(DISK, O_RDONLY | O_DIRECT);
 	block = aligned_alloc(BLOCK, BLOCK);
 	if (fd < 0 || !block) {
 		give_up("no disk");
