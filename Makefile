@@ -287,7 +287,7 @@ check-strict:
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
 UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test
-GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy zero_copy_desktop zero_copy_load picture_cost headless virgl virgl_limits virgl_frames piglit window_seat)
+GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy zero_copy_desktop picture_cost headless virgl virgl_limits virgl_frames piglit window_seat)
 LONG_TESTS := $(sort $(filter-out tests/system/long/udmabuf $(GPU_TESTS),$(wildcard tests/system/long/*)))
 check-long:
 	$(Q)tools/deps.sh build test guest images gpu
