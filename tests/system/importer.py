@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
 """build/viewer/importer, which imports dma-bufs, and what is known of the VM it looks at. For tests on hosts with a render node."""
+import contextlib
 import glob
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
 import zlib
 
 import picture
+from evdevs import Source, tell_udev
 from screen import KEEP, WORK, check, until
 from viewerclient import Viewer
 
@@ -204,10 +207,42 @@ def on_the_screen(g, *commands):
     check(f"{commands[-1]}: what is scanned out to the screen is the screenshot", not until(difference, lambda why: not why, 20, 0.5), difference())
 
 
-def window(g):
+@contextlib.contextmanager
+def compositor():
+    """weston, which draws with the same GPU on this host's own screen, and shows one window, as large as that. SDL wants a seat of it: that of a keyboard. Gives what a window's environment has to have."""
+    log = os.path.join(WORK, "weston.log")
+    keyboard = Source("at-keyboard").create()
+    tell_udev(keyboard.node, ("KEY", "KEYBOARD"))
+    with subprocess.Popen(["weston", "--backend=drm-backend.so", "--drm-device=card0", "--tty=1", "--idle-time=0", "--no-config", "--shell=kiosk-shell.so", "--socket=composed", f"--log={log}"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as weston:
+        try:
+            there = until(lambda: os.path.exists(os.path.join(WORK, "composed")) or weston.poll() is not None, bool, 60) and weston.poll() is None
+            with open(log, encoding="utf-8", errors="replace") as f:
+                said = f.read()
+            check("a compositor has the screen, and draws with the GPU", there and re.search(r"GL renderer: virgl", said), said)
+            yield {"SDL_VIDEODRIVER": "wayland", "WAYLAND_DISPLAY": "composed"}
+        finally:
+            weston.terminate()
+            weston.wait()
+            keyboard.end()
+
+
+def windows(g):
+    """By itself, and under a compositor, which draws what the window has drawn."""
+    window(g, {"SDL_VIDEODRIVER": "kmsdrm"})
+    g.kms("paint 1 scene 9")
+    g.kms("flip 0 1")
+    if shutil.which("weston"):
+        with compositor() as env:
+            window(g, env)
+    else:
+        check("a window under a compositor # SKIP no weston", True)
+
+
+def window(g, env):
     """tinyvmm-view on this host's own screen, which the same GPU drives."""
     log = os.path.join(WORK, "view.log")
-    env = {**os.environ, "SDL_VIDEODRIVER": "kmsdrm"}
+    env = {**os.environ, **env}
     with open(log, "wb") as out:
         view = subprocess.Popen(["build/tinyvmm-view", "--socket", os.path.join(WORK, "tinyvmm", g.name, "viewer.sock"), "--scale", "fixed", "-v"], env=env, stdin=subprocess.DEVNULL, stdout=out,
                                 stderr=out)
