@@ -87,7 +87,7 @@ void loop_finish(struct loop *loop)
 }
 
 /* Milliseconds until the first timer, rounded up so that it has passed when epoll returns. */
-static int timer_wait_ms(const struct loop *loop, int timeout_ms)
+static int timer_wait_ms(struct loop *loop, int timeout_ms)
 {
 	uint64_t now, ms;
 
@@ -95,6 +95,7 @@ static int timer_wait_ms(const struct loop *loop, int timeout_ms)
 		return timeout_ms;
 	}
 	now = clock_now_ns();
+	loop->waited_ns = now;
 	if (loop->timers->deadline_ns <= now) {
 		return 0;
 	}
@@ -105,12 +106,13 @@ static int timer_wait_ms(const struct loop *loop, int timeout_ms)
 	return timeout_ms >= 0 && (uint64_t)timeout_ms < ms ? timeout_ms : (int)ms;
 }
 
-/* What descriptors had at @looked_ns has been served. What has come since may be what a timer that became due since was to wait for: that one is for the next round. Not one that a handler of this round has set. */
-static void fire_timers(struct loop *loop, uint64_t looked_ns)
+/* Of the timers that are due, those that were so before descriptors were looked at, or when that found nothing. What has come since may be what a timer that became due meanwhile, while handlers ran, was to wait for: that one is for the next
+ * round. Not one that a handler of this round has set. */
+static void fire_timers(struct loop *loop, bool is_served)
 {
 	uint64_t now = clock_now_ns();
 
-	while (loop->timers && loop->timers->deadline_ns <= now && (loop->timers->deadline_ns <= looked_ns || loop->timers->round == loop->round)) {
+	while (loop->timers && loop->timers->deadline_ns <= now && (!is_served || loop->timers->deadline_ns <= loop->waited_ns || loop->timers->round == loop->round)) {
 		struct loop_timer *t = loop->timers;
 
 		loop_timer_stop(t);
@@ -121,13 +123,9 @@ static void fire_timers(struct loop *loop, uint64_t looked_ns)
 void loop_run_once(struct loop *loop, int timeout_ms)
 {
 	struct epoll_event ev[LOOP_BATCH];
-	uint64_t looked_ns = UINT64_MAX;
 	int n;
 
 	n = epoll_wait(loop->epoll_fd, ev, LOOP_BATCH, timer_wait_ms(loop, timeout_ms));
-	if (n > 0 && loop->timers) {
-		looked_ns = clock_now_ns();
-	}
 	loop->round++;
 	for (int i = 0; i < n; i++) {
 		loop->batch[i] = ev[i].data.ptr;
@@ -140,7 +138,7 @@ void loop_run_once(struct loop *loop, int timeout_ms)
 			src->fn(src, ev[i].events);
 		}
 	}
-	fire_timers(loop, looked_ns);
+	fire_timers(loop, n > 0);
 }
 
 void loop_run(struct loop *loop)

@@ -55,6 +55,7 @@ struct loop {
 	struct loop_source wake;
 	struct loop_timer *timers; /* ascending deadline */
 	uint64_t round; /* of looking at descriptors, serving them, and timers */
+	uint64_t waited_ns; /* since when the last round that had timers has looked at descriptors */
 	pthread_mutex_t lock; /* guards calls, posts and every loop_call.done */
 	pthread_cond_t answered;
 	struct loop_call *calls;
