@@ -150,10 +150,9 @@ struct gpu {
 	const char *no_copies; /* why pictures are not copied on the GPU, for people; NULL: they are, or nobody wants them. May be read by any thread (atomic) */
 	struct virtq_chain returned; /* of one of them, on its way */
 	enum gpu_direct_way direct_way;
-	/* What the host really gives (gpu_usage.h): bytes that may be others', and each context's; that the guest has asked for since that was looked at; contexts, and those within. */
+	/* What the host really gives (gpu_usage.h): bytes that may be others', and each context's; that the guest has asked for since that was looked at. */
 	struct {
 		uint64_t others, of_context, asked;
-		unsigned contexts;
 	} usage;
 	/* Of the control queue's next command. */
 	struct {

@@ -127,7 +127,6 @@ static enum gpu_wire_type ctx_create(struct gpu *g, struct gpu_command *c)
 	}
 	ctx->entry.id = id;
 	gpu_table_add(&g->contexts, &ctx->entry);
-	g->usage.contexts++;
 	return GPU_RESP_OK_NODATA;
 }
 
@@ -182,7 +181,6 @@ static void destroy(struct gpu *g, struct context *ctx)
 	}
 	gpu_objects_finish(g, &ctx->objects);
 	gpu_table_remove(&g->contexts, &ctx->entry);
-	g->usage.contexts--;
 	display_budget_give(&g->display->budget, GPU_CONTEXT_COST);
 	free(ctx);
 }
@@ -197,6 +195,18 @@ static enum gpu_wire_type ctx_destroy(struct gpu *g, struct gpu_command *c)
 	}
 	destroy(g, ctx);
 	return GPU_RESP_OK_NODATA;
+}
+
+unsigned gpu_3d_contexts(const struct gpu *g)
+{
+	unsigned n = g->contexts.n;
+
+	for (unsigned i = 0; i < GPU_TABLE_BUCKETS; i++) {
+		for (const struct gpu_entry *c = g->contexts.bucket[i]; c; c = c->next) {
+			n += ((const struct context *)c)->objects.nsubs;
+		}
+	}
+	return n;
 }
 
 void gpu_3d_reset(struct gpu *g)

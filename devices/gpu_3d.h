@@ -24,6 +24,8 @@ extern const size_t gpu_3d_ncommands;
 
 /* @res is about to go: it is attached to nothing. */
 void gpu_3d_forget_resource(struct gpu *g, const struct gpu_resource *res);
+/* Contexts, and those within them. */
+unsigned gpu_3d_contexts(const struct gpu *g);
 /* All contexts end. */
 void gpu_3d_reset(struct gpu *g);
 

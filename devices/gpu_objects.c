@@ -119,7 +119,6 @@ static bool add(struct follower *f, const struct gpu_object *what)
 	put(f->o, e);
 	f->o->n++;
 	f->o->nsubs += e->kind == KIND_SUB;
-	f->g->usage.contexts += e->kind == KIND_SUB;
 	return true;
 }
 
@@ -195,7 +194,6 @@ static void release(struct gpu *g, struct gpu_objects *o, struct gpu_object *e)
 {
 	o->n--;
 	o->nsubs -= e->kind == KIND_SUB;
-	g->usage.contexts -= e->kind == KIND_SUB;
 	if (e->charge) {
 		gpu_charge_unref(g, e->charge);
 	}

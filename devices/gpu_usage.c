@@ -72,8 +72,8 @@ uint64_t gpu_usage_bytes(int fd)
 static uint64_t limit_of(const struct gpu *g)
 {
 	const struct gmem *mem = g->base.mem;
-	unsigned contexts = g->usage.contexts < GPU_USAGE_CONTEXTS ? g->usage.contexts : GPU_USAGE_CONTEXTS;
-	uint64_t limit = 2 * g->display->budget.max + g->usage.others + contexts * g->usage.of_context;
+	unsigned contexts = gpu_3d_contexts(g);
+	uint64_t limit = 2 * g->display->budget.max + g->usage.others + (contexts < GPU_USAGE_CONTEXTS ? contexts : GPU_USAGE_CONTEXTS) * g->usage.of_context;
 
 	for (unsigned i = 0; i < mem->nregions; i++) {
 		limit += mem->region[i].len;

@@ -119,32 +119,80 @@ static void test_usage_that_is_too_much(void **state)
 	OK(SUBMIT(NOP));
 }
 
-/* Some of it is the contexts' themselves, those within them included: of as many as a guest needs. */
+/* Some of it is the contexts' themselves, those within them included. */
 static void test_usage_of_contexts(void **state)
 {
 	(void)state;
-	assert_int_equal(v.gpu.usage.contexts, 1);
+	assert_int_equal(gpu_3d_contexts(&v.gpu), 1);
 	OK(SUBMIT(CMD(CREATE_SUB_CTX, 0, 1), 1, CMD(CREATE_SUB_CTX, 0, 1), 2, CMD(DESTROY_SUB_CTX, 0, 1), 1));
-	assert_int_equal(v.gpu.usage.contexts, 2);
+	assert_int_equal(gpu_3d_contexts(&v.gpu), 2);
 	v.ctx = 2;
 	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "another"));
-	assert_int_equal(v.gpu.usage.contexts, 3);
+	assert_int_equal(gpu_3d_contexts(&v.gpu), 3);
 	v.ctx = 1;
 	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
-	assert_int_equal(v.gpu.usage.contexts, 1);
-	v.ctx = 2;
-	/* As if there were. */
-	v.gpu.usage.contexts = 1000;
-	said = 2 * BUDGET + GPU_USAGE_OTHERS + TDRV_RAM_LEN + GPU_USAGE_CONTEXTS * GPU_USAGE_CONTEXT;
+	assert_int_equal(gpu_3d_contexts(&v.gpu), 1);
+}
+
+static int create_none(struct gpu_backend *b, uint32_t ctx, uint32_t capset, const char *name)
+{
+	(void)b;
+	(void)ctx;
+	(void)capset;
+	(void)name;
+	return 0;
+}
+
+static void destroy_none(struct gpu_backend *b, uint32_t ctx)
+{
+	(void)b;
+	(void)ctx;
+}
+
+static int submit_nothing(struct gpu_backend *b, uint32_t ctx, void *words, uint32_t nwords)
+{
+	(void)b;
+	(void)ctx;
+	(void)words;
+	(void)nwords;
+	return 0;
+}
+
+/* There is room for those of @n contexts, and not more. */
+static void has_room_for(unsigned n)
+{
+	said = 2 * v.display.budget.max + GPU_USAGE_OTHERS + TDRV_RAM_LEN + n * GPU_USAGE_CONTEXT;
 	for (unsigned i = 0; i < 100; i++) {
 		OK(SUBMIT(NOP));
 	}
 	said++;
-	for (unsigned i = 0; i < 7; i++) {
+	asked = 0;
+	for (unsigned i = 0; i < 100 && asked == 0; i++) {
 		SUBMIT(NOP);
 	}
 	assert_int_equal(v.gpu.contexts.n, 0);
-	v.gpu.usage.contexts = 0;
+}
+
+/* Of as many as a guest needs; none of them draws. */
+static void test_usage_of_many_contexts(void **state)
+{
+	(void)state;
+	/* Contexts cost themselves too. */
+	v.display.budget.max = 4 * BUDGET;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+	ops.create_context = create_none;
+	ops.destroy_context = destroy_none;
+	ops.submit = submit_nothing;
+	for (v.ctx = 1; v.ctx < GPU_USAGE_CONTEXTS; v.ctx++) {
+		OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "one of many"));
+	}
+	v.ctx = 1;
+	has_room_for(GPU_USAGE_CONTEXTS - 1);
+	for (v.ctx = 1; v.ctx < 2 * GPU_USAGE_CONTEXTS; v.ctx++) {
+		OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "one of too many"));
+	}
+	v.ctx = 1;
+	has_room_for(GPU_USAGE_CONTEXTS);
 }
 
 /* The kernel is asked for an eighth of the limit, or so many submissions, and not each time. */
@@ -242,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_usage_of_this_process),
 		T(test_usage_that_is_too_much),
 		T(test_usage_of_contexts),
+		T(test_usage_of_many_contexts),
 		T(test_usage_is_looked_at_now_and_then),
 		cmocka_unit_test_setup_teardown(test_usage_of_textures_that_are_given_up, set_up, tear_down),
 	};
