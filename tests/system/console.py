@@ -7,19 +7,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
-os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-# The other way of machine.mmio.
-TINYVMM = os.path.abspath("tests/strict" if os.environ.get("TINYVMM_TEST_MMIO") == "strict" else "build/tinyvmm")
+from work import TINYVMM, WORK
+
 GUEST = subprocess.check_output(["guest-images/build", "--print-dir"], text=True).strip()
 ROOTFS = subprocess.check_output(["guest-images/rootfs", "--print-dir"], text=True).strip()
-# In memory where there is some: the tests are about disks, not about the machine's own.
-WORK = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-os.environ["XDG_RUNTIME_DIR"] = WORK
-os.environ["XDG_STATE_HOME"] = os.path.join(WORK, "state")
-os.environ.pop("TINYVMM_RESTART", None)
 
 # The kernel's tests of its own ciphers are an eighth of a boot.
 QUIET = "quiet cryptomgr.notests"

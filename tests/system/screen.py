@@ -7,22 +7,15 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
-os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-import kmsmodel  # noqa: E402
-import picture  # noqa: E402
-from qemus import CACHE, clear_of_acpi, qemu_program  # noqa: E402
+import kmsmodel
+import picture
+from qemus import CACHE, clear_of_acpi, qemu_program
+from work import TINYVMM, WORK
 
-# The other way of machine.mmio.
-TINYVMM = os.path.abspath("tests/strict" if os.environ.get("TINYVMM_TEST_MMIO") == "strict" else "build/tinyvmm")
 UDMABUF = os.access("/dev/udmabuf", os.R_OK | os.W_OK)
 GUEST, GPU = f"{CACHE}/guest", f"{CACHE}/gpu"
-WORK = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-os.environ["XDG_RUNTIME_DIR"] = WORK
-os.environ["XDG_STATE_HOME"] = os.path.join(WORK, "state")
-os.environ.pop("TINYVMM_RESTART", None)
 # What went wrong can be looked at afterwards, also from outside the host VM.
 KEEP = os.path.abspath("build/hostvm/pictures" if os.path.isdir("build/hostvm") else "build/pictures")
 
