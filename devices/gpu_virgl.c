@@ -2,8 +2,6 @@
 /*
  * Resources of 3D live in virglrenderer under the guest's numbers. Each has a stand-in in the 2D backend, which keeps what scanouts show of it: memory that others map, brought up
  * to date by reading the texture back. Everything that is 2D goes there as it is.
- *
- * The library's own thread waits for the GPU and makes the poll descriptor readable.
  */
 #include "devices/gpu_virgl.h"
 
@@ -16,11 +14,11 @@
 #include <sys/uio.h>
 
 #include "devices/gpu_2d.h"
-#include "devices/gpu_egl.h"
 #include "devices/gpu_export.h"
 #include "devices/gpu_table.h"
 #include "devices/gpu_usage.h"
 #include "devices/virgl.h"
+#include "devices/virgl_node.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
@@ -52,18 +50,13 @@ struct gpu_virgl {
 	struct gpu_backend base;
 	struct gpu_backend *plain; /* 2D */
 	const struct gmem *mem;
-	struct gpu_egl egl;
-	char node[sizeof(((struct gpu_egl *)0)->node)]; /* what it was opened on, to be opened again */
+	struct virgl_node node;
+	char path[sizeof(((struct gpu_egl *)0)->node)]; /* what that was opened on, to be opened again */
+	uint64_t open_again_ns; /* not before: it has failed */
 	struct gpu_export export;
 	struct scanout scanout[DISPLAY_SCANOUTS_MAX];
 	struct gpu_table resources; /* of 3D */
-	uint64_t last_fence;
 	char no_export[160]; /* why pictures cannot leave as dma-bufs, for people */
-	bool has_begun; /* the library has had a context; before that it asks for versions there may not be */
-	bool lacks_context; /* it wanted one that there is not, and was given the reserve */
-	bool is_open;
-	uint64_t open_again_ns; /* not before: it has failed */
-	bool is_lost; /* the GPU was reset: nothing draws before all is opened again */
 };
 
 static struct gpu_virgl *from(struct gpu_backend *b)
@@ -76,93 +69,16 @@ static struct resource *find(struct gpu_virgl *g, uint32_t id)
 	return (struct resource *)gpu_table_find(&g->resources, id);
 }
 
-static void count(uint64_t *counter, uint64_t n)
-{
-	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
-}
-
-/* The library's errors are positive in some places and negative in others. */
-static int error_of(int r)
-{
-	return r == 0 ? 0 : r > 0 ? -r : r;
-}
-
-/*
- * What the library asks of us.
- */
-
-static void write_fence(void *cookie, uint32_t fence)
-{
-	struct gpu_virgl *g = cookie;
-
-	/* Its numbers have 32 bits; the one it means is the last we gave that ends in them. */
-	g->base.retired(g->base.retired_ctx, g->last_fence - (uint32_t)((uint32_t)g->last_fence - fence));
-}
-
-static virgl_renderer_gl_context create_gl_context(void *cookie, int scanout, struct virgl_renderer_gl_ctx_param *param)
-{
-	struct gpu_virgl *g = cookie;
-
-	void *context = gpu_egl_create_context(&g->egl, param->major_ver, param->minor_ver);
-
-	(void)scanout;
-	if (!context && g->has_begun) {
-		/* It would go on with none, and OpenGL's loader ends the process then. */
-		g->lacks_context = true;
-		return g->egl.reserve;
-	}
-	g->has_begun |= context != NULL;
-	return context;
-}
-
-static void destroy_gl_context(void *cookie, virgl_renderer_gl_context context)
-{
-	struct gpu_virgl *g = cookie;
-
-	if (context != g->egl.reserve) {
-		gpu_egl_destroy_context(&g->egl, context);
-	}
-}
-
-/* On the library's thread too. */
-static int make_current(void *cookie, int scanout, virgl_renderer_gl_context context)
-{
-	struct gpu_virgl *g = cookie;
-
-	(void)scanout;
-	return gpu_egl_make_current(&g->egl, context) ? 0 : -1;
-}
-
 /* Return: whether there is something to draw with. */
 static bool can_draw(const struct gpu_virgl *g)
 {
-	return !g->is_lost;
+	return !g->node.is_lost;
 }
 
-/* Return: whether the GPU was reset since it was asked last: nothing of the guest's that draws is there any more. */
-static bool has_lost(struct gpu_virgl *g)
+/* OpenGL is ours, and not the library's, until that is asked for its own by force_ctx_0. Return: whether it is. */
+static bool make_ours_current(struct gpu_virgl *g)
 {
-	if (g->is_lost || !gpu_egl_is_lost(&g->egl)) {
-		return false;
-	}
-	g->is_lost = true;
-	count(&g->base.losses, 1);
-	log_guest(&virgl.log_limit, "gpu", "%s was reset: what the guest's programs draw with is lost, and 3D fails until its driver starts again", g->egl.node);
-	return true;
-}
-
-static void gpu_virgl_poll(struct gpu_backend *b)
-{
-	struct gpu_virgl *g = from(b);
-
-	if (!g->is_open) {
-		return;
-	}
-	/* The host's kernel ends the fences of what it stops. What else the GPU was to do is not waited for: nobody does it. */
-	if (has_lost(g)) {
-		g->base.retired(g->base.retired_ctx, g->last_fence);
-	}
-	virgl.poll();
+	return gpu_egl_make_current(&g->node.egl, g->node.egl.base);
 }
 
 /*
@@ -182,7 +98,7 @@ static int gpu_virgl_create_3d(struct gpu_backend *b, uint32_t id, const struct 
 		return can_draw(g) ? -ENOMEM : -EIO;
 	}
 	virgl.force_ctx_0();
-	r = error_of(virgl.resource_create(&args, NULL, 0));
+	r = virgl_error(virgl.resource_create(&args, NULL, 0));
 	if (r == 0) {
 		r = g->plain->ops->create_blob(g->plain, id);
 		if (r < 0) {
@@ -240,7 +156,7 @@ static int gpu_virgl_attach(struct gpu_backend *b, uint32_t id, const struct gpu
 	for (unsigned i = 0; iov && i < n; i++) {
 		iov[i] = (struct iovec){.iov_base = gmem_ptr(g->mem, ranges[i].gpa, ranges[i].len), .iov_len = ranges[i].len};
 	}
-	r = iov ? error_of(virgl.resource_attach_iov((int)id, iov, (int)n)) : -ENOMEM;
+	r = iov ? virgl_error(virgl.resource_attach_iov((int)id, iov, (int)n)) : -ENOMEM;
 	if (r < 0) {
 		free(iov);
 		return r;
@@ -270,7 +186,7 @@ static int gpu_virgl_transfer_to_3d(struct gpu_backend *b, uint32_t ctx, uint32_
 		return -EIO;
 	}
 	virgl.force_ctx_0();
-	return error_of(virgl.transfer_write_iov(id, ctx, (int)t->level, t->stride, t->layer_stride, &box, t->offset, NULL, 0));
+	return virgl_error(virgl.transfer_write_iov(id, ctx, (int)t->level, t->stride, t->layer_stride, &box, t->offset, NULL, 0));
 }
 
 static int gpu_virgl_transfer_from_3d(struct gpu_backend *b, uint32_t ctx, uint32_t id, const struct gpu_transfer *t)
@@ -281,25 +197,12 @@ static int gpu_virgl_transfer_from_3d(struct gpu_backend *b, uint32_t ctx, uint3
 		return -EIO;
 	}
 	virgl.force_ctx_0();
-	return error_of(virgl.transfer_read_iov(id, ctx, t->level, t->stride, t->layer_stride, &box, t->offset, NULL, 0));
+	return virgl_error(virgl.transfer_read_iov(id, ctx, t->level, t->stride, t->layer_stride, &box, t->offset, NULL, 0));
 }
 
 /*
  * Contexts.
  */
-
-/* Return: @r, or what it is when the host had no context for it: then the guest's is no more. */
-static int ended(struct gpu_virgl *g, uint32_t ctx, int r)
-{
-	if (!g->lacks_context) {
-		return r;
-	}
-	g->lacks_context = false;
-	log_guest(&virgl.log_limit, "gpu", "context %u ends: the host has no OpenGL context for it", ctx);
-	virgl.context_destroy(ctx);
-	virgl.force_ctx_0();
-	return -ENOMEM;
-}
 
 static int gpu_virgl_create_context(struct gpu_backend *b, uint32_t ctx, uint32_t capset, const char *name)
 {
@@ -307,7 +210,7 @@ static int gpu_virgl_create_context(struct gpu_backend *b, uint32_t ctx, uint32_
 		return -EIO;
 	}
 	/* One without a set is of the oldest kind, as the library has it too. */
-	return ended(from(b), ctx, error_of(virgl.context_create_with_flags(ctx, capset ? capset : b->capset[0].id, (uint32_t)strlen(name), name)));
+	return virgl_node_ended(&from(b)->node, ctx, virgl_error(virgl.context_create_with_flags(ctx, capset ? capset : b->capset[0].id, (uint32_t)strlen(name), name)));
 }
 
 static void gpu_virgl_destroy_context(struct gpu_backend *b, uint32_t ctx)
@@ -336,7 +239,7 @@ static int gpu_virgl_submit(struct gpu_backend *b, uint32_t ctx, void *words, ui
 	if (!can_draw(from(b))) {
 		return -EIO;
 	}
-	return ended(from(b), ctx, error_of(virgl.submit_cmd(words, (int)ctx, (int)nwords)));
+	return virgl_node_ended(&from(b)->node, ctx, virgl_error(virgl.submit_cmd(words, (int)ctx, (int)nwords)));
 }
 
 static void gpu_virgl_read_capset(struct gpu_backend *b, uint32_t id, uint32_t version, void *set)
@@ -352,26 +255,17 @@ static void gpu_virgl_read_capset(struct gpu_backend *b, uint32_t id, uint32_t v
 
 static int gpu_virgl_fence(struct gpu_backend *b, uint64_t *fence)
 {
-	struct gpu_virgl *g = from(b);
-	int r;
+	return virgl_node_fence(&from(b)->node, fence);
+}
 
-	if (!can_draw(g)) {
-		return -EIO;
-	}
-	/* In the context that has drawn last: in another one it would say nothing about that. */
-	r = error_of(virgl.create_fence((int)(uint32_t)(g->last_fence + 1), 0));
-	if (r == 0) {
-		*fence = ++g->last_fence;
-	} else {
-		/* A context that is lost gives none, so that nothing would come to be polled. */
-		has_lost(g);
-	}
-	return r;
+static void gpu_virgl_poll(struct gpu_backend *b)
+{
+	virgl_node_poll(&from(b)->node);
 }
 
 static uint64_t gpu_virgl_memory(struct gpu_backend *b)
 {
-	return gpu_usage_bytes(from(b)->egl.fd);
+	return gpu_usage_bytes(from(b)->node.egl.fd);
 }
 
 /*
@@ -389,8 +283,8 @@ static int read_texture(void *ctx, uint32_t id, const struct display_rect *r, ui
 		return -EIO;
 	}
 	virgl.force_ctx_0();
-	count(&g->base.read_bytes, (uint64_t)r->w * r->h * GPU_BYTES_PER_PIXEL);
-	return error_of(virgl.transfer_read_iov(id, 0, 0, stride, 0, &box, (uint64_t)r->y * stride + (uint64_t)r->x * GPU_BYTES_PER_PIXEL, &iov, 1));
+	__atomic_store_n(&g->base.read_bytes, g->base.read_bytes + (uint64_t)r->w * r->h * GPU_BYTES_PER_PIXEL, __ATOMIC_RELAXED);
+	return virgl_error(virgl.transfer_read_iov(id, 0, 0, stride, 0, &box, (uint64_t)r->y * stride + (uint64_t)r->x * GPU_BYTES_PER_PIXEL, &iov, 1));
 }
 
 /* Return: OpenGL's name for it; 0: none. */
@@ -425,7 +319,7 @@ static int copy(struct gpu_virgl *g, const struct scanout *so, struct gpu_export
 	}
 	r = gpu_export_copy(&g->export, &part, im);
 	if (r == 0) {
-		r = gpu_virgl_fence(&g->base, fence);
+		r = virgl_node_fence(&g->node, fence);
 	}
 	if (r < 0 && is_new) {
 		display_picture_close(p);
@@ -443,7 +337,7 @@ static int gpu_virgl_copy(struct gpu_backend *b, unsigned scanout, unsigned numb
 	if (!g->export.egl || !can_draw(g)) {
 		return g->export.egl ? -EIO : -ENOTSUP;
 	}
-	r = gpu_egl_make_current(&g->egl, g->egl.base) ? copy(g, so, &so->copy[number], linear, p, fence) : -EIO;
+	r = make_ours_current(g) ? copy(g, so, &so->copy[number], linear, p, fence) : -EIO;
 	virgl.force_ctx_0();
 	return r;
 }
@@ -452,8 +346,8 @@ static void gpu_virgl_drop_copy(struct gpu_backend *b, unsigned scanout, unsigne
 {
 	struct gpu_virgl *g = from(b);
 
-	if (g->is_open && g->scanout[scanout].copy[number].texture) {
-		gpu_egl_make_current(&g->egl, g->egl.base);
+	if (g->node.is_open && g->scanout[scanout].copy[number].texture) {
+		make_ours_current(g);
 		gpu_export_image_finish(&g->export, &g->scanout[scanout].copy[number]);
 		virgl.force_ctx_0();
 	}
@@ -469,7 +363,7 @@ static int gpu_virgl_export_texture(struct gpu_backend *b, uint32_t id, struct d
 	if (!g->export.egl || texture == 0) {
 		return -ENOTSUP;
 	}
-	r = gpu_egl_make_current(&g->egl, g->egl.base) ? gpu_export_texture(&g->export, texture, res->width, res->height, gpu_format_is_opaque(res->format), p) : -EIO;
+	r = make_ours_current(g) ? gpu_export_texture(&g->export, texture, res->width, res->height, gpu_format_is_opaque(res->format), p) : -EIO;
 	virgl.force_ctx_0();
 	if (r == 0) {
 		p->planes.y_inverted = res->is_upside_down;
@@ -486,9 +380,9 @@ static int gpu_virgl_await_texture(struct gpu_backend *b, uint32_t id, uint64_t 
 	if (texture == 0) {
 		return -EINVAL;
 	}
-	r = gpu_egl_make_current(&g->egl, g->egl.base) ? gpu_export_await(&g->export, texture) : -EIO;
+	r = make_ours_current(g) ? gpu_export_await(&g->export, texture) : -EIO;
 	if (r == 0) {
-		r = gpu_virgl_fence(b, fence);
+		r = virgl_node_fence(&g->node, fence);
 	}
 	virgl.force_ctx_0();
 	return r;
@@ -571,7 +465,7 @@ static void forget_all(struct gpu_virgl *g)
 {
 	struct gpu_entry *e;
 
-	while (g->is_open && (e = gpu_table_any(&g->resources))) {
+	while (g->node.is_open && (e = gpu_table_any(&g->resources))) {
 		gpu_virgl_unref(&g->base, e->id);
 	}
 	for (unsigned i = 0; i < DISPLAY_SCANOUTS_MAX; i++) {
@@ -587,21 +481,28 @@ static void gpu_virgl_close(struct gpu_backend *b)
 {
 	struct gpu_virgl *g = from(b);
 
-	if (!g->is_open) {
+	if (!g->node.is_open) {
 		return;
 	}
 	forget_all(g);
-	gpu_egl_make_current(&g->egl, g->egl.base);
+	make_ours_current(g);
 	gpu_export_close(&g->export);
-	g->is_open = false;
-	g->base.poll_fd = -1;
-	virgl.force_ctx_0();
-	virgl.cleanup(g);
-	virgl.is_used = virgl.has_guest = false;
-	gpu_egl_close(&g->egl);
+	virgl_node_close(&g->node);
 }
 
-static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *why, size_t why_len);
+/* Return: whether there is a renderer; else @why. */
+static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *why, size_t why_len)
+{
+	if (!virgl_node_open(&g->node, &g->base, render_node, why, why_len)) {
+		return false;
+	}
+	if (make_ours_current(g)) {
+		gpu_export_open(&g->export, &g->node.egl, g->no_export, sizeof(g->no_export));
+	}
+	virgl.force_ctx_0();
+	memcpy(g->path, g->node.egl.node, sizeof(g->path));
+	return true;
+}
 
 /* All that was lost, and who draws, anew. Where that fails a later reset tries again; a guest can reset as often as it likes, and drivers keep some memory each time. */
 static void open_again(struct gpu_virgl *g)
@@ -612,12 +513,11 @@ static void open_again(struct gpu_virgl *g)
 		return;
 	}
 	gpu_virgl_close(&g->base);
-	if (open_renderer(g, g->node, why, sizeof(why))) {
-		g->is_lost = false;
-		log_guest(&virgl.log_limit, "gpu", "OpenGL by %s on %s again", g->egl.renderer, g->egl.node);
+	if (open_renderer(g, g->path, why, sizeof(why))) {
+		log_guest(&virgl.log_limit, "gpu", "OpenGL by %s on %s again", g->node.egl.renderer, g->node.egl.node);
 	} else {
 		g->open_again_ns = clock_now_ns() + OPEN_AGAIN_NS;
-		log_guest(&virgl.log_limit, "gpu", "no OpenGL after the reset of %s: %s", g->node, why);
+		log_guest(&virgl.log_limit, "gpu", "no OpenGL after the reset of %s: %s", g->path, why);
 	}
 }
 
@@ -626,7 +526,7 @@ static void gpu_virgl_reset(struct gpu_backend *b)
 	struct gpu_virgl *g = from(b);
 
 	forget_all(g);
-	if (g->is_lost) {
+	if (g->node.is_lost) {
 		open_again(g);
 	}
 }
@@ -672,68 +572,6 @@ static const struct gpu_backend_ops gpu_virgl_ops = {
 	.destroy = gpu_virgl_destroy,
 };
 
-/* What the library knows beyond these (Venus' set, which 0.10.4 says it has when it has not) is none of the guest's. */
-static void find_capsets(struct gpu_virgl *g)
-{
-	static const uint32_t ids[GPU_CAPSETS_MAX] = {GPU_CAPSET_VIRGL, GPU_CAPSET_VIRGL2};
-
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < GPU_CAPSETS_MAX; i++) {
-		struct gpu_capset c = {.id = ids[i]};
-
-		virgl.get_cap_set(c.id, &c.version, &c.size);
-		if (c.size > 0) {
-			g->base.capset[n++] = c;
-		}
-	}
-	/* What a guest was told to begin with it is told again. */
-	g->base.ncapsets = n > g->base.ncapsets ? n : g->base.ncapsets;
-}
-
-/* Return: whether the renderer works; else @why, and nothing of it is left. */
-static bool open_renderer(struct gpu_virgl *g, const char *render_node, char *why, size_t why_len)
-{
-	static struct virgl_renderer_callbacks callbacks = {
-		.version = 1, .write_fence = write_fence, .create_gl_context = create_gl_context, .destroy_gl_context = destroy_gl_context, .make_current = make_current};
-
-	if (virgl.is_used) {
-		snprintf(why, why_len, "virglrenderer has a guest already");
-		return false;
-	}
-	if (!virgl_load(why, why_len) || gpu_egl_open(&g->egl, render_node, why, why_len) < 0) {
-		return false;
-	}
-	g->has_begun = g->lacks_context = false;
-	gpu_export_open(&g->export, &g->egl, g->no_export, sizeof(g->no_export));
-	if (virgl.init(g, VIRGL_RENDERER_THREAD_SYNC, &callbacks) != 0) {
-		snprintf(why, why_len, "virglrenderer does not work with %s", g->egl.renderer);
-		gpu_egl_close(&g->egl);
-		return false;
-	}
-	virgl.is_used = true;
-	g->is_open = true;
-	if (g->lacks_context) {
-		snprintf(why, why_len, "%s has too few OpenGL contexts", g->egl.node);
-		gpu_virgl_close(&g->base);
-		return false;
-	}
-	if (gpu_egl_make_current(&g->egl, g->egl.base)) {
-		virgl_spare_samplers(&g->egl);
-	}
-	virgl.force_ctx_0();
-	g->base.poll_fd = virgl.get_poll_fd();
-	find_capsets(g);
-	if (g->base.poll_fd < 0 || g->base.ncapsets == 0) {
-		snprintf(why, why_len, "virglrenderer has no %s", g->base.poll_fd < 0 ? "fences to wait for" : "capabilities");
-		gpu_virgl_close(&g->base);
-		return false;
-	}
-	virgl.has_guest = true;
-	memcpy(g->node, g->egl.node, sizeof(g->node));
-	return true;
-}
-
 /* Of the render node; 0: none. */
 static dev_t device_of(int fd)
 {
@@ -763,14 +601,14 @@ struct gpu_backend *gpu_virgl_create(
 		return NULL;
 	}
 	if (info) {
-		memcpy(info->node, g->egl.node, sizeof(info->node));
-		memcpy(info->driver, g->egl.driver, sizeof(info->driver));
-		memcpy(info->renderer, g->egl.renderer, sizeof(info->renderer));
-		memcpy(info->version, g->egl.version, sizeof(info->version));
+		memcpy(info->node, g->node.egl.node, sizeof(info->node));
+		memcpy(info->driver, g->node.egl.driver, sizeof(info->driver));
+		memcpy(info->renderer, g->node.egl.renderer, sizeof(info->renderer));
+		memcpy(info->version, g->node.egl.version, sizeof(info->version));
 		info->can_export = g->export.egl != NULL;
 		memcpy(info->no_export, g->no_export, sizeof(info->no_export));
 		memcpy(info->no_direct, g->export.no_direct, sizeof(info->no_direct));
-		info->device = device_of(g->egl.fd);
+		info->device = device_of(g->node.egl.fd);
 		virgl_name_file(info->library, sizeof(info->library));
 		snprintf(info->release, sizeof(info->release), "%s", virgl_release());
 	}

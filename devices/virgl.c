@@ -85,6 +85,11 @@ bool virgl_load(char *why, size_t why_len)
 	return true;
 }
 
+int virgl_error(int r)
+{
+	return r == 0 ? 0 : r > 0 ? -r : r;
+}
+
 void virgl_name_file(char *name, size_t len)
 {
 	void *symbol = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The library virglrenderer: loaded when a backend wants it, one for the process, with what it says kept from standard error and what it takes amiss kept from it. What is done with it is
- * gpu_virgl.c's.
+ * virgl_node.c's and gpu_virgl.c's.
  *
  * Thread: no two of its calls may run at the same time, and all on the loop's thread.
  */
@@ -36,6 +36,9 @@ extern struct virgl virgl;
 
 /* Fills in the above; again, it does nothing. Return: whether there is one; else @why, and what would cure it, for people. */
 bool virgl_load(char *why, size_t why_len);
+
+/* Its errors are positive in some places and negative in others. Return: 0 or -errno. */
+int virgl_error(int r);
 
 /* Its file, without the folder. It is loaded. */
 void virgl_name_file(char *name, size_t len);

@@ -80,7 +80,7 @@ class TinyvmmPrograms(Programs, Tinyvmm):
 
 
 class QemuPrograms(Programs, Qemu):
-    """virglrenderer wants an extension of OpenGL that Mesa's virgl has not, and a context is lost for it. tinyvmm does without (devices/gpu_virgl.c); QEMU's shall not lose by it either."""
+    """virglrenderer wants an extension of OpenGL that Mesa's virgl has not, and a context is lost for it. tinyvmm does without (devices/virgl.c); QEMU's shall not lose by it either."""
 
     gpu = "virtio-gpu-gl-device"
     environment = {"MESA_EXTENSION_OVERRIDE": "+GL_AMD_seamless_cubemap_per_texture"}
