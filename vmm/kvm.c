@@ -28,7 +28,7 @@ static void say_why_not_opened(int err, char *why, size_t why_len)
 
 int kvm_open(struct kvm *kvm, char *why, size_t why_len)
 {
-	int len, r;
+	int r;
 
 	*kvm = (struct kvm){.fd = -1, .vm_fd = -1};
 	kvm->fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -37,14 +37,6 @@ int kvm_open(struct kvm *kvm, char *why, size_t why_len)
 		say_why_not_opened(-r, why, why_len);
 		return r;
 	}
-	/* What answers this is a KVM, whose API has had one version since Linux 2.6.22. */
-	len = ioctl(kvm->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	if (len <= 0) {
-		snprintf(why, why_len, "/dev/kvm: not a KVM (API version %d, want %d)", ioctl(kvm->fd, KVM_GET_API_VERSION, 0), KVM_API_VERSION);
-		kvm_close(kvm);
-		return -ENODEV;
-	}
-	kvm->run_len = (size_t)len;
 	return 0;
 }
 
@@ -82,7 +74,7 @@ int kvm_create_vm(struct kvm *kvm, bool pit)
 	} while (kvm->vm_fd < 0 && errno == EINTR);
 	if (kvm->vm_fd < 0) {
 		r = -errno;
-		log_errno(LOG_ERR, r, "KVM_CREATE_VM");
+		log_errno(LOG_ERR, r, "/dev/kvm: KVM_CREATE_VM");
 		return r;
 	}
 	/* KVM's other page stays where it puts it by itself, X86_KVM_IDENTITY_GPA. */

@@ -13,10 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What is mapped of a vCPU: its run page, and the next one, where the data of a port is on x86. What KVM has behind them is for what is not used here. */
+#define KVM_RUN_LEN 8192u
+
 struct kvm {
 	int fd; /* /dev/kvm */
 	int vm_fd;
-	size_t run_len; /* bytes of each vCPU's shared page(s) */
 	unsigned nslots; /* memory slots in use */
 };
 

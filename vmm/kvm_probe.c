@@ -61,7 +61,7 @@ static int count_in_guest(int vcpu_fd, struct kvm_run *run, uint64_t *ns, char *
 		return -errno;
 	}
 	*ns = clock_now_ns() - start;
-	if (run->exit_reason != KVM_EXIT_IO || run->io.port != PROBE_PORT ||
+	if (run->exit_reason != KVM_EXIT_IO || run->io.port != PROBE_PORT || run->io.data_offset >= KVM_RUN_LEN ||
 		((uint8_t *)run)[run->io.data_offset] != PROBE_VALUE) {
 		snprintf(why, why_len, "/dev/kvm opens, but a guest's first instructions do not run (exit reason %u): "
 			"the host's virtualisation is broken or incomplete", run->exit_reason);
@@ -122,12 +122,12 @@ static int probe_vm(struct kvm *kvm, uint8_t *page, char *why, size_t why_len)
 	if (vcpu_fd < 0) {
 		return -errno;
 	}
-	run = mmap(NULL, kvm->run_len, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_fd, 0);
+	run = mmap(NULL, KVM_RUN_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_fd, 0);
 	if (run == MAP_FAILED) {
 		r = -errno;
 	} else {
 		r = run_program(vcpu_fd, run, why, why_len);
-		munmap(run, kvm->run_len);
+		munmap(run, KVM_RUN_LEN);
 	}
 	close(vcpu_fd);
 	return r;

@@ -13,7 +13,7 @@
 
 #include "vmm/log.h"
 
-static const char *const run_files[] = {"control.sock", "console.sock", "viewer.sock", "pid"};
+static const char *const run_files[] = {"control.sock", "console.sock", "viewer.sock"};
 static const char *const logs[] = {"console.log", "serial.log", "tinyvmm.log", "result.json", "screen.png", "screen-diff.png"};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -113,33 +113,37 @@ static int name_paths(struct rundir *rd, const char *name)
 	return n < (int)(sizeof(rd->path) - sizeof("/console.sock")) ? 0 : -ENAMETOOLONG;
 }
 
+/* Of the file that is locked. */
+static pid_t pid_in(int fd)
+{
+	char text[32] = "";
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+
+	return n > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+}
+
 static pid_t read_pid(const struct rundir *rd)
 {
 	int fd = openat(rd->dir_fd, "pid", O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	char text[32] = "";
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+	pid_t pid = fd >= 0 ? pid_in(fd) : 0;
 
 	if (fd >= 0) {
 		close(fd);
 	}
-	return n > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+	return pid;
 }
 
 static int write_pid(const struct rundir *rd)
 {
-	int fd = openat(rd->dir_fd, "pid", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600), r = 0;
 	char text[32];
 	const int n = snprintf(text, sizeof(text), "%d\n", getpid());
 
-	if (fd < 0) {
+	/* That of a killed process may be longer. */
+	if (!rd->is_new && ftruncate(rd->lock_fd, 0) < 0) {
 		return -errno;
 	}
 	/* Too short for a write to be cut. */
-	if (write(fd, text, (size_t)n) < 0) {
-		r = -errno;
-	}
-	close(fd);
-	return r;
+	return write(rd->lock_fd, text, (size_t)n) < 0 ? -errno : 0;
 }
 
 /* How long a name may be held by somebody who cannot be told: one who is about to say so, or who removes what a killed process left. */
@@ -153,19 +157,19 @@ static int lock_file(int fd, int cmd, struct flock *l)
 	return fcntl(fd, cmd, l) < 0 ? -errno : 0;
 }
 
-/* The lock file may be removed between open and lock by the one who had it: then it is another file's turn. */
+/* The locked file may be removed between open and lock by the one who had it: then it is another file's turn. */
 static int take_lock(struct rundir *rd)
 {
 	for (;;) {
 		const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
-		int fd = openat(rd->dir_fd, "lock", flags | O_EXCL, 0600), r;
+		int fd = openat(rd->dir_fd, "pid", flags | O_EXCL, 0600), r;
 		struct stat st;
 		struct flock l;
 
 		/* The first one in this folder: nobody has left anything in it. */
 		rd->is_new = fd >= 0;
 		if (fd < 0 && errno == EEXIST) {
-			fd = openat(rd->dir_fd, "lock", flags, 0600);
+			fd = openat(rd->dir_fd, "pid", flags, 0600);
 		}
 		if (fd < 0) {
 			return -errno;
@@ -386,7 +390,7 @@ void rundir_release(struct rundir *rd)
 		for (size_t i = 0; i < COUNT(run_files); i++) {
 			unlinkat(rd->dir_fd, run_files[i], 0);
 		}
-		unlinkat(rd->dir_fd, "lock", 0);
+		unlinkat(rd->dir_fd, "pid", 0);
 		rmdir(rd->path);
 		close(rd->lock_fd);
 	}
@@ -428,14 +432,14 @@ int rundir_find(struct rundir *rd, const char *name, char *err, size_t err_len)
 
 bool rundir_is_alive(const struct rundir *rd, pid_t *pid)
 {
-	int fd = openat(rd->dir_fd, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(rd->dir_fd, "pid", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	struct flock l;
 	bool alive = fd >= 0 && lock_file(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
 
+	*pid = alive ? pid_in(fd) : 0;
 	if (fd >= 0) {
 		close(fd);
 	}
-	*pid = alive ? read_pid(rd) : 0;
 	return alive;
 }
 

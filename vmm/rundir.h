@@ -2,11 +2,11 @@
 /*
  * The folders of a running VM.
  *
- *   run     $XDG_RUNTIME_DIR/tinyvmm/NAME, or /tmp/tinyvmm-UID/NAME     lock, pid, control.sock, console.sock; gone with the VM
+ *   run     $XDG_RUNTIME_DIR/tinyvmm/NAME, or /tmp/tinyvmm-UID/NAME     pid, control.sock, console.sock; gone with the VM
  *   state   $XDG_STATE_HOME/tinyvmm/NAME, or ~/.local/state/tinyvmm/NAME   console.log, serial.log, tinyvmm.log, result.json of the last runs
  *
- * The lock is held for the life of the process, also over a restart of the program; whoever has it may unlink sockets that a
- * killed process left. So a stale socket is never "address in use", and a name that is in use names its process.
+ * pid says which process it is, and is locked for the life of that process, also over a restart of the program; whoever has the lock may unlink
+ * sockets that a killed process left. So a stale socket is never "address in use", and a name that is in use names its process.
  *
  * Folders are 0700 and must belong to the user. No file in them is followed as a link.
  *

@@ -84,13 +84,13 @@ static void test_rundir_is_private_and_gone_afterwards(void **state)
 	assert_int_equal(take(&rd, "a"), 0);
 	assert_int_equal(stat(rd.path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0700);
-	assert_true(exists("a/lock") && exists("a/pid"));
+	assert_true(exists("a/pid"));
 	assert_true(rundir_file(&rd, "control.sock", path, sizeof(path)));
 	assert_false(rundir_file(&rd, "control.sock", path, 10));
 	make("a/control.sock", "");
 	rundir_release(&rd);
 	/* The state folder has the same parent here, so only the run files are looked at. */
-	assert_false(exists("a/lock") || exists("a/pid") || exists("a/control.sock"));
+	assert_false(exists("a/pid") || exists("a/control.sock"));
 	rundir_release(&rd);
 }
 
@@ -140,17 +140,25 @@ static void leave_dead(const char *name)
 
 static void test_rundir_of_a_killed_process_is_taken_over(void **state)
 {
+	char path[128], text[64] = "", want[32];
 	struct rundir rd;
 	pid_t pid;
+	FILE *f;
 
 	(void)state;
 	leave_dead("a");
 	make("a/control.sock", "stale");
-	assert_true(exists("a/pid"));
+	make("a/pid", "a number that is longer than any other\n");
 	assert_int_equal(take(&rd, "a"), 0);
 	assert_false(exists("a/control.sock"));
 	assert_true(rundir_is_alive(&rd, &pid));
 	assert_int_equal(pid, getpid());
+	snprintf(path, sizeof(path), "%s/tinyvmm/a/pid", dir);
+	snprintf(want, sizeof(want), "%d\n", getpid());
+	f = fopen(path, "r");
+	assert_int_equal(fread(text, 1, sizeof(text) - 1, f), strlen(want));
+	fclose(f);
+	assert_string_equal(text, want);
 	rundir_release(&rd);
 }
 
@@ -216,7 +224,7 @@ static void test_rundir_links_are_not_followed(void **state)
 	rundir_release(&rd);
 	snprintf(path, sizeof(path), "%s/tinyvmm/a", dir);
 	mkdir(path, 0700);
-	strcat(path, "/lock");
+	strcat(path, "/pid");
 	assert_int_equal(symlink(victim, path), 0);
 	assert_true(take(&rd, "a") < 0);
 	f = fopen(victim, "r");

@@ -51,14 +51,14 @@ int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, unsigned index, const struct v
 	void *run;
 	int r;
 
-	*vcpu = (struct vcpu){.index = index, .run_len = kvm->run_len, .bus = bus};
+	*vcpu = (struct vcpu){.index = index, .bus = bus};
 	vcpu->fd = ioctl(kvm->vm_fd, KVM_CREATE_VCPU, (unsigned long)index);
 	if (vcpu->fd < 0) {
 		r = -errno;
 		log_errno(LOG_ERR, r, "KVM_CREATE_VCPU %u", index);
 		return r;
 	}
-	run = mmap(NULL, vcpu->run_len, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	run = mmap(NULL, KVM_RUN_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (run == MAP_FAILED) {
 		r = -errno;
 		log_errno(LOG_ERR, r, "vCPU %u: run page", index);
@@ -72,7 +72,7 @@ int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, unsigned index, const struct v
 void vcpu_finish(struct vcpu *vcpu)
 {
 	if (vcpu->run) {
-		munmap(vcpu->run, vcpu->run_len);
+		munmap(vcpu->run, KVM_RUN_LEN);
 	}
 	if (vcpu->stats_fd > 0) {
 		close(vcpu->stats_fd);
@@ -107,6 +107,14 @@ static void continue_port(struct vcpu *vcpu)
 		}
 	}
 	vcpu->held = false;
+}
+
+/* It always has been where KVM_RUN_LEN expects it. */
+static bool is_data_mapped(const struct kvm_run *run)
+{
+	const uint64_t len = (uint64_t)run->io.size * run->io.count;
+
+	return run->io.data_offset <= KVM_RUN_LEN && len <= KVM_RUN_LEN - run->io.data_offset;
 }
 
 static void do_port(struct vcpu *vcpu)
@@ -251,6 +259,10 @@ static bool do_exit(struct vcpu *vcpu)
 {
 	switch (vcpu->run->exit_reason) {
 	case KVM_EXIT_IO:
+		if (!is_data_mapped(vcpu->run)) {
+			report_fault(vcpu, EPROTO);
+			return false;
+		}
 		do_port(vcpu);
 		return true;
 	case KVM_EXIT_MMIO:

@@ -60,7 +60,6 @@ struct vcpu {
 	unsigned index; /* = APIC id */
 	int fd;
 	struct kvm_run *run;
-	size_t run_len;
 	const struct vcpu_bus *bus;
 	pthread_t thread;
 	bool started;

@@ -18,12 +18,13 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define RUN_LEN 4096
+#define RUN_LEN (KVM_RUN_LEN + 4096)
 #define DATA_AT 2048
 #define TEXT "three words of text"
 #define TEXT_LEN (sizeof(TEXT) - 1)
 
 static struct vcpu vcpu;
+static uint32_t data_at = DATA_AT;
 static char got[256];
 static size_t ngot;
 static unsigned room; /* bytes the device takes (atomic) */
@@ -62,7 +63,7 @@ int ioctl(int fd, unsigned long request, ...)
 		run->io.port = 0x3f8;
 		run->io.size = 1;
 		run->io.count = TEXT_LEN;
-		run->io.data_offset = DATA_AT;
+		run->io.data_offset = data_at;
 		memcpy((char *)run + DATA_AT, TEXT, TEXT_LEN);
 		return 0;
 	}
@@ -143,7 +144,7 @@ static const struct vcpu_bus bus = {
 
 static void make_vcpu(unsigned bytes)
 {
-	void *run = aligned_alloc(RUN_LEN, RUN_LEN);
+	void *run = aligned_alloc(4096, RUN_LEN);
 
 	assert_non_null(run);
 	memset(run, 0, RUN_LEN);
@@ -179,6 +180,7 @@ static int tear_down(void **state)
 	free(vcpu.run);
 	vcpu.run = NULL;
 	room_at_once = end_at_once = false;
+	data_at = DATA_AT;
 	return 0;
 }
 
@@ -305,6 +307,17 @@ static void test_vcpu_hears_what_was_asked_before_it_ran(void **state)
 	expect_all_of_it();
 }
 
+/* A KVM that has the data of ports elsewhere: nothing there is read. */
+static void test_vcpu_data_behind_what_is_mapped_is_a_fault(void **state)
+{
+	(void)state;
+	data_at = KVM_RUN_LEN - TEXT_LEN + 1;
+	make_vcpu(100);
+	assert_int_equal(vcpu_start(&vcpu), 0);
+	wait_for(&faults, 1);
+	assert_int_equal(count_of(&offered), 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_teardown(name, tear_down)
@@ -318,6 +331,7 @@ int main(void)
 		T(test_vcpu_its_thread_has_a_number_and_a_name),
 		T(test_vcpu_shows_its_registers_before_it_ends),
 		T(test_vcpu_hears_what_was_asked_before_it_ran),
+		T(test_vcpu_data_behind_what_is_mapped_is_a_fault),
 	};
 
 	return cmocka_run_group_tests_name("vcpu", tests, set_up_all, NULL);
