@@ -54,9 +54,8 @@ struct boot_image {
 		bool was_there; /* in the cache already */
 		uint64_t relocs_offset, relocs_len; /* none: it cannot be moved */
 		uint64_t sum, relocs_sum;
-		uint8_t *scratch; /* of the process' own: the bzImage's compressed part, and behind it the relocations with what follows them in the cache's file */
+		uint8_t *scratch; /* of the process' own: the bzImage's compressed part, and at its end the relocations */
 		size_t scratch_len;
-		const uint32_t *relocs; /* in scratch */
 		uint64_t pref, need, align; /* where it is meant to be, the memory it needs there, and the alignment it must have */
 	} unpacked;
 };

@@ -94,7 +94,7 @@ void kernel_cache_key(const void *bytes, size_t len, char key[KERNEL_CACHE_KEY_L
 	SHA256End(&ctx, key);
 }
 
-static int get(int dir_fd, const char *name, uint64_t len)
+static int get(int dir_fd, const char *name, uint64_t *len)
 {
 	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
@@ -102,7 +102,7 @@ static int get(int dir_fd, const char *name, uint64_t len)
 	if (fd < 0) {
 		return -errno;
 	}
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !is_own(&st) || (uint64_t)st.st_size != len) {
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !is_own(&st)) {
 		close(fd);
 		return -EINVAL;
 	}
@@ -110,15 +110,16 @@ static int get(int dir_fd, const char *name, uint64_t len)
 	if (time(NULL) - st.st_mtime >= USED_SECONDS || time(NULL) < st.st_mtime) {
 		futimens(fd, NULL);
 	}
+	*len = (uint64_t)st.st_size;
 	return fd;
 }
 
-int kernel_cache_get(int dir_fd, const char *key, uint64_t len)
+int kernel_cache_get(int dir_fd, const char *key, uint64_t *len)
 {
 	return get(dir_fd, key, len);
 }
 
-int kernel_cache_look(const char *path, const char *key, uint64_t len)
+int kernel_cache_look(const char *path, const char *key, uint64_t *len)
 {
 	char name[4096 + KERNEL_CACHE_KEY_LEN];
 	int n = snprintf(name, sizeof(name), "%s/%s", path, key);

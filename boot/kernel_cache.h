@@ -25,10 +25,10 @@ int kernel_cache_open(const char *path);
 
 void kernel_cache_key(const void *bytes, size_t len, char key[KERNEL_CACHE_KEY_LEN]);
 
-/* Return: a descriptor, to read, of a file of @len bytes that only its user can have written; or -errno. It counts as used. */
-int kernel_cache_get(int dir_fd, const char *key, uint64_t len);
+/* Return: a descriptor, to read, of a file that only its user can have written, and its @len; or -errno. It counts as used. */
+int kernel_cache_get(int dir_fd, const char *key, uint64_t *len);
 /* The same in the folder @path, which need not be the user's own: whoever can rename there can have given one of the user's files another one's key, so the file has to say which it is. */
-int kernel_cache_look(const char *path, const char *key, uint64_t len);
+int kernel_cache_look(const char *path, const char *key, uint64_t *len);
 
 /* Waits until nobody else is making one, but not for ever: then two make the same. Until kernel_cache_done, or until @dir_fd is closed. */
 void kernel_cache_wait(int dir_fd);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "boot/kernel_cache.h"
@@ -18,21 +19,24 @@
 /* Linux 6.1 with everything has 900 KiB. */
 #define RELOCS_MAX (16u << 20)
 #define UNREADABLE "what was unpacked cannot be read"
-#define TRAILER_MAGIC "tinyvmm unpacked kernel, 2"
+#define BROKEN "what it unpacks to is broken"
+#define NO_PLACE "no place for it in the cache"
+#define RECORD_MAGIC "tinyvmm unpacked kernel, 3"
 
-/* Behind what was unpacked. */
-struct trailer {
+/* At the beginning of a cache's file, in a page of its own; then come the relocations, and then the segments, one behind the other: what is loaded is one read. */
+struct record {
 	char magic[32];
-	uint64_t filesz[BOOT_SEGMENTS_MAX]; /* of each segment, without the zeros at its end */
-	uint64_t sum, relocs_sum; /* of the segments so far, and of the relocations */
 	char key[KERNEL_CACHE_KEY_LEN + 7]; /* what it was unpacked from */
-	uint64_t own_sum; /* of this trailer up to here */
+	uint64_t entry, relocs_len, nsegments;
+	struct {
+		uint64_t filesz, memsz, gpa; /* filesz without the zeros at its end */
+	} segment[BOOT_SEGMENTS_MAX];
+	uint64_t sum, relocs_sum; /* of the segments so far, and of the relocations */
+	uint64_t own_sum; /* of this record up to here */
 };
 
 #define PAGE 4096u
-/* In the scratch memory, behind the compressed part: room for relocations and trailer. */
-#define SCRATCH_TAIL (RELOCS_MAX + PAGE)
-static_assert(sizeof(struct trailer) <= PAGE, "room for it");
+static_assert(sizeof(struct record) <= PAGE, "room for it");
 
 static int say(int r, char *why, size_t why_len, const char *text)
 {
@@ -77,6 +81,40 @@ static bool read_all(int fd, uint64_t off, void *dst, uint64_t len)
 	return true;
 }
 
+static bool write_all(int fd, uint64_t off, const void *src, uint64_t len)
+{
+	for (uint64_t done = 0; done < len;) {
+		ssize_t n = pwrite(fd, (const uint8_t *)src + done, len - done, (off_t)(off + done));
+
+		if (n <= 0) {
+			return false;
+		}
+		done += (uint64_t)n;
+	}
+	return true;
+}
+
+/* What lies behind each other, to different places. */
+static bool read_parts(int fd, uint64_t off, struct iovec *part, unsigned nparts)
+{
+	while (nparts > 0) {
+		ssize_t n = preadv(fd, part, (int)nparts, (off_t)off);
+
+		if (n < 0 || (n == 0 && part->iov_len > 0)) {
+			return false;
+		}
+		off += (uint64_t)n;
+		for (; nparts > 0 && (size_t)n >= part->iov_len; part++, nparts--) {
+			n -= (ssize_t)part->iov_len;
+		}
+		if (nparts > 0) {
+			part->iov_base = (uint8_t *)part->iov_base + n;
+			part->iov_len -= (size_t)n;
+		}
+	}
+	return true;
+}
+
 /* Memory that goes back to the host when it is not needed any more: of the heap much would stay. Return: NULL: none. */
 static uint8_t *take_pages(uint64_t len)
 {
@@ -114,13 +152,28 @@ static uint64_t elf_end(const struct boot_image *elf)
 	return end;
 }
 
+/* Return: all segments of @elf lie where a kernel's may, and @entry in what one of them has. */
+static const char *check_place(const struct boot_image *elf, const struct x86_bzimage_place *place, uint64_t entry)
+{
+	bool has_entry = false;
+
+	for (unsigned i = 0; i < elf->nsegments; i++) {
+		if (elf->segment[i].gpa < place->gpa || elf->segment[i].memsz > place->len ||
+			elf->segment[i].gpa - place->gpa > place->len - elf->segment[i].memsz) {
+			return "what it unpacks to is not where its header says";
+		}
+		has_entry |= entry >= elf->segment[i].gpa && entry - elf->segment[i].gpa < elf->segment[i].filesz;
+	}
+	return has_entry ? NULL : BROKEN;
+}
+
 /* Into @elf. Return: what is wrong with it, or NULL. */
 static const char *parse(struct boot_image *elf, const struct x86_bzimage_place *place)
 {
 	char text[128];
+	const char *wrong;
 	struct x86_elf e;
 	uint64_t end;
-	bool has_entry = false;
 
 	if (!read_all(elf->kernel_fd, 0, elf->head, elf->kernel_len < BOOT_HEAD_LEN ? elf->kernel_len : BOOT_HEAD_LEN)) {
 		return UNREADABLE;
@@ -128,16 +181,10 @@ static const char *parse(struct boot_image *elf, const struct x86_bzimage_place 
 	if (!x86_elf_is(elf->head, elf->kernel_len) || x86_elf_parse(&e, elf, false, text, sizeof(text)) < 0 || !e.is_64bit) {
 		return "what it unpacks to is no 64-bit ELF kernel";
 	}
-	for (unsigned i = 0; i < elf->nsegments; i++) {
-		if (elf->segment[i].gpa < place->gpa || elf->segment[i].memsz > place->len ||
-			elf->segment[i].gpa - place->gpa > place->len - elf->segment[i].memsz) {
-			return "what it unpacks to is not where its header says";
-		}
-		has_entry |= e.entry >= elf->segment[i].gpa && e.entry - elf->segment[i].gpa < elf->segment[i].filesz;
-	}
+	wrong = check_place(elf, place, e.entry);
 	end = elf_end(elf);
-	if (!has_entry || end > elf->kernel_len) {
-		return "what it unpacks to is broken";
+	if (wrong || end > elf->kernel_len) {
+		return wrong ? wrong : BROKEN;
 	}
 	elf->entry = e.entry;
 	elf->unpacked.relocs_offset = end;
@@ -145,129 +192,165 @@ static const char *parse(struct boot_image *elf, const struct x86_bzimage_place 
 	return elf->unpacked.relocs_len > RELOCS_MAX || elf->unpacked.relocs_len % 4 != 0 ? "its relocations are of a kind that is not known" : NULL;
 }
 
-/* The relocations of @elf, which has been parsed, and @more bytes behind them. Return: false when they cannot be read. */
-static bool read_relocs(struct boot_image *elf, uint64_t more)
+static uint32_t *relocs_of(const struct boot_image *elf)
 {
-	uint8_t *bytes = elf->unpacked.scratch + elf->unpacked.scratch_len - SCRATCH_TAIL;
-
-	elf->unpacked.relocs = (const uint32_t *)(void *)bytes;
-	return read_all(elf->kernel_fd, elf->unpacked.relocs_offset, bytes, elf->unpacked.relocs_len + more);
+	return (uint32_t *)(void *)(elf->unpacked.scratch + elf->unpacked.scratch_len - RELOCS_MAX);
 }
 
 static uint64_t relocs_checksum(const struct boot_image *elf)
 {
-	return checksum(0, (const uint8_t *)elf->unpacked.relocs, elf->unpacked.relocs_len);
+	return checksum(0, (const uint8_t *)relocs_of(elf), elf->unpacked.relocs_len);
 }
 
 /*
  * Into the cache.
  */
 
-/* Checks all of what was unpacked, once, and sums it up. */
-static const char *make_trailer(struct trailer *t, struct boot_image *elf, const char *key)
+static uint64_t own_checksum(const struct record *rec)
 {
-	memset(t, 0, sizeof(*t));
-	memcpy(t->magic, TRAILER_MAGIC, sizeof(TRAILER_MAGIC));
-	memcpy(t->key, key, KERNEL_CACHE_KEY_LEN);
-	if (elf->unpacked.relocs_len) {
+	return checksum(0, (const uint8_t *)rec, offsetof(struct record, own_sum));
+}
+
+/* Checks all of what was unpacked, once, and writes what is loaded of it to the file @out. Return: what is wrong, or NULL. */
+static const char *write_packed(const struct boot_image *elf, int out, const char *key)
+{
+	const uint64_t relocs_len = elf->unpacked.relocs_len;
+	struct record rec = {.magic = RECORD_MAGIC, .entry = elf->entry, .relocs_len = relocs_len, .nsegments = elf->nsegments};
+	uint64_t off = PAGE + relocs_len;
+
+	memcpy(rec.key, key, KERNEL_CACHE_KEY_LEN);
+	if (relocs_len) {
 		struct x86_relocs relocs;
 
-		if (!read_relocs(elf, 0)) {
+		if (!read_all(elf->kernel_fd, elf->unpacked.relocs_offset, relocs_of(elf), relocs_len)) {
 			return UNREADABLE;
 		}
-		if (x86_relocs_parse(&relocs, elf->unpacked.relocs, elf->unpacked.relocs_len / 4) < 0 || x86_relocs_check(&relocs, elf) < 0) {
+		if (x86_relocs_parse(&relocs, relocs_of(elf), relocs_len / 4) < 0 || x86_relocs_check(&relocs, elf) < 0) {
 			return "its relocations are of a kind that is not known";
 		}
-		t->relocs_sum = relocs_checksum(elf);
+		rec.relocs_sum = relocs_checksum(elf);
+		if (!write_all(out, PAGE, relocs_of(elf), relocs_len)) {
+			return NO_PLACE;
+		}
 	}
 	for (unsigned i = 0; i < elf->nsegments; i++) {
 		const uint64_t filesz = elf->segment[i].filesz;
 		uint8_t *bytes = take_pages(filesz);
 		uint64_t n = filesz;
+		bool is_read, is_written;
 
-		if (!bytes || !read_all(elf->kernel_fd, elf->segment[i].offset, bytes, filesz)) {
-			give_pages(bytes, filesz);
-			return UNREADABLE;
-		}
-		while (n > 0 && bytes[n - 1] == 0) {
+		is_read = bytes && read_all(elf->kernel_fd, elf->segment[i].offset, bytes, filesz);
+		while (is_read && n > 0 && bytes[n - 1] == 0) {
 			n--;
 		}
-		t->filesz[i] = n;
-		t->sum = checksum(t->sum, bytes, n);
+		rec.segment[i].filesz = n;
+		rec.segment[i].memsz = elf->segment[i].memsz;
+		rec.segment[i].gpa = elf->segment[i].gpa;
+		rec.sum = is_read ? checksum(rec.sum, bytes, n) : 0;
+		is_written = is_read && write_all(out, off, bytes, n);
+		off += n;
 		give_pages(bytes, filesz);
+		if (!is_written) {
+			return is_read ? NO_PLACE : UNREADABLE;
+		}
 	}
-	t->own_sum = checksum(0, (const uint8_t *)t, offsetof(struct trailer, own_sum));
-	return NULL;
+	rec.own_sum = own_checksum(&rec);
+	return write_all(out, 0, &rec, sizeof(rec)) ? NULL : NO_PLACE;
 }
 
-/* Takes the trailer's numbers over. Return: false when they cannot be those of @elf, unpacked from what has @key. */
-static bool use_trailer(struct boot_image *elf, const struct trailer *t, const char *key)
+/* Takes over what the record of a file of @len bytes says. Return: false when it cannot be that of what has @key. */
+static bool use_record(struct boot_image *elf, const struct record *rec, uint64_t len, const struct x86_bzimage_place *place, const char *key)
 {
-	if (memcmp(t->magic, TRAILER_MAGIC, sizeof(TRAILER_MAGIC)) != 0 || memcmp(t->key, key, KERNEL_CACHE_KEY_LEN) != 0 ||
-		t->own_sum != checksum(0, (const uint8_t *)t, offsetof(struct trailer, own_sum))) {
+	uint64_t off = PAGE + rec->relocs_len;
+
+	if (memcmp(rec->magic, RECORD_MAGIC, sizeof(RECORD_MAGIC)) != 0 || memcmp(rec->key, key, KERNEL_CACHE_KEY_LEN) != 0 || rec->own_sum != own_checksum(rec) ||
+		rec->nsegments > BOOT_SEGMENTS_MAX || rec->relocs_len > RELOCS_MAX || rec->relocs_len % 4 != 0) {
 		return false;
 	}
+	elf->nsegments = (unsigned)rec->nsegments;
 	for (unsigned i = 0; i < elf->nsegments; i++) {
-		if (t->filesz[i] > elf->segment[i].filesz) {
+		if (rec->segment[i].filesz > len || rec->segment[i].filesz > rec->segment[i].memsz) {
 			return false;
 		}
-		elf->segment[i].filesz = t->filesz[i];
+		elf->segment[i].offset = off;
+		elf->segment[i].filesz = rec->segment[i].filesz;
+		elf->segment[i].memsz = rec->segment[i].memsz;
+		elf->segment[i].gpa = rec->segment[i].gpa;
+		off += rec->segment[i].filesz;
 	}
-	elf->unpacked.sum = t->sum;
-	elf->unpacked.relocs_sum = t->relocs_sum;
-	return true;
+	elf->kernel_len = len;
+	elf->entry = rec->entry;
+	elf->unpacked.relocs_offset = PAGE;
+	elf->unpacked.relocs_len = rec->relocs_len;
+	elf->unpacked.sum = rec->sum;
+	elf->unpacked.relocs_sum = rec->relocs_sum;
+	return off == len && !check_place(elf, place, elf->entry);
 }
 
 /* From the cache, in the folder @path or, if it has been opened, @dir_fd. Return: a descriptor with @elf filled, or -errno. */
 static int find(struct boot_image *elf, const struct x86_bzimage_place *place, const char *path, int dir_fd, const char *key)
 {
-	struct trailer t;
-	const uint64_t len = elf->kernel_len + sizeof(t);
-	int fd = dir_fd < 0 ? kernel_cache_look(path, key, len) : kernel_cache_get(dir_fd, key, len);
+	struct record rec;
+	uint64_t len;
+	int fd = dir_fd < 0 ? kernel_cache_look(path, key, &len) : kernel_cache_get(dir_fd, key, &len);
 
 	if (fd < 0) {
 		return fd;
 	}
-	elf->kernel_fd = fd;
-	if (!parse(elf, place) && read_relocs(elf, sizeof(t))) {
-		memcpy(&t, (const uint8_t *)elf->unpacked.relocs + elf->unpacked.relocs_len, sizeof(t));
-		if (use_trailer(elf, &t, key)) {
-			return fd;
-		}
+	if (read_all(fd, 0, &rec, sizeof(rec)) && use_record(elf, &rec, len, place, key)) {
+		return fd;
 	}
 	close(fd);
 	return -EINVAL;
 }
 
-/* Unpacks it, and puts it there. Return: as find, with @why. */
-static int make(struct boot_image *elf, const struct x86_bzimage_place *place, const uint8_t *packed, int dir_fd, const char *key,
-	char *why, size_t why_len)
+/* Unpacks it, into a file that has no name. Return: its descriptor with @elf filled, or -errno with @why. */
+static int unpack_to_file(struct boot_image *elf, const struct x86_bzimage_place *place, const uint8_t *packed, int dir_fd, char *why, size_t why_len)
 {
 	char name[KERNEL_CACHE_NAME_LEN];
-	struct trailer t = {.own_sum = 0};
 	const char *wrong;
 	int fd = kernel_cache_new(dir_fd, name), r;
 
 	if (fd < 0) {
-		return say(fd, why, why_len, "no place for it in the cache");
+		return say(fd, why, why_len, NO_PLACE);
 	}
+	kernel_cache_remove(dir_fd, name);
 	elf->kernel_fd = fd;
 	r = unpack(unpack_format(packed, place->packed_len), packed, place->packed_len, elf->kernel_len, fd, why, why_len);
-	if (r == 0) {
-		wrong = parse(elf, place);
-		wrong = wrong ? wrong : make_trailer(&t, elf, key);
-		r = wrong ? say(-EINVAL, why, why_len, wrong) : 0;
-	}
-	if (r == 0 && (pwrite(fd, &t, sizeof(t), (off_t)elf->kernel_len) != (ssize_t)sizeof(t) || kernel_cache_put(dir_fd, name, key) < 0)) {
-		r = say(-EIO, why, why_len, "no place for it in the cache");
-	}
-	if (r < 0) {
-		kernel_cache_remove(dir_fd, name);
+	wrong = r < 0 ? NULL : parse(elf, place);
+	if (r < 0 || wrong) {
 		close(fd);
-		return r;
+		return wrong ? say(-EINVAL, why, why_len, wrong) : r;
 	}
-	use_trailer(elf, &t, key);
 	return fd;
+}
+
+/* Unpacks it, and puts what is loaded of it there. Return: as find, with @why. */
+static int make(struct boot_image *elf, const struct x86_bzimage_place *place, const uint8_t *packed, const char *path, int dir_fd, const char *key,
+	char *why, size_t why_len)
+{
+	char name[KERNEL_CACHE_NAME_LEN];
+	const char *wrong;
+	int whole = unpack_to_file(elf, place, packed, dir_fd, why, why_len), fd;
+
+	if (whole < 0) {
+		return whole;
+	}
+	fd = kernel_cache_new(dir_fd, name);
+	wrong = fd < 0 ? NO_PLACE : write_packed(elf, fd, key);
+	close(whole);
+	if (!wrong && kernel_cache_put(dir_fd, name, key) < 0) {
+		wrong = NO_PLACE;
+	}
+	if (fd >= 0) {
+		close(fd);
+	}
+	if (wrong) {
+		kernel_cache_remove(dir_fd, name);
+		return say(-EINVAL, why, why_len, wrong);
+	}
+	fd = find(elf, place, path, dir_fd, key);
+	return fd < 0 ? say(fd, why, why_len, UNREADABLE) : fd;
 }
 
 /* Where it was not found without further ado: many VMs of one kernel may start at once, and one of them unpacks. Return: as make. */
@@ -285,7 +368,7 @@ static int find_or_make(struct boot_image *elf, const struct x86_bzimage_place *
 	elf->unpacked.was_there = fd >= 0;
 	if (fd < 0) {
 		*elf = begun;
-		fd = make(elf, place, packed, dir_fd, key, why, why_len);
+		fd = make(elf, place, packed, path, dir_fd, key, why, why_len);
 	}
 	kernel_cache_done(dir_fd);
 	close(dir_fd);
@@ -304,7 +387,7 @@ int x86_unpacked_open(struct boot_image *img, const char *path, char *why, size_
 	if (!x86_bzimage_find(img, &place)) {
 		return say(-EINVAL, why, why_len, "its header does not say where the compressed kernel is");
 	}
-	begun.unpacked.scratch_len = (place.packed_len + PAGE - 1) / PAGE * PAGE + SCRATCH_TAIL;
+	begun.unpacked.scratch_len = (place.packed_len + PAGE - 1) / PAGE * PAGE + RELOCS_MAX;
 	packed = begun.unpacked.scratch = take_pages(begun.unpacked.scratch_len);
 	if (!packed || !read_all(img->kernel_fd, place.packed_offset, packed, place.packed_len)) {
 		give_pages(packed, begun.unpacked.scratch_len);
@@ -377,23 +460,31 @@ void x86_unpacked_undo(struct boot_image *img, bool is_damaged)
  * Into the guest.
  */
 
-/* Return: 0, -EIO or -EINVAL: damaged. */
-static int load_segments(const struct boot_image *img, const struct gmem *mem, uint64_t by)
+/* All at once; the relocations too, unless it stays where it was linked. Return: 0, -EIO or -EINVAL: damaged. */
+static int load_file(const struct boot_image *img, const struct gmem *mem, uint64_t by, bool with_relocs)
 {
+	struct iovec part[1 + BOOT_SEGMENTS_MAX];
+	unsigned n = 0;
 	uint64_t sum = 0;
 
+	if (with_relocs) {
+		part[n++] = (struct iovec){relocs_of(img), img->unpacked.relocs_len};
+	}
 	for (unsigned i = 0; i < img->nsegments; i++) {
 		uint8_t *dst = gmem_ptr(mem, img->segment[i].gpa + by, img->segment[i].memsz);
 
 		if (!dst) {
 			return -ENOMEM;
 		}
-		if (!read_all(img->kernel_fd, img->segment[i].offset, dst, img->segment[i].filesz)) {
-			return -EIO;
-		}
-		sum = checksum(sum, dst, img->segment[i].filesz);
+		part[n++] = (struct iovec){dst, img->segment[i].filesz};
 	}
-	return sum == img->unpacked.sum ? 0 : -EINVAL;
+	if (!read_parts(img->kernel_fd, img->unpacked.relocs_offset + (with_relocs ? 0 : img->unpacked.relocs_len), part, n)) {
+		return -EIO;
+	}
+	for (unsigned i = 0; i < img->nsegments; i++) {
+		sum = checksum(sum, gmem_ptr(mem, img->segment[i].gpa + by, img->segment[i].memsz), img->segment[i].filesz);
+	}
+	return sum == img->unpacked.sum && (!with_relocs || relocs_checksum(img) == img->unpacked.relocs_sum) ? 0 : -EINVAL;
 }
 
 /* Memory that somebody else will want as it was. */
@@ -428,10 +519,9 @@ int x86_unpacked_load(struct boot_image *img, const struct gmem *mem, uint64_t e
 	int r;
 
 	*is_moved = choose(img, end, cmdline, random, &by);
-	r = load_segments(img, mem, by.physical);
+	r = load_file(img, mem, by.physical, by.virtual != 0);
 	if (r == 0 && by.virtual) {
-		r = relocs_checksum(img) == img->unpacked.relocs_sum && x86_relocs_parse(&relocs, img->unpacked.relocs, img->unpacked.relocs_len / 4) == 0 ?
-			x86_kaslr_apply(&relocs, img, mem, &by) : -EINVAL;
+		r = x86_relocs_parse(&relocs, relocs_of(img), img->unpacked.relocs_len / 4) == 0 ? x86_kaslr_apply(&relocs, img, mem, &by) : -EINVAL;
 	}
 	img->entry += by.physical;
 	if (r < 0) {

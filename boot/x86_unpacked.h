@@ -3,8 +3,8 @@
  * A bzImage whose kernel the host has unpacked, once, into its cache: boot.c loads that instead, moves it as boot/x86_kaslr.h says, and begins at the
  * kernel's own 64-bit entry point with the same zero page, which is where the program in front of it would have gone. So the guest unpacks nothing.
  *
- * A file of the cache is what was unpacked, byte for byte, and a trailer with checksums. They are compared with what has come into the guest's memory, so nothing damaged
- * is ever run. Any bytes are safe, in the bzImage and in the cache.
+ * A file of the cache is what is loaded of the kernel, and before it where that goes, with checksums. They are compared with what has come into the guest's memory, so nothing
+ * damaged is ever run. Any bytes are safe, in the bzImage and in the cache.
  *
  * Thread: the main thread, before there are others.
  */

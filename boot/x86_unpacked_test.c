@@ -29,6 +29,10 @@
 #define ENTRY_OFF 16u
 #define ELF_LEN (512u + 4096 + 64)
 #define RELOCS 6u
+/* In the cache: a page that says what it is, the relocations, and the segment without its zeros. */
+#define CACHED_RELOCS 4096u
+#define CACHED_SEGMENT (CACHED_RELOCS + RELOCS * 4)
+#define CACHED_LEN (CACHED_SEGMENT + 64)
 
 static uint8_t kernel[ELF_LEN + RELOCS * 4], image[16384], *ram;
 static char dir[64], why[256], err[512], logged[512];
@@ -217,6 +221,7 @@ static void test_unpacked_is_moved(void **state)
 {
 	unsigned physical_seen = 0, virtual_seen = 0;
 	uint64_t first = 0, physical;
+	struct stat st;
 	char path[512];
 	size_t len;
 
@@ -235,6 +240,8 @@ static void test_unpacked_is_moved(void **state)
 		assert_true(is_told());
 		assert_int_equal(cached(path), 1);
 	}
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, CACHED_LEN);
 	/* One of 510, and one of 14: all of them the same is no chance that anybody will see. */
 	assert_true(virtual_seen > 0 && physical_seen > 0);
 }
@@ -379,10 +386,10 @@ static void damage(off_t off, int cut)
 	close(fd);
 }
 
-/* Before it is opened: headers and trailer are looked at then, and it is made anew. */
+/* Before it is opened: what it says of itself is looked at then, and how long it is, and it is made anew. */
 static void test_unpacked_damaged_headers_are_made_anew(void **state)
 {
-	const off_t offs[] = {0, 17, 65, sizeof(kernel), sizeof(kernel) + 32, sizeof(kernel) + 300};
+	const off_t offs[] = {0, 17, 65, 104, 130, 300, 911, 919};
 	uint64_t physical;
 	size_t len;
 
@@ -391,8 +398,12 @@ static void test_unpacked_damaged_headers_are_made_anew(void **state)
 	len = make_image("gzip -nc", sizeof(kernel));
 	assert_int_equal(opened(len), 0);
 	boot_close(&img);
-	for (size_t i = 0; i < 2 * sizeof(offs) / sizeof(offs[0]); i++) {
-		damage(offs[i / 2], i % 2);
+	for (size_t i = 0; i < 2 * sizeof(offs) / sizeof(offs[0]) + 1; i++) {
+		if (i == 0) {
+			damage(CACHED_LEN - 1, 1);
+		} else {
+			damage(offs[(i - 1) / 2], i % 2);
+		}
 		assert_int_equal(opened(len), 0);
 		assert_false(img.unpacked.was_there);
 		loaded("", true);
@@ -429,7 +440,7 @@ static void test_unpacked_from_something_else_is_made_anew(void **state)
 /* What is only seen when it is in the guest's memory: then the guest unpacks it itself, in memory that is as it was. */
 static void test_unpacked_damaged_bytes_are_not_run(void **state)
 {
-	const off_t offs[] = {512, 512 + 47, ELF_LEN + 4, sizeof(kernel) - 1};
+	const off_t offs[] = {CACHED_SEGMENT, CACHED_SEGMENT + 47, CACHED_RELOCS + 4, CACHED_SEGMENT - 1};
 	char path[512];
 	size_t len;
 
@@ -472,8 +483,8 @@ static void test_unpacked_file_that_shrinks_after_open(void **state)
 	make_kernel();
 	len = make_image("gzip -nc", sizeof(kernel));
 	assert_int_equal(opened(len), 0);
-	/* Relocations and sums it has: it is the segment that ends before it should. */
-	damage(520, 1);
+	/* Relocations it has: it is the segment that ends before it should. */
+	damage(CACHED_SEGMENT + 8, 1);
 	loaded("", true);
 	assert_non_null(strstr(logged, "is damaged"));
 	assert_int_equal(entry.rip, PREF + 0x200);
