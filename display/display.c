@@ -20,6 +20,7 @@ static struct display_scanout *scanout_at(struct display *d, unsigned i)
 
 static uint32_t end_direct(struct display *d);
 static void follow_direct(struct display *d, const struct display_sink *pacer, uint32_t scanouts);
+static void tell_wanted(struct display *d);
 
 /*
  * Holding.
@@ -140,6 +141,10 @@ void display_pace(struct display *d, struct display_sink *sink)
 	memset(d->pace, 0, sizeof(d->pace));
 	let_go(d, true);
 	follow_direct(d, before, direct);
+	/* Where nothing was direct nobody has heard yet that something may be now. */
+	if (!direct && sink && sink->takes_copies) {
+		tell_wanted(d);
+	}
 }
 
 /* Whether frame @number was seen soon after it was taken. */

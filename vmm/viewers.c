@@ -80,6 +80,12 @@ static void work_off(struct viewer_conn *c, const struct viewer_mail *m)
 {
 	struct display *d = c->owner->display;
 
+	/* First: how its pictures come to it, and why, is decided by who controls. */
+	if (m->pace == VIEWER_PACE_ON) {
+		display_pace(d, &c->out.sink);
+	} else if (m->pace == VIEWER_PACE_OFF && d->pacer == &c->out.sink) {
+		display_pace(d, NULL);
+	}
 	if (m->start) {
 		viewer_out_init(&c->out, d, c->src.fd, &out_ops, c);
 	}
@@ -96,11 +102,6 @@ static void work_off(struct viewer_conn *c, const struct viewer_mail *m)
 		if (m->outputs & 1u << i) {
 			viewer_out_output(&c->out, &m->output[i]);
 		}
-	}
-	if (m->pace == VIEWER_PACE_ON) {
-		display_pace(d, &c->out.sink);
-	} else if (m->pace == VIEWER_PACE_OFF && d->pacer == &c->out.sink) {
-		display_pace(d, NULL);
 	}
 	if (m->stop) {
 		viewer_out_finish(&c->out);

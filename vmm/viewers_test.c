@@ -618,6 +618,7 @@ static void test_viewers_that_take_no_guest_memory_get_a_copy(void **state)
 
 static struct {
 	bool can; /* the device copies */
+	bool can_offer; /* when it was asked last, whoever controls takes what the guest draws in */
 	unsigned asked;
 } gpu;
 
@@ -625,6 +626,7 @@ static void on_wanted(void *ctx, unsigned i)
 {
 	(void)ctx;
 	gpu.asked++;
+	gpu.can_offer = display_can_offer(&display);
 	display_set_copied(&display, i, gpu.can && display_copy_sinks(&display) > 0);
 }
 
@@ -804,6 +806,39 @@ static void test_viewers_that_control_get_what_the_guest_draws_in(void **state)
 	assert_false(display_imports(&display, &picture));
 	hang_up(fd);
 	display_buffer_unref(offer);
+}
+
+/* Whether there is somebody for it is asked when that is known, and again when somebody else controls: not first at the guest's next flush. */
+static void test_viewers_that_control_are_known_when_pictures_are_chosen(void **state)
+{
+	const struct viewer_client_hello hello = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_DMABUF, .nformats = 1, .name = "gpu"};
+	int fd, plain;
+
+	(void)state;
+	begin_gpu();
+	fd = dial();
+	put_formats(fd, &hello, sizeof(hello), 1, MODIFIER);
+	assert_int_equal(gpu.asked, 1);
+	assert_true(gpu.can_offer);
+	hang_up(fd);
+	/* In a message of its own, which is there with the first. */
+	gpu.can_offer = false;
+	fd = dial();
+	in_one_go = true;
+	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_DMABUF, .name = "gpu");
+	put_imports(fd, "", 1, MODIFIER);
+	in_one_go = false;
+	serve();
+	assert_true(gpu.can_offer);
+	hang_up(fd);
+	/* One that takes none controls, and goes. */
+	plain = meet_gpu(0);
+	fd = dial();
+	put_formats(fd, &hello, sizeof(hello), 1, MODIFIER);
+	assert_false(gpu.can_offer);
+	hang_up(plain);
+	assert_true(gpu.can_offer);
+	hang_up(fd);
 }
 
 /* What cannot be imported is not sent: pictures in memory are, from that frame on, and again dma-bufs when the viewer says so. */
@@ -1759,6 +1794,7 @@ int main(void)
 		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_input_does_not_wait_for_the_display), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
 		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_are_late_for_one_output_only), T(test_viewers_pace_no_longer_than_they_control),
 		T(test_viewers_frames_have_their_times), T(test_viewers_that_import_get_dmabufs), T(test_viewers_that_control_get_what_the_guest_draws_in), T(test_viewers_that_cannot_import_get_memory),
+		T(test_viewers_that_control_are_known_when_pictures_are_chosen),
 		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_flood_have_their_turn), T(test_viewers_that_never_read_are_dropped),
 		T(test_viewers_that_read_late_get_the_newest), T(test_viewers_are_so_many), T(test_viewers_are_these_users),
 	};
