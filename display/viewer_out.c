@@ -520,6 +520,7 @@ static int send_frame(struct viewer_out *v, unsigned i)
 	count(&v->counters.sent, 1);
 	count(&v->counters.dmabufs, at->frame.buffer->picture.planes.n > 0);
 	count(&v->counters.directs, at->frame.buffer->picture.planes.is_direct);
+	set_way(&v->way.scanout, i);
 	set_way(&v->way.kind, kind_of(&at->frame.buffer->picture));
 	set_way(&v->way.is_direct, at->frame.buffer->picture.planes.is_direct);
 	if (at->last && m.number > at->last + 1) {

@@ -72,6 +72,7 @@ struct viewer_formats {
 /* How the last picture it was sent came to it. Written by the display's loop; may be read by any thread (atomic). */
 struct viewer_out_way {
 	uint32_t kind; /* enum viewer_kind; 0: none was sent */
+	uint32_t scanout; /* which it was of */
 	uint32_t is_direct; /* what the guest drew in, and no copy */
 	uint32_t is_unlike; /* it takes dma-bufs, but not like the one that fourcc and so on say */
 	uint32_t fourcc, nplanes; /* of the last dma-buf that there was for it */

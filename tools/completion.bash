@@ -103,7 +103,7 @@ _tinyvmm_value() {
 	case $1:${option_arg[$1]} in
 	--size:*) _tinyvmm_offer "$3" "$2" 1024x768 1280x800 1920x1080 2560x1440 3840x2160 ;;
 	--gpu:*) _tinyvmm_offer "$3" "$2" off 2d virgl ;;
-	--display:*) _tinyvmm_offer "$3" "$2" none sdl ;;
+	--display:*) _tinyvmm_offer "$3" "$2" none sdl egl-headless ;;
 	--scale:*) _tinyvmm_offer "$3" "$2" follow fixed scale ;;
 	*:PATH | *:FILE) _tinyvmm_files "$3" "$2" '*' ;;
 	*:DIR) _tinyvmm_files "$3" "$2" - ;;

@@ -46,6 +46,7 @@ struct load {
 	struct config *cfg;
 	FILE *report;
 	uint64_t timeout_ns; /* in place of expect.timeout; 0: none is */
+	bool headless; /* as config_input has it */
 	int mistakes;
 	int located; /* of these, those about a value, or about a key that there is not in a table that there is */
 	bool *wrong; /* of each key in a table that comes once, in the order of config_keys.c: a mistake was reported about it, or it may be what another one was to be */
@@ -1015,17 +1016,38 @@ static void check_screen(struct load *l)
 	check_screen_times(l);
 }
 
+static const char *const gpu_names[] = {[GPU_OFF] = "off", [GPU_2D] = "2d", [GPU_VIRGL] = "virgl"};
+
+static enum config_display without_window(const struct config *cfg)
+{
+	return cfg->gpu.mode == GPU_VIRGL ? DISPLAY_EGL_HEADLESS : DISPLAY_NONE;
+}
+
+void config_no_window(struct config *cfg)
+{
+	cfg->display.type = cfg->display.type == DISPLAY_SDL ? without_window(cfg) : cfg->display.type;
+}
+
 /* A window needs something to show, and users have numbers. */
 static void check_display(struct load *l)
 {
 	struct config *cfg = l->cfg;
 
 	cfg->display.by_default = strcmp(config_where(cfg, "display.type"), "default") == 0;
-	if (cfg->display.by_default && cfg->gpu.mode != GPU_OFF && view_start_has_display()) {
-		cfg->display.type = DISPLAY_SDL;
+	if (cfg->display.by_default) {
+		cfg->display.type = cfg->gpu.mode != GPU_OFF && view_start_has_display() ? DISPLAY_SDL : without_window(cfg);
+	}
+	if (l->headless && (cfg->display.type == DISPLAY_SDL || (cfg->display.type == DISPLAY_EGL_HEADLESS && cfg->gpu.mode != GPU_VIRGL))) {
+		struct target t = plain_target(cfg, "display", strlen("display"));
+
+		cfg->display.type = without_window(cfg);
+		set_origin(&t.origins[find_key(t.keys, t.nkeys, "type", strlen("type")) - t.keys], "--headless");
 	}
 	if (cfg->display.type == DISPLAY_SDL && cfg->gpu.mode == GPU_OFF && is_known(l, "gpu.mode")) {
 		whole_mistake(l, config_where(cfg, "display.type"), "display.type is \"sdl\", but the VM has no display: gpu.mode is \"off\"");
+	}
+	if (cfg->display.type == DISPLAY_EGL_HEADLESS && cfg->gpu.mode != GPU_VIRGL && is_known(l, "gpu.mode")) {
+		whole_mistake(l, config_where(cfg, "display.type"), "display.type is \"egl-headless\", but no OpenGL draws the display: gpu.mode is \"%s\", not \"virgl\"", gpu_names[cfg->gpu.mode]);
 	}
 	for (unsigned i = 0; is_known(l, "display.allow") && i < cfg->display.allow.n; i++) {
 		const char *user = cfg->display.allow.item[i];
@@ -1039,7 +1061,6 @@ static void check_display(struct load *l)
 /* Keys of [gpu] that ask for what the mode does not have. One with what nobody asks for says nothing wrong; and who says "off" keeps the rest for another day. */
 static void check_gpu_mode(struct load *l)
 {
-	static const char *const names[] = {[GPU_OFF] = "off", [GPU_2D] = "2d", [GPU_VIRGL] = "virgl"};
 	const struct config *cfg = l->cfg;
 	bool is_off = cfg->gpu.mode == GPU_OFF, is_virgl = cfg->gpu.mode == GPU_VIRGL;
 	const struct {
@@ -1063,7 +1084,7 @@ static void check_gpu_mode(struct load *l)
 		const char *where = config_where(cfg, keys[i].key);
 
 		if (keys[i].is_vain && strcmp(where, "default") != 0 && is_known(l, keys[i].key)) {
-			fprintf(l->report, "%s: warning: %s has no use: gpu.mode is \"%s\"%s%s\n", where, keys[i].key, names[cfg->gpu.mode], keys[i].why,
+			fprintf(l->report, "%s: warning: %s has no use: gpu.mode is \"%s\"%s%s\n", where, keys[i].key, gpu_names[cfg->gpu.mode], keys[i].why,
 				is_off ? " when nothing is said" : "");
 		}
 	}
@@ -1137,7 +1158,7 @@ static void check_whole(struct load *l, const char *path)
 
 int config_load(struct config *cfg, const struct config_input *in, FILE *report)
 {
-	struct load l = {.cfg = cfg, .report = report, .timeout_ns = in->timeout_ns};
+	struct load l = {.cfg = cfg, .report = report, .timeout_ns = in->timeout_ns, .headless = in->headless};
 	const char *path = in->path ? in->path : "command line";
 	bool is_all_read;
 
@@ -1204,6 +1225,13 @@ const char *config_input_kind(enum input_kind kind)
 	static const char *const names[] = {"keyboard", "mouse", "tablet", "multitouch", "evdev"};
 
 	return names[kind];
+}
+
+const char *config_display_name(enum config_display type)
+{
+	static const char *const names[] = {[DISPLAY_NONE] = "none", [DISPLAY_SDL] = "sdl", [DISPLAY_EGL_HEADLESS] = "egl-headless"};
+
+	return names[type];
 }
 
 struct disk_options config_disk_options(const struct config_disk *d)

@@ -37,7 +37,7 @@ enum config_exit_port { EXIT_PORT_OFF, EXIT_PORT_CODE, EXIT_PORT_ISA_DEBUG };
 enum config_expect_exit { EXPECT_EXIT_STOP, EXPECT_EXIT_POWEROFF, EXPECT_EXIT_GUEST };
 enum config_end { END_EXIT, END_RESTART }; /* on_reboot, on_panic */
 enum config_disk_format { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2 }; /* the second one only to say what to do about it */
-enum config_display { DISPLAY_NONE, DISPLAY_SDL };
+enum config_display { DISPLAY_NONE, DISPLAY_SDL, DISPLAY_EGL_HEADLESS };
 enum config_zero_copy { ZERO_COPY_AUTO, ZERO_COPY_ALWAYS, ZERO_COPY_NEVER };
 enum config_on_close { ON_CLOSE_STOP, ON_CLOSE_DETACH };
 enum config_gpu { GPU_OFF, GPU_2D, GPU_VIRGL };
@@ -189,6 +189,7 @@ struct config_input {
 	const char *const *sets; /* "key=value" of --set and of the run options, in order */
 	unsigned nsets;
 	bool ephemeral; /* all disks are, those of sets too */
+	bool headless; /* no window, whatever the rest says */
 	uint64_t timeout_ns; /* holds in place of expect.timeout; 0: none does */
 };
 
@@ -203,6 +204,9 @@ struct config_input {
 int config_load(struct config *cfg, const struct config_input *in, FILE *report);
 void config_finish(struct config *cfg); /* accepts zeroed memory */
 
+/* The display has no window, also where one was asked for or is what happens by default. One without a window stays as it is. */
+void config_no_window(struct config *cfg);
+
 /* Where the value of @key ("boot.kernel", "disk.0.path", "expect.screen.image") came from, for mistakes that are found later. */
 const char *config_where(const struct config *cfg, const char *key);
 
@@ -211,6 +215,9 @@ bool config_is_layout(const char *text);
 
 /* "keyboard", as vm.toml calls it. */
 const char *config_input_kind(enum input_kind kind);
+
+/* "sdl", as vm.toml calls it. */
+const char *config_display_name(enum config_display type);
 
 /* How a disk is to be opened; without a loop yet. */
 struct disk_options config_disk_options(const struct config_disk *d);

@@ -29,7 +29,7 @@ static const char *const serial_values[] = {"off", "stdio", "file", "socket", NU
 static const char *const gpu_values[] = {"off", "2d", "virgl", NULL};
 
 /* As enum config_display, config_on_close and config_zero_copy. */
-static const char *const display_values[] = {"none", "sdl", NULL};
+static const char *const display_values[] = {"none", "sdl", "egl-headless", NULL};
 static const char *const on_close_values[] = {"stop", "detach", NULL};
 static const char *const zero_copy_values[] = {"auto", "always", "never", NULL};
 
@@ -115,7 +115,7 @@ const struct config_key config_keys[] = {
 		"Host memory the guest's pictures may take, and what it draws with."},
 	{"gpu", "blob", CONFIG_BOOL, AT(gpu.blob), "false", NULL, 0, 0, "With 2d, pictures may lie in guest memory, and are not copied where /dev/udmabuf takes them."},
 	{"display", "type", CONFIG_ENUM, AT(display.type), NULL, display_values, 0, 0,
-		"A window for the display: none, or one that is opened with the VM; default: sdl where DISPLAY or WAYLAND_DISPLAY is set, else none. tinyvmm view opens one at any time."},
+		"sdl: a window is opened with the VM. Without one, egl-headless: pictures that a GPU has drawn are dma-bufs; none: all are in memory. tinyvmm view opens a window at any time."},
 	{"display", "fullscreen", CONFIG_BOOL, AT(display.fullscreen), "false", NULL, 0, 0, "That window is as large as the screen."},
 	{"display", "resize", CONFIG_BOOL, AT(display.resize), "true", NULL, 0, 0, "The guest's display takes the size of that window."},
 	{"display", "title", CONFIG_STRING, AT(display.title), "{name}", NULL, 1, 100, "What its title says; {name} is the VM's name."},

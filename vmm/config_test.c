@@ -746,6 +746,18 @@ static void test_config_load_input_devices(void **state)
 		"vm.toml:7:6: error: input.name: two input devices are called \"keyboard0\"");
 }
 
+static void load_display(struct config *cfg, const char *const *sets, unsigned n, bool headless)
+{
+	struct config_input in = {.path = "vm.toml", .text = "[boot]\nkernel = 'k'\n", .text_len = sizeof("[boot]\nkernel = 'k'\n") - 1, .sets = sets, .nsets = n, .headless = headless};
+	char *report;
+	size_t len;
+	FILE *out = open_memstream(&report, &len);
+
+	assert_int_equal(config_load(cfg, &in, out), 0);
+	fclose(out);
+	free(report);
+}
+
 static enum config_display loaded_display(const char *const *sets, unsigned n, bool *by_default)
 {
 	enum config_display type;
@@ -818,6 +830,73 @@ static void test_config_load_a_window_opens_where_there_is_a_display(void **stat
 	}
 	free(x);
 	free(wayland);
+}
+
+/* Of what needs no window, the one that goes with what draws; and what is said counts, as long as it has no window. */
+static void test_config_load_without_a_window(void **state)
+{
+	static const struct {
+		const char *sets[2];
+		bool headless;
+		enum config_display plain, with_x; /* what it comes to where there is no display of X11, and where there is one */
+	} rows[] = {
+		{{"gpu.mode=2d", "rng.enable=true"}, false, DISPLAY_NONE, DISPLAY_SDL},
+		{{"gpu.mode=virgl", "rng.enable=true"}, false, DISPLAY_EGL_HEADLESS, DISPLAY_SDL},
+		{{"gpu.mode=2d", "rng.enable=true"}, true, DISPLAY_NONE, DISPLAY_NONE},
+		{{"gpu.mode=virgl", "rng.enable=true"}, true, DISPLAY_EGL_HEADLESS, DISPLAY_EGL_HEADLESS},
+		{{"gpu.mode=virgl", "display.type=sdl"}, false, DISPLAY_SDL, DISPLAY_SDL},
+		{{"gpu.mode=virgl", "display.type=sdl"}, true, DISPLAY_EGL_HEADLESS, DISPLAY_EGL_HEADLESS},
+		{{"gpu.mode=2d", "display.type=sdl"}, true, DISPLAY_NONE, DISPLAY_NONE},
+		{{"gpu.mode=virgl", "display.type=none"}, false, DISPLAY_NONE, DISPLAY_NONE},
+		{{"gpu.mode=virgl", "display.type=none"}, true, DISPLAY_NONE, DISPLAY_NONE},
+		{{"gpu.mode=virgl", "display.type=egl-headless"}, false, DISPLAY_EGL_HEADLESS, DISPLAY_EGL_HEADLESS},
+		/* No promise of no window is broken by a mode that another option has changed. */
+		{{"display.type=egl-headless", "gpu.mode=2d"}, true, DISPLAY_NONE, DISPLAY_NONE},
+		{{"display.type=egl-headless", "gpu.mode=off"}, true, DISPLAY_NONE, DISPLAY_NONE},
+		{{"display.type=sdl", "gpu.mode=off"}, true, DISPLAY_NONE, DISPLAY_NONE},
+	};
+	char *x = getenv("DISPLAY"), *wayland = getenv("WAYLAND_DISPLAY");
+
+	(void)state;
+	x = x ? strdup(x) : NULL;
+	wayland = wayland ? strdup(wayland) : NULL;
+	unsetenv("WAYLAND_DISPLAY");
+	for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+		bool is_x = i % 2;
+		struct config cfg;
+
+		if (is_x) {
+			setenv("DISPLAY", ":0", 1);
+		} else {
+			unsetenv("DISPLAY");
+		}
+		load_display(&cfg, rows[i / 2].sets, 2, rows[i / 2].headless);
+		assert_int_equal(cfg.display.type, is_x ? rows[i / 2].with_x : rows[i / 2].plain);
+		/* As --detach does it. */
+		config_no_window(&cfg);
+		assert_int_not_equal(cfg.display.type, DISPLAY_SDL);
+		assert_true(rows[i / 2].plain == DISPLAY_SDL || cfg.display.type == rows[i / 2].plain);
+		assert_true(rows[i / 2].plain != DISPLAY_SDL || cfg.display.type == DISPLAY_EGL_HEADLESS);
+		config_finish(&cfg);
+	}
+	if (x) {
+		setenv("DISPLAY", x, 1);
+	} else {
+		unsetenv("DISPLAY");
+	}
+	if (wayland) {
+		setenv("WAYLAND_DISPLAY", wayland, 1);
+	}
+	free(x);
+	free(wayland);
+	assert_string_equal(config_display_name(DISPLAY_NONE), "none");
+	assert_string_equal(config_display_name(DISPLAY_SDL), "sdl");
+	assert_string_equal(config_display_name(DISPLAY_EGL_HEADLESS), "egl-headless");
+	assert_one_mistake("[boot]\nkernel='k'\n[gpu]\nmode='2d'\n[display]\ntype='egl-headless'\n",
+		"vm.toml:6:6: error: display.type is \"egl-headless\", but no OpenGL draws the display: gpu.mode is \"2d\", not \"virgl\"");
+	assert_one_mistake("[boot]\nkernel='k'\n[display]\ntype='egl-headless'\n",
+		"vm.toml:4:6: error: display.type is \"egl-headless\", but no OpenGL draws the display: gpu.mode is \"off\", not \"virgl\"");
+	assert_one_mistake("[boot]\nkernel='k'\n[gpu]\nmode='fast'\n[display]\ntype='egl-headless'\n", "vm.toml:4:6: error: gpu.mode");
 }
 
 static void test_config_load_a_display_has_a_keyboard_and_a_tablet(void **state)
@@ -1119,6 +1198,7 @@ int main(void)
 		cmocka_unit_test(test_config_load_says_how_many_devices_there_can_be),
 		cmocka_unit_test(test_config_load_scale_of_the_window),
 		cmocka_unit_test(test_config_load_a_window_opens_where_there_is_a_display),
+		cmocka_unit_test(test_config_load_without_a_window),
 		cmocka_unit_test(test_config_load_a_display_has_a_keyboard_and_a_tablet),
 		cmocka_unit_test(test_config_load_sizes_of_outputs),
 		cmocka_unit_test(test_config_load_keys_of_gpu_that_the_mode_has_no_use_for),

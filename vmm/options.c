@@ -181,8 +181,8 @@ static const struct option_info {
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "memory", "SIZE", "machine.memory", "such as 512M or 2G"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "cpus", "N", "machine.cpus", "1 to 64"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "gpu", "MODE", "gpu.mode", "off, 2d or virgl: a display, with OpenGL"},
-	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "display", "TYPE", "display.type", "none, or sdl: a window"},
-	{OPT_HEADLESS, VERB_RUN | VERB_CHECK, 0, "headless", NULL, NULL, "no window, whatever the file says"},
+	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "display", "TYPE", "display.type", "sdl: a window; egl-headless, none: without"},
+	{OPT_HEADLESS, VERB_RUN | VERB_CHECK, 0, "headless", NULL, NULL, "no window, whatever else says so"},
 	{OPT_KEY, VERB_RUN | VERB_CHECK, 0, "name", "NAME", "machine.name", "what the VM is called"},
 	{OPT_SET, VERB_RUN | VERB_CHECK | VERB_TEST, 0, "set", "KEY=VALUE", NULL, "any key of vm.toml; KEY=@FILE reads a file"},
 	{OPT_TIMEOUT, VERB_RUN | VERB_WAIT | VERB_TEST, 0, "timeout", "TIME", NULL, "no longer than 500ms, 60s, 2m ..."},
@@ -494,7 +494,8 @@ static int apply(struct parse *p, const struct option_info *opt, const char *val
 	case OPT_KEY:
 		return add_key(o, opt->key, value);
 	case OPT_HEADLESS:
-		return add_key(o, "display.type", "none");
+		o->headless = true;
+		return 0;
 	case OPT_OBSERVE:
 		o->view.observe = true;
 		return 0;

@@ -56,6 +56,7 @@ struct options {
 	unsigned need; /* DOCTOR_NEED_*, 0: everything */
 	bool detach, paused, expect, stats, trace_boot; /* run */
 	bool ephemeral; /* run, check: all disks, also those that options after it add */
+	bool headless; /* run, check: no window, whatever else says so */
 	const char *artifacts; /* run, test: folder for logs and results; NULL: the usual one */
 	const char *junit; /* test */
 	const char *frames, *render_node; /* gpu-info: a file; what to try, NULL: "auto" */

@@ -60,6 +60,24 @@ static void test_options_parse_takes_options_anywhere(void **state)
 	options_finish(&o);
 }
 
+static void test_options_parse_no_window_is_a_promise(void **state)
+{
+	struct options o;
+	char *said;
+
+	(void)state;
+	assert_int_equal(parse(&o, ARGS("run", "--headless", "--display", "sdl"), &said), 0);
+	assert_true(o.headless);
+	assert_int_equal(o.nsets, 1);
+	assert_string_equal(o.sets[0], "display.type=\"sdl\"");
+	free(said);
+	options_finish(&o);
+	assert_int_equal(parse(&o, ARGS("check"), &said), 0);
+	assert_false(o.headless);
+	free(said);
+	options_finish(&o);
+}
+
 static void test_options_parse_joins_initrds_and_quotes(void **state)
 {
 	struct options o;
@@ -316,6 +334,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_options_parse_takes_options_anywhere),
+		cmocka_unit_test(test_options_parse_no_window_is_a_promise),
 		cmocka_unit_test(test_options_parse_joins_initrds_and_quotes),
 		cmocka_unit_test(test_options_parse_ends_at_two_dashes),
 		cmocka_unit_test(test_options_parse_leaves_the_words_of_input_alone),

@@ -121,7 +121,7 @@ static char *read_stdin(struct restart *r, size_t *len)
 
 static int load(struct config *cfg, const struct options *o, const char *path, struct restart *r)
 {
-	struct config_input in = {.path = path, .sets = (const char *const *)o->sets, .nsets = o->nsets, .ephemeral = o->ephemeral,
+	struct config_input in = {.path = path, .sets = (const char *const *)o->sets, .nsets = o->nsets, .ephemeral = o->ephemeral, .headless = o->headless,
 		.timeout_ns = o->expect ? o->timeout_ns : 0};
 	char *text = NULL;
 	int mistakes;
@@ -341,7 +341,7 @@ static int open_window(struct session *s)
 	}
 	r = view_start_window(&s->restart->window, cfg->machine.name, &how);
 	if (r == -ENOENT && how.is_optional) {
-		cfg->display.type = DISPLAY_NONE;
+		config_no_window(cfg);
 		return EXIT_OK;
 	}
 	return r < 0 ? EXIT_HOST : EXIT_OK;
@@ -510,7 +510,7 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	result.end = VM_END_FAILED;
 	if (o->detach || o->expect) {
 		/* Nobody sits there. */
-		s->cfg->display.type = DISPLAY_NONE;
+		config_no_window(s->cfg);
 	}
 	if (code == EXIT_OK) {
 		if (s->cfg->display.socket) {

@@ -181,10 +181,10 @@ static int make_backend(struct vm *vm)
 
 	if (gpu->backend) {
 		log_msg(LOG_INFO, "gpu: OpenGL by %s on %s", gpu->info.renderer, gpu->info.node);
-		if (gpu->info.can_export) {
+		if (gpu->info.can_export && !vm_gpu_no_export(vm)[0]) {
 			log_msg(LOG_INFO, "gpu: viewers that can import them get pictures as dma-bufs");
 		} else {
-			log_msg(LOG_INFO, "gpu: pictures are read back for viewers: %s", gpu->info.no_export);
+			log_msg(LOG_INFO, "gpu: pictures are read back for viewers: %s", vm_gpu_no_export(vm));
 		}
 		return 0;
 	}
@@ -483,11 +483,17 @@ static json_int_t now(const uint64_t *counter)
 	return (json_int_t)__atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-const char *vm_gpu_no_export(const struct vm_gpu *gpu)
+const char *vm_gpu_no_export(const struct vm *vm)
 {
-	const char *no_copies = __atomic_load_n(&gpu->dev.no_copies, __ATOMIC_RELAXED);
+	const char *no_copies = __atomic_load_n(&vm->gpu->dev.no_copies, __ATOMIC_RELAXED);
 
-	return gpu->info.no_export[0] ? gpu->info.no_export : no_copies ? no_copies : "";
+	if (vm->gpu->info.no_export[0]) {
+		return vm->gpu->info.no_export;
+	}
+	if (vm->cfg->display.type == DISPLAY_NONE) {
+		return "display.type is \"none\"";
+	}
+	return !vm->cfg->display.dmabuf ? "display.dmabuf is false" : no_copies ? no_copies : "";
 }
 
 json_t *vm_gpu_stats(const struct vm *vm)
@@ -515,7 +521,7 @@ json_t *vm_gpu_stats(const struct vm *vm)
 		json_object_set_new(o, "waits", json_integer(now(&gpu->dev.counters.waits)));
 		json_object_set_new(o, "late_waits", json_integer(now(&gpu->dev.counters.late_waits)));
 		json_object_set_new(o, "can_export", json_boolean(gpu->info.can_export));
-		json_object_set_new(o, "why_no_export", json_string(vm_gpu_no_export(gpu)));
+		json_object_set_new(o, "why_no_export", json_string(vm_gpu_no_export(vm)));
 	}
 	json_object_set_new(o, "copied_bytes", json_integer(now(&gpu->dev.backend->copied_bytes)));
 	json_object_set_new(o, "blobs_shared", json_integer(now(&gpu->dev.backend->blobs_shared)));

@@ -207,7 +207,7 @@ int vm_view_init(struct vm *vm)
 	int r = 0;
 
 	viewers_init(vs, &vm->loop, vm->gpu ? &vm->gpu->display : NULL, vm->cfg->machine.name, &ops, vm);
-	if (vm->gpu && vm->gpu->info.can_export && vm->cfg->display.dmabuf) {
+	if (vm->gpu && vm->gpu->info.can_export && !vm_gpu_no_export(vm)[0]) {
 		vs->has_dmabufs = true;
 		vs->render_major = major(vm->gpu->info.device);
 		vs->render_minor = minor(vm->gpu->info.device);
@@ -250,14 +250,11 @@ static json_t *percentiles(const struct viewer_out_samples *s)
 	return viewer_out_percentiles(s, us) ? json_pack("[i, i, i]", (int)us[0], (int)us[1], (int)us[2]) : json_array();
 }
 
-/* What the guest's scanouts say of why they are not sent as they are. Return: empty when they are. */
-static const char *why_not_direct(const struct vm *vm)
+/* What the scanout that its last picture was of says of why it is not sent as it is. Return: empty when it is. */
+static const char *why_not_direct(const struct vm *vm, const struct viewer_conn *c)
 {
-	const char *why = NULL;
+	const char *why = __atomic_load_n(&vm->gpu->dev.scanout[__atomic_load_n(&c->out.way.scanout, __ATOMIC_RELAXED)].direct.why, __ATOMIC_RELAXED);
 
-	for (unsigned i = 0; !why && i < vm->gpu->display.nscanouts; i++) {
-		why = __atomic_load_n(&vm->gpu->dev.scanout[i].direct.why, __ATOMIC_RELAXED);
-	}
 	return why ? why : "";
 }
 
@@ -273,26 +270,23 @@ static const char *why_no_zero_copy(const struct vm *vm, const struct viewer_con
 	if (vm->view.viewers.controller != c && vm->cfg->display.zero_copy != ZERO_COPY_NEVER) {
 		return "it does not control";
 	}
-	return why_not_direct(vm);
+	return why_not_direct(vm, c);
 }
 
 /* Return: why copies of its are in rows, which every GPU can read, and not as the one they come from likes it; empty: they are not. */
 static const char *why_rows(const struct vm *vm, const struct viewer_conn *c)
 {
-	bool any = false;
+	const struct gpu_scanout *so = &vm->gpu->dev.scanout[__atomic_load_n(&c->out.way.scanout, __ATOMIC_RELAXED)];
 
-	for (unsigned i = 0; i < vm->gpu->display.nscanouts; i++) {
-		any = any || __atomic_load_n(&vm->gpu->dev.scanout[i].copies.is_linear, __ATOMIC_RELAXED);
-	}
-	return any && !__atomic_load_n(&c->out.way.is_direct, __ATOMIC_RELAXED) ? "not every viewer can import what the GPU likes better" : "";
+	return __atomic_load_n(&so->copies.is_linear, __ATOMIC_RELAXED) && !__atomic_load_n(&c->out.way.is_direct, __ATOMIC_RELAXED) ? "not every viewer can import what the GPU likes better" : "";
 }
 
 /* Return: why a viewer that can import gets memory all the same, where OpenGL draws. */
-static const char *why_memory(const struct vm *vm)
+static const char *why_memory(const struct vm *vm, const struct viewer_conn *c)
 {
-	const char *why = vm->gpu && vm->gpu->info.node[0] ? vm_gpu_no_export(vm->gpu) : NULL;
+	const char *why = vm->gpu && vm->gpu->info.node[0] ? vm_gpu_no_export(vm) : NULL;
 
-	return !why ? "" : why[0] ? why : !vm->cfg->display.dmabuf ? "display.dmabuf is false" : why_not_direct(vm);
+	return !why ? "" : why[0] ? why : why_not_direct(vm, c);
 }
 
 /* How its pictures come to it, and what it takes. */
@@ -313,7 +307,7 @@ static json_t *way_of(const struct vm *vm, const struct viewer_conn *c)
 	} else if (c->takes_dmabufs && !c->imports_any) {
 		snprintf(why, sizeof(why), "%s", c->imports_why[0] ? c->imports_why : "it does not say that it imports any");
 	} else if (kind != VIEWER_DMABUF) {
-		snprintf(why, sizeof(why), "%s", why_memory(vm));
+		snprintf(why, sizeof(why), "%s", why_memory(vm, c));
 	}
 	o = json_pack("{s:s, s:b, s:o}", "way", kind <= VIEWER_GUEST && kinds[kind] ? kinds[kind] : "none", "takes_dmabufs", (int)c->takes_dmabufs, "why_no_dmabuf", json_text(why, sizeof(why)));
 	if (kind == VIEWER_DMABUF) {
