@@ -674,6 +674,9 @@ void viewer_out_presented(struct viewer_out *v, unsigned i, uint64_t number, uin
 	if (stamps && stamps->presented_ns == 0) {
 		stamp(&stamps->presented_ns, presented_ns < stamps->sent_ns ? stamps->sent_ns : presented_ns > now ? now : presented_ns);
 		sample(&v->counters.present, stamps->flushed_ns, stamps->presented_ns);
+		if (stamps->input_ns) {
+			sample(&v->counters.answer, stamps->input_ns, stamps->presented_ns);
+		}
 	}
 }
 

@@ -53,6 +53,7 @@ struct viewer_out_counters {
 	struct viewer_out_samples input; /* from an input event, by the viewer's time in it, to the sending of the next frame */
 	struct viewer_out_samples ready; /* from the flush to where the picture is there to be taken */
 	struct viewer_out_samples present; /* from the flush to where the viewer says that it was presented */
+	struct viewer_out_samples answer; /* the whole way: from an input event, by the viewer's time in it, to where the viewer says that the next frame was presented */
 };
 
 /* When what happened to a frame. CLOCK_MONOTONIC; 0: not, or not yet. Members may be read by any thread (atomic). */

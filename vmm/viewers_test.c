@@ -618,6 +618,7 @@ static void test_viewers_that_take_no_guest_memory_get_a_copy(void **state)
 
 static struct {
 	bool can; /* the device copies */
+	uint64_t takes_ns; /* the GPU, for a copy */
 	bool can_offer; /* when it was asked last, whoever controls takes what the guest draws in */
 	unsigned asked;
 } gpu;
@@ -644,7 +645,7 @@ static void publish(uint64_t number, unsigned nplanes)
 	}
 	assert_true(display_budget_take(&display.budget, 4096));
 	copy = display_buffer_create(&c, &display.budget, 4096);
-	display_publish(&display, 0, copy, number, now_ns);
+	display_publish(&display, 0, copy, number, now_ns - gpu.takes_ns);
 	display_buffer_unref(copy);
 	serve();
 }
@@ -705,6 +706,7 @@ static void begin_gpu(void)
 {
 	gpu.can = true;
 	gpu.asked = 0;
+	gpu.takes_ns = 0;
 	viewers.has_dmabufs = true;
 	viewers.render_major = 226;
 	viewers.render_minor = 128;
@@ -994,6 +996,85 @@ static void test_viewers_pass_input_on(void **state)
 	assert_int_equal(us[2], 1000);
 	assert_int_equal(viewers.conn[0]->out.counters.input.n, 1);
 	hang_up(fd);
+}
+
+/* Each part of a frame's way is counted by itself, and so is the whole of it. */
+static void test_viewers_parts_of_the_way_are_counted(void **state)
+{
+	const struct viewer_out_counters *n;
+	uint64_t input_ns;
+	int fd;
+
+	(void)state;
+	begin_gpu();
+	fd = meet_gpu(VIEWER_CAN_DMABUF);
+	want_picture(fd, VIEWER_MEMFD);
+	put_imports(fd, "", 1, MODIFIER);
+	publish(2, 1);
+	want_picture(fd, VIEWER_DMABUF);
+	n = &viewers.conn[0]->out.counters;
+	assert_int_equal(n->ready.n, 2);
+	input_ns = now_ns;
+	type(fd, VIEWER_KEYBOARD, 0, 1, (struct viewer_event[]){{EV_KEY, KEY_A, 1}});
+	/* The guest takes 2 ms to flush, the GPU 3 to copy, the viewer 5 to present, and 7 more to let go. */
+	gpu.takes_ns = 3000000;
+	pass(2000000 + gpu.takes_ns);
+	publish(3, 1);
+	want(fd, VIEWER_FRAME);
+	assert_int_equal(p.frame.input_ns, input_ns);
+	pass(5000000);
+	PUT(fd, viewer_presented, .hdr.type = VIEWER_PRESENTED, .number = 3, .presented_ns = now_ns);
+	pass(7000000);
+	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = 3);
+	assert_int_equal(n->input.n, 1);
+	assert_int_equal(n->input.us[0], 5000);
+	assert_int_equal(n->ready.n, 3);
+	assert_int_equal(n->ready.us[2], 3000);
+	assert_int_equal(n->present.n, 1);
+	assert_int_equal(n->present.us[0], 8000);
+	assert_int_equal(n->release.n, 3);
+	assert_int_equal(n->release.us[2], 15000);
+	assert_int_equal(n->answer.n, 1);
+	assert_int_equal(n->answer.us[0], 10000);
+	/* A frame that answers nothing. */
+	publish(4, 1);
+	want(fd, VIEWER_FRAME);
+	PUT(fd, viewer_presented, .hdr.type = VIEWER_PRESENTED, .number = 4, .presented_ns = now_ns);
+	assert_int_equal(n->present.n, 2);
+	assert_int_equal(n->input.n, 1);
+	assert_int_equal(n->answer.n, 1);
+	hang_up(fd);
+}
+
+/* Of few, of many, and of more than are kept, in whatever order they come. */
+static void test_viewers_percentiles(void **state)
+{
+	static struct viewer_out_samples s;
+	uint32_t us[3] = {7, 7, 7};
+
+	(void)state;
+	assert_false(viewer_out_percentiles(&s, us));
+	s.us[s.n++] = 1234;
+	assert_true(viewer_out_percentiles(&s, us));
+	assert_true(us[0] == 1234 && us[1] == 1234 && us[2] == 1234);
+	memset(&s, 0, sizeof(s));
+	/* 0, 37, 74 and so on, modulo 101: each of 0 to 100 once. */
+	for (uint32_t i = 0; i < 101; i++) {
+		s.us[s.n++] = i * 37 % 101 * 10;
+	}
+	assert_true(viewer_out_percentiles(&s, us));
+	assert_int_equal(us[0], 500);
+	assert_int_equal(us[1], 900);
+	assert_int_equal(us[2], 990);
+	/* All 256 are from then on, and those that were before are not. */
+	for (uint32_t i = 0; i < VIEWER_OUT_SAMPLES; i++) {
+		s.us[(s.n + i) % VIEWER_OUT_SAMPLES] = 1000 + i;
+	}
+	s.n += VIEWER_OUT_SAMPLES;
+	assert_true(viewer_out_percentiles(&s, us));
+	assert_int_equal(us[0], 1000 + 255 * 50 / 100);
+	assert_int_equal(us[1], 1000 + 255 * 90 / 100);
+	assert_int_equal(us[2], 1000 + 255 * 99 / 100);
 }
 
 static void press(int fd, unsigned code, int value)
@@ -1794,7 +1875,7 @@ int main(void)
 		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_input_does_not_wait_for_the_display), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
 		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_are_late_for_one_output_only), T(test_viewers_pace_no_longer_than_they_control),
 		T(test_viewers_frames_have_their_times), T(test_viewers_that_import_get_dmabufs), T(test_viewers_that_control_get_what_the_guest_draws_in), T(test_viewers_that_cannot_import_get_memory),
-		T(test_viewers_that_control_are_known_when_pictures_are_chosen),
+		T(test_viewers_that_control_are_known_when_pictures_are_chosen), T(test_viewers_parts_of_the_way_are_counted), T(test_viewers_percentiles),
 		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_flood_have_their_turn), T(test_viewers_that_never_read_are_dropped),
 		T(test_viewers_that_read_late_get_the_newest), T(test_viewers_are_so_many), T(test_viewers_are_these_users),
 	};

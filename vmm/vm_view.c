@@ -341,6 +341,7 @@ static json_t *one_viewer(const struct vm *vm, const struct viewer_conn *c)
 	json_object_set_new(o, "input_us", percentiles(&n->input));
 	json_object_set_new(o, "ready_us", percentiles(&n->ready));
 	json_object_set_new(o, "present_us", percentiles(&n->present));
+	json_object_set_new(o, "answer_us", percentiles(&n->answer));
 	return o;
 }
 

@@ -187,11 +187,57 @@ static void test_vm_view_says_why_of_what_was_sent(void **state)
 	end(fd);
 }
 
+static void want_us(const json_t *viewer, const char *name, int p50, int p90, int p99)
+{
+	const json_t *us = json_object_get(viewer, name);
+
+	assert_int_equal(json_array_size(us), 3);
+	assert_int_equal(json_integer_value(json_array_get(us, 0)), p50);
+	assert_int_equal(json_integer_value(json_array_get(us, 1)), p90);
+	assert_int_equal(json_integer_value(json_array_get(us, 2)), p99);
+}
+
+/* Each has its own name; and none is there of what has not been. */
+static void test_vm_view_times_have_their_names(void **state)
+{
+	static const char *const names[] = {"release_us", "input_us", "ready_us", "present_us", "answer_us"};
+	struct viewer_out_counters *n;
+	json_t *all;
+	int fd;
+
+	(void)state;
+	assert_int_equal(vm_view_init(vm), 0);
+	fd = meet(0);
+	n = &vm->view.viewers.conn[0]->out.counters;
+	all = vm_view_stats(vm);
+	for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+		assert_int_equal(json_array_size(json_object_get(json_array_get(all, 0), names[k])), 0);
+	}
+	json_decref(all);
+	for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+		struct viewer_out_samples *const of[] = {&n->release, &n->input, &n->ready, &n->present, &n->answer};
+
+		/* From the last to the first: 0 to 100, and how many thousands says which it is. */
+		for (uint32_t i = 0; i <= 100; i++) {
+			of[k]->us[of[k]->n++] = (uint32_t)(k + 1) * 1000 + 100 - i;
+		}
+	}
+	all = vm_view_stats(vm);
+	for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+		int from = ((int)k + 1) * 1000;
+
+		want_us(json_array_get(all, 0), names[k], from + 50, from + 90, from + 99);
+	}
+	json_decref(all);
+	end(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_vm_view_offers_dmabufs_or_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vm_view_says_why_of_what_was_sent, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_vm_view_times_have_their_names, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
