@@ -116,15 +116,17 @@ static void print_what_draws(const struct gpu_facts *f, FILE *out)
 	print_lacks(f, out);
 }
 
-void gpu_info_print(const struct gpu_facts *f, const struct gpu_facts *soft, FILE *out)
+void gpu_info_print(const struct gpu_facts *f, const struct gpu_facts *instead, FILE *out)
 {
 	if (f->works) {
 		print_what_draws(f, out);
 		return;
 	}
 	fprintf(out, "OpenGL         none for guests\nmissing        %s\n", f->why);
-	if (soft) {
-		fprintf(out, "instead        %s%s\n", soft->works ? "gpu.render_node = \"surfaceless\", the processor: " : "nothing: ", soft->works ? soft->info.renderer : soft->why);
+	if (instead && instead->works) {
+		fprintf(out, "instead        gpu.render_node = \"%s\"%s: %s\n", instead->info.node, gpu_egl_is_software(instead->info.renderer) ? ", the processor" : "", instead->info.renderer);
+	} else if (instead) {
+		fprintf(out, "instead        nothing: %s\n", instead->why);
 	}
 }
 
@@ -153,7 +155,7 @@ void gpu_info_print_json(const struct gpu_facts *f, FILE *out)
 static int of_host(const struct options *o)
 {
 	const char *want = o->render_node ? o->render_node : "auto";
-	struct gpu_facts f, soft;
+	struct gpu_facts f, instead = {.works = false};
 
 	gpu_info_probe(want, &f);
 	if (o->json) {
@@ -161,8 +163,14 @@ static int of_host(const struct options *o)
 	} else if (f.works || strcmp(want, "surfaceless") == 0) {
 		gpu_info_print(&f, NULL, stdout);
 	} else {
-		gpu_info_probe("surfaceless", &soft);
-		gpu_info_print(&f, &soft, stdout);
+		/* Rather a GPU. What has no surface may take one too, where Mesa finds it. */
+		if (strcmp(want, "auto") != 0) {
+			gpu_info_probe("auto", &instead);
+		}
+		if (!instead.works) {
+			gpu_info_probe("surfaceless", &instead);
+		}
+		gpu_info_print(&f, &instead, stdout);
 	}
 	return f.works ? EXIT_OK : EXIT_HOST;
 }
@@ -293,8 +301,12 @@ static int of_vm(const struct options *o)
 	gpu = json_object_get(answer, "gpu");
 	viewers = json_object_get(answer, "viewers");
 	if (code == EXIT_OK && o->json) {
-		json_dumpf(gpu ? gpu : answer, stdout, JSON_COMPACT);
+		json_t *all = gpu ? json_copy((json_t *)(uintptr_t)gpu) : json_pack("{s:s}", "mode", mode);
+
+		json_object_set(all, "viewers", (json_t *)(uintptr_t)viewers);
+		json_dumpf(all, stdout, JSON_COMPACT);
 		putchar('\n');
+		json_decref(all);
 	} else if (code == EXIT_OK) {
 		json_unpack((json_t *)(uintptr_t)gpu, "{s:s, s?s, s?s, s?s, s?s}", "mode", &mode, "renderer", &renderer, "version", &version, "render_node", &node, "why_no_export",
 			&no_export);

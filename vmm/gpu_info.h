@@ -25,8 +25,8 @@ struct gpu_facts {
 /* @render_node: as gpu_egl.h has it. Takes at most 20 s. */
 void gpu_info_probe(const char *render_node, struct gpu_facts *facts);
 
-/* What that is, for people: what there is, what is missing and what would cure it. @soft: of the processor, where @f does not work and it was asked for; else NULL. */
-void gpu_info_print(const struct gpu_facts *f, const struct gpu_facts *soft, FILE *out);
+/* What that is, for people: what there is, what is missing and what would cure it. @instead: of something else that was tried because @f does not work; else NULL. */
+void gpu_info_print(const struct gpu_facts *f, const struct gpu_facts *instead, FILE *out);
 /* The same for programs, as one JSON object in a line. */
 void gpu_info_print_json(const struct gpu_facts *f, FILE *out);
 

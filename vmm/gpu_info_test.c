@@ -90,9 +90,19 @@ static void test_gpu_info_of_a_host_that_cannot(void **state)
 		"instead        nothing: libvirglrenderer.so.1 is missing: install libvirglrenderer1\n");
 	strcpy(f.why, "/dev/dri/renderD128: Permission denied: usermod -aG render USER, and log in again");
 	strcpy(soft.info.renderer, "llvmpipe");
+	strcpy(soft.info.node, "surfaceless");
 	assert_prints(&f, &soft,
 		"OpenGL         none for guests\nmissing        /dev/dri/renderD128: Permission denied: usermod -aG render USER, and log in again\n"
 		"instead        gpu.render_node = \"surfaceless\", the processor: llvmpipe\n");
+	/* Without a surface too it is a GPU that draws, where there is one. */
+	strcpy(soft.info.renderer, "virgl");
+	assert_prints(&f, &soft,
+		"OpenGL         none for guests\nmissing        /dev/dri/renderD128: Permission denied: usermod -aG render USER, and log in again\n"
+		"instead        gpu.render_node = \"surfaceless\": virgl\n");
+	strcpy(soft.info.node, "/dev/dri/renderD129");
+	assert_prints(&f, &soft,
+		"OpenGL         none for guests\nmissing        /dev/dri/renderD128: Permission denied: usermod -aG render USER, and log in again\n"
+		"instead        gpu.render_node = \"/dev/dri/renderD129\": virgl\n");
 	/* It was what was asked for. */
 	assert_prints(&f, NULL, "OpenGL         none for guests\nmissing        /dev/dri/renderD128: Permission denied: usermod -aG render USER, and log in again\n");
 }
