@@ -150,6 +150,7 @@ struct gpu {
 	const char *no_copies; /* why pictures are not copied on the GPU, for people; NULL: they are, or nobody wants them. May be read by any thread (atomic) */
 	struct virtq_chain returned; /* of one of them, on its way */
 	enum gpu_direct_way direct_way;
+	uint64_t nmarks; /* that submissions were followed with (gpu_objects.h) */
 	/* What the host really gives (gpu_usage.h): bytes that may be others', and each context's; that the guest has asked for since that was looked at. */
 	struct {
 		uint64_t others, of_context, asked;

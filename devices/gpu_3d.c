@@ -367,7 +367,7 @@ static enum gpu_wire_type transfer_to_host_3d(struct gpu *g, struct gpu_command 
 	if (answer != GPU_RESP_OK_NODATA) {
 		return answer;
 	}
-	c->is_early = gpu_direct_must_wait(g, le32_get(c->in.transfer_3d.resource_id), NULL);
+	c->is_early = gpu_direct_must_wait(g, le32_get(c->in.transfer_3d.resource_id));
 	if (c->is_early) {
 		return GPU_RESP_OK_NODATA;
 	}
@@ -427,6 +427,7 @@ static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
 {
 	uint32_t size = le32_get(c->in.submit_3d.size);
 	struct context *ctx;
+	uint64_t mark = 0;
 	uint32_t *words;
 	bool is_good;
 	int r;
@@ -444,22 +445,25 @@ static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
 	if (size == 0) {
 		return GPU_RESP_OK_NODATA;
 	}
-	c->is_early = gpu_direct_must_wait(g, 0, &ctx->attached);
-	if (c->is_early) {
-		return GPU_RESP_OK_NODATA;
-	}
 	/* The renderer reads it more than once, and the guest could change it in between. */
 	words = malloc(size);
 	if (!words) {
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	virtq_get(c->chain, words, size);
-	gpu_count_by(&g->counters.submitted_bytes, size);
 	is_good = check_words(words, size / 4);
 	if (is_good) {
-		is_good = gpu_objects_follow(g, &ctx->objects, &ctx->attached, words, size / 4);
+		mark = gpu_direct_holds(g, &ctx->attached) ? ++g->nmarks : 0;
+		is_good = gpu_objects_follow(g, &ctx->objects, &ctx->attached, words, size / 4, mark);
 		gpu_count_by(&g->counters.submitted_steps, ctx->objects.nsteps);
 	}
+	c->is_early = is_good && mark && gpu_direct_must_wait_for(g, &ctx->attached, ctx->objects.draws_anywhere ? 0 : mark);
+	if (c->is_early) {
+		gpu_objects_undo(g, &ctx->objects);
+		free(words);
+		return GPU_RESP_OK_NODATA;
+	}
+	gpu_count_by(&g->counters.submitted_bytes, size);
 	if (!is_good) {
 		free(words);
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "context %u: a submission that is cut short, or wants what there is not", ctx->entry.id);

@@ -53,15 +53,22 @@ static bool is_with_viewer(const struct gpu *g, unsigned i, const struct gpu_dir
 	return p->buffer && p->buffer->refs > 1u + (p->buffer == d->pending.buffer) + (p->buffer == d->due.buffer) + (p->buffer == g->display->scanout[i].offer);
 }
 
-/* Whether a submission may draw in @p, which is attached. */
-static bool may_be_drawn(const struct gpu *g, unsigned i, const struct gpu_direct_picture *p)
-{
-	const struct gpu_scanout *so = &g->scanout[i];
+/* What a command draws in. */
+struct target {
+	uint32_t id; /* 0: those below */
+	struct gpu_table *attached;
+	uint64_t mark;
+};
 
-	return !so->res || so->res->entry.id != p->id || so->direct.same > 0 || so->direct.flips == 0;
+static bool is_drawn(struct gpu *g, const struct target *t, uint32_t id)
+{
+	if (t->id) {
+		return id == t->id;
+	}
+	return gpu_table_find(t->attached, id) && (!t->mark || gpu_resource_find(g, id)->charge->drawn == t->mark);
 }
 
-bool gpu_direct_must_wait(struct gpu *g, uint32_t id, struct gpu_table *attached)
+static bool must_wait(struct gpu *g, const struct target *t)
 {
 	uint32_t scanouts = 0, unsent = 0;
 
@@ -69,7 +76,7 @@ bool gpu_direct_must_wait(struct gpu *g, uint32_t id, struct gpu_table *attached
 		for (unsigned n = 0; g->display->scanout[i].is_direct && n < GPU_DIRECT_MAX; n++) {
 			const struct gpu_direct_picture *p = &direct_at(g, i)->at[n];
 
-			if (is_held(p) && (p->id == id || (attached && may_be_drawn(g, i, p) && gpu_table_find(attached, p->id)))) {
+			if (is_held(p) && is_drawn(g, t, p->id)) {
 				scanouts |= 1u << i;
 				unsent |= is_unsent(g, i, p) ? 1u << i : 0;
 			}
@@ -86,6 +93,30 @@ bool gpu_direct_must_wait(struct gpu *g, uint32_t id, struct gpu_table *attached
 	g->wait.scanouts = scanouts;
 	g->wait.unsent = unsent;
 	return true;
+}
+
+bool gpu_direct_must_wait(struct gpu *g, uint32_t id)
+{
+	return must_wait(g, &(const struct target){.id = id});
+}
+
+bool gpu_direct_must_wait_for(struct gpu *g, struct gpu_table *attached, uint64_t mark)
+{
+	return must_wait(g, &(const struct target){.attached = attached, .mark = mark});
+}
+
+bool gpu_direct_holds(const struct gpu *g, struct gpu_table *attached)
+{
+	for (unsigned i = 0; i < g->display->nscanouts; i++) {
+		for (unsigned n = 0; g->display->scanout[i].is_direct && n < GPU_DIRECT_MAX; n++) {
+			const struct gpu_direct_picture *p = &g->scanout[i].direct.at[n];
+
+			if (is_held(p) && gpu_table_find(attached, p->id)) {
+				return true;
+			}
+		}
+	}
+	return false;
 }
 
 void gpu_direct_went(struct gpu *g)

@@ -8,8 +8,7 @@
  * where the viewer lets go of it the picture is held, and a command that might draw in it waits, and with it all that come behind it on the control queue:
  *
  *   a transfer to it;
- *   a submission in a context it is attached to, since that may draw in anything there, unless it is what its scanout shows: a guest that flips between pictures draws in the others. One that has flushed
- *   it more than once, and may draw in what it shows, waits then too.
+ *   a submission that draws in it, by what is bound when it does (gpu_objects.h); one that nobody can tell of, in a context it is attached to, too.
  *
  * A command waits GPU_DIRECT_WAIT_NS at most: then the viewer was late, and gets copies (gpu_copy.h). What was still to be sent, and may be drawn in now, is not sent any more. Pointers and the answers to what came
  * before go on.
@@ -47,8 +46,12 @@ void gpu_direct_unref(struct gpu *g, uint32_t id);
 /* display_set_wanted, for what is direct. */
 void gpu_direct_wanted(struct gpu *g, unsigned i);
 
-/* Whether a command that draws in resource @id, or (0) in any of @attached, is to wait; then it is to be carried out later: g->again comes. NULL: in none. */
-bool gpu_direct_must_wait(struct gpu *g, uint32_t id, struct gpu_table *attached);
+/* Whether a command that draws in resource @id is to wait; then it is to be carried out later: g->again comes. */
+bool gpu_direct_must_wait(struct gpu *g, uint32_t id);
+/* One that draws in those of @attached that are marked with @mark; 0: in any. */
+bool gpu_direct_must_wait_for(struct gpu *g, struct gpu_table *attached, uint64_t mark);
+/* Whether any of @attached is held, so that it is to be known what is drawn in. */
+bool gpu_direct_holds(const struct gpu *g, struct gpu_table *attached);
 /* A command of the control queue did not have to. */
 void gpu_direct_went(struct gpu *g);
 

@@ -28,6 +28,7 @@
 #define BUDGET (64u << 20)
 #define A 5u /* resources */
 #define B 6u
+#define C 7u
 #define NOW 1000000000u
 
 #define TEXTURE_2D 2u /* Gallium's */
@@ -178,16 +179,30 @@ static void flip(unsigned scanout, uint32_t id)
 	flush(id);
 }
 
-/* Something that draws nothing, in the context v.ctx. */
-static uint32_t submit(uint32_t ctx)
+/* The renderer's language. */
+#define CMD(op, object, len) ((op) | (object) << 8 | (uint32_t)(len) << 16)
+#define NOTHING CMD(0u, 0, 0)
+#define SURFACE(handle, id) CMD(1u, 8u, 5), handle, id, GPU_FORMAT_B8G8R8X8, 0, 0
+#define TARGET(handle) CMD(5u, 0, 3), 1, 0, handle
+#define CLEAR(red) CMD(7u, 0, 8), 4, red, 0, 0, ONE, 0, 0, 0 /* the first colour of what is bound */
+#define BLIT(to, from) CMD(16u, 0, 21), 15, 0, 0, to, 0, GPU_FORMAT_B8G8R8X8, 0, 0, 0, W, H, 1, from, 0, GPU_FORMAT_B8G8R8X8, 0, 0, 0, W, H, 1
+#define COPY(to, from) CMD(17u, 0, 13), to, 0, 0, 0, 0, from, 0, 0, 0, 0, W, H, 1
+#define SUB_CTX(op, sub) CMD(op, 0, 1), sub
+#define CREATE_SUB 29u
+#define SET_SUB 28u
+#define ONE 0x3f800000u /* 1.0 */
+
+static uint32_t submit(uint32_t ctx, const uint32_t *words, size_t size)
 {
 	uint32_t answer;
 
 	v.ctx = ctx;
-	answer = gpudrv_submit(&v, (const uint32_t[]){0}, 1);
+	answer = gpudrv_submit(&v, words, (uint32_t)(size / 4));
 	v.ctx = 0;
 	return answer;
 }
+
+#define SUBMIT(ctx, ...) submit(ctx, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}))
 
 /* A context with one of the two, or (0) none. */
 static void make_context(uint32_t ctx, uint32_t id, uint32_t id2)
@@ -472,7 +487,7 @@ static void test_direct_waits_from_the_flush_on(void **state)
 	leave();
 }
 
-/* Whoever can reach what is held may draw in it, unless the guest flips, and it is what is shown. */
+/* What draws in what is held waits, what it shows or another one; and nothing else does. */
 static void test_direct_submissions_wait(void **state)
 {
 	struct display_frame f;
@@ -482,35 +497,201 @@ static void test_direct_submissions_wait(void **state)
 	make_context(1, A, B);
 	make_context(2, 0, 0);
 	make_context(3, B, 0);
+	OK(SUBMIT(1, SURFACE(A, A), SURFACE(B, B), TARGET(A), CLEAR(ONE)));
 	join();
 	flip(0, A);
 	f = await(0);
 	flip(0, B);
-	OK(submit(2));
-	OK(submit(3));
-	WAITS(submit(1));
+	OK(SUBMIT(2, NOTHING));
+	OK(SUBMIT(3, NOTHING));
+	OK(SUBMIT(1, NOTHING));
+	/* It is bound since before. */
+	WAITS(SUBMIT(1, CLEAR(0)));
+	turn(3);
+	assert_true(v.gpu.wait.is_waiting);
+	assert_int_equal(pixel(&f, 3, 4), 0xff0000);
+	let_go(&f);
+	assert_false(v.gpu.wait.is_waiting);
+	/* It draws in A while B is looked at, whatever is bound afterwards. */
+	f = await(0);
+	OK(SUBMIT(1, CLEAR(ONE), TARGET(B)));
+	OK(SUBMIT(1, TARGET(A), CLEAR(ONE), TARGET(B)));
+	/* The one that is shown, which was flipped to, and has been flushed once. */
+	WAITS(SUBMIT(1, TARGET(A), CLEAR(0), TARGET(B), CLEAR(ONE)));
 	turn(3);
 	assert_true(v.gpu.wait.is_waiting);
 	let_go(&f);
 	assert_false(v.gpu.wait.is_waiting);
-	/* It draws in A while B is looked at. */
-	f = await(0);
-	OK(submit(1));
-	let_go(&f);
-	/* The second flush of one that was not drawn elsewhere. */
 	flush(B);
 	f = await(0);
-	OK(submit(2));
-	WAITS(submit(3));
+	OK(SUBMIT(1, TARGET(A), CLEAR(ONE)));
 	let_go(&f);
-	assert_false(v.gpu.wait.is_waiting);
+	flip(0, A);
+	f = await(0);
+	WAITS(SUBMIT(1, CLEAR(0)));
+	let_go(&f);
 	/* In a context that has it no more. */
-	flush(B);
+	flip(0, B);
 	f = await(0);
 	v.ctx = 3;
 	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_DETACH_RESOURCE, B));
-	OK(submit(3));
+	OK(SUBMIT(3, NOTHING));
 	let_go(&f);
+	leave();
+}
+
+/* A context within a context has its own target. */
+static void test_direct_submissions_wait_within(void **state)
+{
+	struct display_frame f;
+
+	(void)state;
+	make_two();
+	make_context(1, A, B);
+	OK(SUBMIT(1, SURFACE(A, A), TARGET(A), SUB_CTX(CREATE_SUB, 1), SUB_CTX(SET_SUB, 1), SURFACE(B, B), TARGET(B)));
+	join();
+	flip(0, A);
+	f = await(0);
+	OK(SUBMIT(1, CLEAR(ONE)));
+	OK(SUBMIT(1, CLEAR(ONE), SUB_CTX(SET_SUB, 0), SUB_CTX(SET_SUB, 1)));
+	WAITS(SUBMIT(1, CLEAR(ONE), SUB_CTX(SET_SUB, 0), CLEAR(ONE)));
+	let_go(&f);
+	/* What waited has been carried out, and left that one. */
+	flush(A);
+	f = await(0);
+	WAITS(SUBMIT(1, CLEAR(0)));
+	assert_int_equal(pixel(&f, 3, 4), 0xff0000);
+	let_go(&f);
+	leave();
+}
+
+/* One that has waited begins with what was bound then, not with what it binds. */
+static void test_direct_waiting_submissions_begin_anew(void **state)
+{
+	struct display_frame f;
+
+	(void)state;
+	make_two();
+	make_texture(C, GPU_FORMAT_B8G8R8X8, 0);
+	make_context(1, A, B);
+	v.ctx = 1;
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, C));
+	OK(SUBMIT(1, SURFACE(A, A), SURFACE(B, B), SURFACE(C, C), TARGET(C)));
+	join();
+	flip(0, A);
+	f = await(0);
+	flip(0, B);
+	WAITS(SUBMIT(1, CLEAR(ONE), TARGET(A), CLEAR(ONE), TARGET(B)));
+	let_go(&f);
+	assert_false(v.gpu.wait.is_waiting);
+	f = await(0);
+	let_go(&f);
+	leave();
+}
+
+/* By every command that can. */
+static void test_direct_all_that_draws_waits(void **state)
+{
+	static const struct {
+		uint32_t words[24];
+		unsigned n;
+		bool waits;
+	} cases[] = {
+#define CASE(waits, ...) {{__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}), waits}
+		CASE(true, BLIT(A, B)),
+		CASE(false, BLIT(B, A)),
+		CASE(true, COPY(A, B)),
+		CASE(false, COPY(B, A)),
+		CASE(true, SURFACE(A, A), TARGET(A), CMD(8u, 0, 12), 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+		CASE(true, CMD(9u, 0, 12), A, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 7),
+		CASE(false, CMD(9u, 0, 12), B, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 7),
+		CASE(true, CMD(35u, 0, 7), 5, 3, GPU_FORMAT_B8G8R8X8, 2, 0, 0, A, CMD(37u, 0, 8), 1, 1, 1, 1, 1, 1, 0, 0),
+		CASE(false, CMD(35u, 0, 7), 5, 3, GPU_FORMAT_B8G8R8X8, 2, 0, 0, A, NOTHING),
+		CASE(true, CMD(43u, 0, 13), A, 0, 0, W * 4, 0, 0, 0, 0, W, H, 1, 0, 1),
+		CASE(true, CMD(45u, 0, 14), A, 0, 0, W * 4, 0, 0, 0, 0, W, H, 1, B, 0, 0),
+		CASE(true, CMD(45u, 0, 14), B, 0, 0, W * 4, 0, 0, 0, 0, W, H, 1, A, 0, 2),
+		CASE(true, CMD(47u, 0, 12), A, 0, 0, 0, 0, W, H, 1, 0, 0, 0, 0),
+		CASE(false, CMD(47u, 0, 12), B, 0, 0, 0, 0, W, H, 1, 0, 0, 0, 0),
+#undef CASE
+	};
+	const uint32_t n = sizeof(cases) / sizeof(cases[0]);
+
+	(void)state;
+	make_two();
+	join();
+	for (uint32_t i = 0; i < n; i++) {
+		struct display_frame f;
+		uint32_t answer;
+
+		make_context(10 + i, A, B);
+		flip(0, A);
+		f = await(0);
+		answer = submit(10 + i, cases[i].words, cases[i].n);
+		if ((answer == GPUDRV_WAITS) != cases[i].waits || v.gpu.wait.is_waiting != cases[i].waits) {
+			fail_msg("case %u: the answer is 0x%x", i, answer);
+		}
+		let_go(&f);
+		assert_false(v.gpu.wait.is_waiting);
+	}
+	leave();
+}
+
+/* What nobody can tell of, whether the command is not known or what is bound, waits. */
+static void test_direct_what_cannot_be_told_waits(void **state)
+{
+	struct display_frame f;
+
+	(void)state;
+	make_two();
+	make_context(1, A, 0);
+	make_context(2, B, 0);
+	assert_int_not_equal(SUBMIT(1, CMD(62u, 0, 3), 1, 2, 3), GPU_RESP_OK_NODATA);
+	join();
+	for (unsigned round = 0; round < 2; round++) {
+		flip(0, A);
+		f = await(0);
+		WAITS(round == 0 ? SUBMIT(1, NOTHING) : SUBMIT(1, CMD(62u, 0, 3), 1, 2, 3));
+		assert_true(v.gpu.wait.is_waiting);
+		tdrv_write(&v.d, VIRTIO_MMIO_STATUS, 0);
+		display_buffer_unref(f.buffer);
+		gpudrv_start(&v);
+		turn(3);
+		make_two();
+		make_context(1, A, 0);
+		make_context(2, B, 0);
+	}
+	/* Of what it can reach. */
+	flip(0, A);
+	f = await(0);
+	assert_int_not_equal(SUBMIT(2, CMD(62u, 0, 3), 1, 2, 3), GPUDRV_WAITS);
+	let_go(&f);
+	leave();
+}
+
+/* One that flips and then paints in what it shows: the picture stays as it was sent. */
+static void test_direct_painting_in_place_after_flipping(void **state)
+{
+	(void)state;
+	make_two();
+	make_context(1, A, B);
+	OK(SUBMIT(1, SURFACE(A, A), SURFACE(B, B)));
+	join();
+	look_at(A, true, GPU_DIRECT_FLIPS + GPU_DIRECT_PROMPT);
+	for (uint32_t k = 0; k < 20; k++) {
+		const uint32_t id = k % 2 ? B : A;
+		struct display_frame f;
+
+		OK(SUBMIT(1, TARGET(id), CLEAR(ONE)));
+		flip(0, id);
+		f = await(0);
+		assert_true(f.buffer->picture.planes.is_direct);
+		WAITS(SUBMIT(1, CLEAR(0)));
+		turn(3);
+		assert_int_equal(pixel(&f, 3, 4), 0xff0000);
+		let_go(&f);
+	}
+	assert_int_equal(v.gpu.counters.waits, 20);
+	assert_int_equal(v.gpu.counters.late_waits, 0);
 	leave();
 }
 
@@ -948,6 +1129,11 @@ int main(void)
 		T(test_direct_transfers_wait),
 		T(test_direct_waits_from_the_flush_on),
 		T(test_direct_submissions_wait),
+		T(test_direct_submissions_wait_within),
+		T(test_direct_waiting_submissions_begin_anew),
+		T(test_direct_all_that_draws_waits),
+		T(test_direct_what_cannot_be_told_waits),
+		TA(test_direct_painting_in_place_after_flipping),
 		T(test_direct_waits_for_any_scanout),
 		T(test_direct_waits_no_longer_than_that),
 		T(test_direct_late_viewers_lose_one_picture),

@@ -11,15 +11,25 @@ enum {
 	DESTROY_OBJECT = 3,
 	SET_FRAMEBUFFER = 5,
 	SET_VERTEX_BUFFERS = 6,
+	CLEAR = 7,
+	DRAW_VBO = 8,
+	RESOURCE_INLINE_WRITE = 9,
 	SET_SAMPLER_VIEWS = 10,
 	SET_INDEX_BUFFER = 11,
+	BLIT = 16,
+	RESOURCE_COPY_REGION = 17,
 	SET_UNIFORM_BUFFER = 27,
 	SET_SUB_CTX = 28,
 	CREATE_SUB_CTX = 29,
 	DESTROY_SUB_CTX = 30,
 	SET_SHADER_BUFFERS = 34,
 	SET_SHADER_IMAGES = 35,
+	LAUNCH_GRID = 37,
 	SET_ATOMIC_BUFFERS = 40,
+	TRANSFER3D = 43,
+	COPY_TRANSFER3D = 45,
+	CLEAR_TEXTURE = 47,
+	LINK_SHADER = 52, /* the last one that is known not to draw */
 };
 
 /* And kinds of objects: those that are made of a resource, and one that comes in pieces. */
@@ -50,6 +60,7 @@ enum kind {
 
 #define PLACES 256u /* for a kind of shader; more than there are */
 #define PLACES_MANY 32u /* as the library has them, where a command that binds some clears the others */
+#define SHADERS 6u /* kinds of them */
 
 /* Several may have one key: pieces, and what the renderer may have kept in a place. */
 struct gpu_object {
@@ -66,6 +77,7 @@ struct follower {
 	struct gpu *g;
 	struct gpu_objects *o;
 	struct gpu_table *attached;
+	uint64_t mark;
 };
 
 static struct gpu_object **bucket_of(struct gpu_objects *o, enum kind kind, uint32_t sub, uint32_t number)
@@ -306,6 +318,80 @@ static bool set_views(struct follower *f, const uint32_t *w, uint32_t len)
 	return true;
 }
 
+/* All that the renderer may have in these places. */
+static void mark_bound(struct follower *f, enum kind kind, uint32_t first, uint32_t n)
+{
+	for (uint32_t i = first; i < first + n; i++) {
+		struct gpu_object *e = *bucket_of(f->o, kind, f->o->sub, i);
+
+		for (f->o->nsteps++; e; f->o->nsteps++) {
+			if (is_it(e, kind, f->o->sub, i) && e->charge) {
+				e->charge->drawn = f->mark;
+			}
+			e = e->next;
+		}
+	}
+}
+
+/* Of what is bound. */
+static void mark_targets(struct follower *f)
+{
+	/* Most of what draws draws in what the one before drew in. */
+	if (f->o->is_marked) {
+		return;
+	}
+	mark_bound(f, KIND_TARGET, 0, PLACES_MANY);
+	for (uint32_t shader = 0; shader < SHADERS; shader++) {
+		mark_bound(f, KIND_IMAGE, shader * PLACES, PLACES_MANY);
+	}
+	f->o->is_marked = true;
+}
+
+static void mark_resource(struct follower *f, uint32_t resource)
+{
+	struct gpu_charge *charge = charge_of(f, resource);
+
+	if (charge) {
+		charge->drawn = f->mark;
+	}
+}
+
+/* What the command draws in. */
+static void mark(struct follower *f, const uint32_t *w, uint32_t len)
+{
+	switch (*w & 0xff) {
+	case SET_FRAMEBUFFER:
+	case SET_SHADER_IMAGES:
+	case SET_SUB_CTX:
+	case CREATE_SUB_CTX:
+	case DESTROY_SUB_CTX:
+		f->o->is_marked = false;
+		break;
+	case CLEAR:
+	case DRAW_VBO:
+	case LAUNCH_GRID:
+		mark_targets(f);
+		break;
+	case RESOURCE_INLINE_WRITE:
+	case RESOURCE_COPY_REGION:
+	case TRANSFER3D:
+	case CLEAR_TEXTURE:
+		mark_resource(f, len >= 1 ? w[1] : 0);
+		break;
+	case BLIT:
+		mark_resource(f, len >= 4 ? w[4] : 0);
+		break;
+	case COPY_TRANSFER3D:
+		/* Its flags say which way. */
+		mark_resource(f, len >= 1 ? w[1] : 0);
+		mark_resource(f, len >= 12 ? w[12] : 0);
+		break;
+	default:
+		f->o->draws_anywhere |= (*w & 0xff) > LINK_SHADER;
+		break;
+	}
+}
+
 /* What is too short, or about places that there are not, the renderer refuses. */
 static bool follow(struct follower *f, const uint32_t *w, uint32_t len)
 {
@@ -354,8 +440,7 @@ static bool follow(struct follower *f, const uint32_t *w, uint32_t len)
 	}
 }
 
-/* What the submission has done is undone. */
-static void undo(struct gpu *g, struct gpu_objects *o)
+void gpu_objects_undo(struct gpu *g, struct gpu_objects *o)
 {
 	struct gpu_object *gone, *e;
 
@@ -380,17 +465,22 @@ static void undo(struct gpu *g, struct gpu_objects *o)
 	o->sub = o->sub_before;
 }
 
-bool gpu_objects_follow(struct gpu *g, struct gpu_objects *o, struct gpu_table *attached, const uint32_t *words, uint32_t n)
+bool gpu_objects_follow(struct gpu *g, struct gpu_objects *o, struct gpu_table *attached, const uint32_t *words, uint32_t n, uint64_t mark_with)
 {
-	struct follower f = {.g = g, .o = o, .attached = attached};
+	struct follower f = {.g = g, .o = o, .attached = attached, .mark = mark_with};
 
 	o->submission++;
 	o->sub_before = o->sub;
 	o->nsteps = 0;
+	o->is_marked = false;
+	o->draws_anywhere = o->is_unsure;
 	for (uint32_t i = 0; i < n; i += (words[i] >> 16) + 1) {
 		if (!follow(&f, &words[i], words[i] >> 16) || o->nsteps > GPU_OBJECT_STEPS_MAX) {
-			undo(g, o);
+			gpu_objects_undo(g, o);
 			return false;
+		}
+		if (mark_with) {
+			mark(&f, &words[i], words[i] >> 16);
 		}
 	}
 	return true;

@@ -7,6 +7,8 @@
  * A submission is followed before the renderer has it. What it adds is there from then on; what it takes away goes when the renderer says that all of it was done. After one that failed nobody knows
  * how much of it was: nothing that the context has goes any more before the context does. So never less is kept than the renderer has.
  *
+ * What is bound says as well which textures a submission draws in, for pictures that somebody looks at (gpu_direct.h).
+ *
  * Thread: the device's loop.
  */
 #ifndef DEVICES_GPU_OBJECTS_H
@@ -38,16 +40,23 @@ struct gpu_objects {
 	uint64_t submission; /* that one's number */
 	uint64_t nsteps; /* that it took to follow it */
 	bool is_unsure; /* one has failed */
+	bool is_marked; /* what is bound now, by the submission that is on its way */
+	bool draws_anywhere; /* that may draw in whatever the context has */
 };
 
 /**
  * gpu_objects_follow - a submission is about to be carried out
  * @attached: the resources that the context may use, by number
  * @words: @n of them, commands that are whole
+ * @mark: other than any before: what textures it may draw in is marked with that (gpu_charge.drawn), or o->draws_anywhere is set; 0: nobody asks
  *
- * Return: false when there is no memory for what it makes (reported), there are too many, or looking for them takes too long; then all is as before, and it is not to be carried out. Else gpu_objects_done follows.
+ * Return: false when there is no memory for what it makes (reported), there are too many, or looking for them takes too long; then all is as before, and it is not to be carried out. Else gpu_objects_done or
+ * gpu_objects_undo follows.
  */
-bool gpu_objects_follow(struct gpu *g, struct gpu_objects *o, struct gpu_table *attached, const uint32_t *words, uint32_t n);
+bool gpu_objects_follow(struct gpu *g, struct gpu_objects *o, struct gpu_table *attached, const uint32_t *words, uint32_t n, uint64_t mark);
+
+/* It has not been carried out: all but the marks is as before. */
+void gpu_objects_undo(struct gpu *g, struct gpu_objects *o);
 
 /* It has been. @is_whole: all of it was done. */
 void gpu_objects_done(struct gpu *g, struct gpu_objects *o, bool is_whole);

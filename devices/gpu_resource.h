@@ -26,6 +26,7 @@ struct virtq_chain;
 struct gpu_charge {
 	uint64_t cost; /* taken from the budget */
 	unsigned refs;
+	uint64_t drawn; /* gpu_objects_follow's last mark */
 };
 
 struct gpu_resource {
