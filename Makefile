@@ -41,9 +41,9 @@ FOLDERS := vmm virtio devices display boot
 # The window is a program of its own: the monitor links no SDL.
 VIEW_SRC := $(addprefix display/view_,main.c sdl.c window.c draw.c input.c import.c)
 SRC     := $(filter-out %_test.c %_fuzz.c $(VIEW_SRC),$(sort $(wildcard $(FOLDERS:=/*.c) $(FOLDERS:=/*.cc))))
-# One of them knows SDL.
-VIEW_TEST := display/view_input_test.c
-TESTS   := $(filter-out $(if $(filter 0,$(SDL)),$(VIEW_TEST)),$(sort $(wildcard $(FOLDERS:=/*_test.c))))
+# They know SDL, or EGL.
+VIEW_TESTS := $(addprefix display/view_,input_test.c import_test.c)
+TESTS   := $(filter-out $(if $(filter 0,$(SDL)),$(VIEW_TESTS)),$(sort $(wildcard $(FOLDERS:=/*_test.c))))
 FUZZ    := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 SUPPORT := $(sort $(wildcard tests/support/*.c))
 HEADERS := $(sort $(wildcard $(FOLDERS:=/*.h) tests/support/*.h tests/evdev/*.h))
@@ -104,7 +104,7 @@ $(OUT)/libtinyvmm.a: $(LIB_OBJ)
 
 # Its own objects are looked for first: a missing SDL is said in one line.
 SDL_CFLAGS = $(or $(shell pkg-config --cflags sdl2 2> /dev/null),$(error tinyvmm-view needs the headers of SDL: apt-get install libsdl2-dev (or make SDL=0: without a window)))
-$(VIEW_OBJ) $(OUT)/$(VIEW_TEST:.c=.o): CFLAGS += $(filter-out -D_REENTRANT,$(SDL_CFLAGS))
+$(VIEW_OBJ) $(VIEW_TESTS:%.c=$(OUT)/%.o): CFLAGS += $(filter-out -D_REENTRANT,$(SDL_CFLAGS))
 $(OUT)/tinyvmm-view: $(VIEW_OBJ) $(OUT)/libtinyvmm.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs sdl2) -lm
@@ -117,7 +117,7 @@ $(OUT)/libsupport.a: $(SUPPORT_OBJ)
 $(TEST_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libsupport.a $(OUT)/libtinyvmm.a
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) $(OUT)/libsupport.a $(OUT)/libtinyvmm.a $(LDLIBS) -lcmocka
-$(OUT)/$(VIEW_TEST:.c=): $(OUT)/$(VIEW_TEST:_test.c=.o)
+$(VIEW_TESTS:%.c=$(OUT)/%): %_test: %.o
 
 $(FUZZ_BIN): $(OUT)/%: $(OUT)/%.o $(OUT)/libsupport.a $(OUT)/libtinyvmm.a
 	$(call say,LINK,$@)
@@ -286,7 +286,7 @@ check-strict:
 	$(Q)failed=0; $(RUN_STRICT_TESTS); [ $$failed = 0 ]
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
-UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test
+UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test 'view_imports=tests/view_window_test imports'
 GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy zero_copy_desktop picture_cost headless virgl virgl_limits virgl_frames piglit window_seat)
 LONG_TESTS := $(sort $(filter-out tests/system/long/udmabuf $(GPU_TESTS),$(wildcard tests/system/long/*)))
 check-long:

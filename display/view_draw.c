@@ -106,7 +106,10 @@ void view_draw_say_imports(struct app *a)
 		/* So that its context is current. */
 		SDL_RenderFlush(a->at[i].renderer);
 		SDL_SetRenderTarget(a->at[i].renderer, NULL);
-		if (SDL_GL_GetCurrentContext() && view_import_open(&a->import, SDL_GL_GetProcAddress, a->conn.render_major, a->conn.render_minor, why, sizeof(why))) {
+		if (SDL_GL_GetCurrentContext() && !view_window_is_egl()) {
+			snprintf(why, sizeof(why), "its window is not drawn with EGL");
+		}
+		if (SDL_GL_GetCurrentContext() && view_window_is_egl() && view_import_open(&a->import, SDL_GL_GetProcAddress, a->conn.render_major, a->conn.render_minor, why, sizeof(why))) {
 			why[0] = 0;
 		} else {
 			a->import.works = false;

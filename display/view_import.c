@@ -140,6 +140,10 @@ bool view_import_open(struct view_import *im, void *(*get)(const char *name), ui
 		snprintf(why, why_len, "the OpenGL of its window imports no dma-bufs");
 		return false;
 	}
+	/* An address says nothing of whether there is such a function. */
+	if (!strstr(extensions, "EGL_EXT_image_dma_buf_import_modifiers")) {
+		api.query_modifiers = NULL;
+	}
 	find_formats(im, draws_with(im->display, render_major, render_minor));
 	im->works = im->nformats > 0;
 	if (!im->works) {

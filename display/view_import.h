@@ -23,7 +23,7 @@ struct view_import {
 
 /**
  * view_import_open - what the current context can import
- * @get: a function of OpenGL's or EGL's by its name, NULL when there is none
+ * @get: a function of OpenGL's or EGL's by its name, NULL when there is none; the current context is EGL's, for GLX has an address for any name
  * @render_major, @render_minor: the device pictures come from
  *
  * Return: whether it can import anything; else @why, for people.

@@ -101,6 +101,8 @@ bool view_link_try(struct app *a, uint64_t now);
 int view_window_find(const struct app *a, uint32_t id);
 /* Pixels of the window for one of SDL's units: more than one on a screen with fine pixels. */
 float view_window_ratio(const struct window *w);
+/* Whether the context that is current is EGL's. */
+bool view_window_is_egl(void);
 /* It may have another size, or be on another display. */
 void view_window_measure(struct app *a, unsigned i);
 /* The guest may have another size. */

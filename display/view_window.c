@@ -83,7 +83,7 @@ void view_window_close(struct app *a, unsigned i)
 }
 
 /* SDL does not say it, and its GLX has an address for any name. */
-static bool is_egl(void)
+bool view_window_is_egl(void)
 {
 	void *lib = dlopen("libEGL.so.1", RTLD_LAZY | RTLD_NOLOAD), *(*current)(void) = NULL;
 	bool is;
@@ -104,7 +104,7 @@ static void say_renderer(const char *name)
 	char how[48] = "";
 
 	if (strncmp(name, "opengl", strlen("opengl")) == 0) {
-		snprintf(how, sizeof(how), " (%s, swap interval %d)", is_egl() ? "EGL" : "GLX", SDL_GL_GetSwapInterval());
+		snprintf(how, sizeof(how), " (%s, swap interval %d)", view_window_is_egl() ? "EGL" : "GLX", SDL_GL_GetSwapInterval());
 	}
 	fprintf(stderr, "tinyvmm-view: drawn with %s%s on %s\n", name, how, SDL_GetCurrentVideoDriver());
 }
