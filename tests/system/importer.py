@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """build/viewer/importer, which imports dma-bufs, and what is known of the VM it looks at. For tests on hosts with a render node."""
-import contextlib
 import glob
 import json
 import os
@@ -12,9 +11,9 @@ import time
 import zlib
 
 import picture
-from evdevs import Source, tell_udev
 from screen import KEEP, WORK, check, until
 from viewerclient import Viewer
+from weston import Weston
 
 NODES = [n for n in sorted(glob.glob("/dev/dri/renderD*")) if os.access(n, os.R_OK | os.W_OK)]
 
@@ -207,34 +206,16 @@ def on_the_screen(g, *commands):
     check(f"{commands[-1]}: what is scanned out to the screen is the screenshot", not until(difference, lambda why: not why, 20, 0.5), difference())
 
 
-@contextlib.contextmanager
-def compositor():
-    """weston, which draws with the same GPU on this host's own screen, and shows one window, as large as that. SDL wants a seat of it: that of a keyboard. Gives what a window's environment has to have."""
-    log = os.path.join(WORK, "weston.log")
-    keyboard = Source("at-keyboard").create()
-    tell_udev(keyboard.node, ("KEY", "KEYBOARD"))
-    with subprocess.Popen(["weston", "--backend=drm-backend.so", "--drm-device=card0", "--tty=1", "--idle-time=0", "--no-config", "--shell=kiosk-shell.so", "--socket=composed", f"--log={log}"],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as weston:
-        try:
-            there = until(lambda: os.path.exists(os.path.join(WORK, "composed")) or weston.poll() is not None, bool, 60) and weston.poll() is None
-            with open(log, encoding="utf-8", errors="replace") as f:
-                said = f.read()
-            check("a compositor has the screen, and draws with the GPU", there and re.search(r"GL renderer: virgl", said), said)
-            yield {"SDL_VIDEODRIVER": "wayland", "WAYLAND_DISPLAY": "composed"}
-        finally:
-            weston.terminate()
-            weston.wait()
-            keyboard.end()
-
-
 def windows(g):
     """By itself, and under a compositor, which draws what the window has drawn."""
     window(g, {"SDL_VIDEODRIVER": "kmsdrm"})
     g.kms("paint 1 scene 9")
     g.kms("flip 0 1")
     if shutil.which("weston"):
-        with compositor() as env:
-            window(g, env)
+        with Weston({"at-keyboard": ("KEY", "KEYBOARD")}) as weston:
+            said = weston.said()
+            check("a compositor has the screen, and draws with the GPU", re.search(r"GL renderer: virgl", said), said)
+            window(g, weston.ENV)
     else:
         check("a window under a compositor # SKIP no weston", True)
 
