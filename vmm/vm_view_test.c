@@ -71,18 +71,19 @@ static int theirs[64];
 /* A viewer that imports pictures with @modifier; 0: none. Return: its end. */
 static int meet(uint64_t modifier)
 {
-	const struct {
-		struct viewer_client_hello m;
-		struct viewer_format format;
-	} hello = {.m = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = modifier ? VIEWER_CAN_DMABUF : 0, .nformats = modifier ? 1 : 0, .name = "test"},
-		.format = {.modifier = modifier, .fourcc = DISPLAY_XBGR8888}};
+	const struct viewer_client_hello m = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = modifier ? VIEWER_CAN_DMABUF : 0, .nformats = modifier ? 1 : 0, .name = "test"};
+	const struct viewer_format format = {.modifier = modifier, .fourcc = DISPLAY_XBGR8888};
+	const size_t len = sizeof(m) + (modifier ? sizeof(format) : 0);
+	uint8_t hello[sizeof(m) + sizeof(format)];
 	int fd[2];
 
+	memcpy(hello, &m, sizeof(m));
+	memcpy(hello + sizeof(m), &format, sizeof(format));
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd), 0);
 	assert_true(fd[0] < 64);
 	theirs[fd[0]] = fd[1];
 	assert_int_equal(viewers_add(&vm->view.viewers, fd[1], 7), 0);
-	assert_int_equal(send(fd[0], &hello, sizeof(hello.m) + (modifier ? sizeof(hello.format) : 0), MSG_NOSIGNAL), sizeof(hello.m) + (modifier ? sizeof(hello.format) : 0));
+	assert_int_equal(send(fd[0], hello, len, MSG_NOSIGNAL), len);
 	serve();
 	return fd[0];
 }
