@@ -16,7 +16,7 @@
 #include "devices/input_state.h"
 #include "vmm/input_script.h"
 
-#define INPUT_PLAY_EVENTS 32 /* of one portion, more only where frames belong together */
+#define INPUT_PLAY_EVENTS 16 /* of one portion, more only where frames belong together: Linux keeps 64 for a reader, and a guest may be kept from its processor for a few portions */
 #define INPUT_PLAY_EVENTS_MAX 64
 
 /* A device of the VM, as its status says it. */
