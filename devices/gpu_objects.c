@@ -78,6 +78,7 @@ struct follower {
 	struct gpu_objects *o;
 	struct gpu_table *attached;
 	uint64_t mark;
+	bool is_marked; /* what is bound now */
 };
 
 static struct gpu_object **bucket_of(struct gpu_objects *o, enum kind kind, uint32_t sub, uint32_t number)
@@ -337,14 +338,14 @@ static void mark_bound(struct follower *f, enum kind kind, uint32_t first, uint3
 static void mark_targets(struct follower *f)
 {
 	/* Most of what draws draws in what the one before drew in. */
-	if (f->o->is_marked) {
+	if (f->is_marked) {
 		return;
 	}
 	mark_bound(f, KIND_TARGET, 0, PLACES_MANY);
 	for (uint32_t shader = 0; shader < SHADERS; shader++) {
 		mark_bound(f, KIND_IMAGE, shader * PLACES, PLACES_MANY);
 	}
-	f->o->is_marked = true;
+	f->is_marked = true;
 }
 
 static void mark_resource(struct follower *f, uint32_t resource)
@@ -365,7 +366,7 @@ static void mark(struct follower *f, const uint32_t *w, uint32_t len)
 	case SET_SUB_CTX:
 	case CREATE_SUB_CTX:
 	case DESTROY_SUB_CTX:
-		f->o->is_marked = false;
+		f->is_marked = false;
 		break;
 	case CLEAR:
 	case DRAW_VBO:
@@ -472,7 +473,6 @@ bool gpu_objects_follow(struct gpu *g, struct gpu_objects *o, struct gpu_table *
 	o->submission++;
 	o->sub_before = o->sub;
 	o->nsteps = 0;
-	o->is_marked = false;
 	o->draws_anywhere = o->is_unsure;
 	for (uint32_t i = 0; i < n; i += (words[i] >> 16) + 1) {
 		if (!follow(&f, &words[i], words[i] >> 16) || o->nsteps > GPU_OBJECT_STEPS_MAX) {

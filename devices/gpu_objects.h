@@ -40,8 +40,7 @@ struct gpu_objects {
 	uint64_t submission; /* that one's number */
 	uint64_t nsteps; /* that it took to follow it */
 	bool is_unsure; /* one has failed */
-	bool is_marked; /* what is bound now, by the submission that is on its way */
-	bool draws_anywhere; /* that may draw in whatever the context has */
+	bool draws_anywhere; /* the submission that is on its way: it may draw in whatever the context has */
 };
 
 /**
