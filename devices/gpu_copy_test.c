@@ -6,7 +6,6 @@
 #include "devices/gpu_copy.h"
 
 #include <GL/gl.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -61,16 +60,9 @@ static int storage(uint32_t width, uint32_t height, bool opaque, bool linear, un
 
 static bool load_gl(void)
 {
-	void *egl = dlopen("libEGL.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE), *symbol = egl ? dlsym(egl, "eglGetProcAddress") : NULL;
-	void *(*get)(const char *name) = NULL;
-
-	if (!symbol) {
-		return false;
-	}
-	memcpy(&get, &symbol, sizeof(get));
-	*(void **)&gl.tex_image = get("glTexImage2D");
-	*(void **)&gl.get_tex_image = get("glGetTexImage");
-	*(void **)&gl.bind_texture = get("glBindTexture");
+	*(void **)&gl.tex_image = mesa_function("glTexImage2D");
+	*(void **)&gl.get_tex_image = mesa_function("glGetTexImage");
+	*(void **)&gl.bind_texture = mesa_function("glBindTexture");
 	return gl.tex_image && gl.get_tex_image && gl.bind_texture;
 }
 

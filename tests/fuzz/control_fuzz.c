@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/support/dial.h"
 #include "vmm/control.h"
 #include "vmm/log.h"
 
@@ -85,11 +85,8 @@ static void serve(void)
 
 static int connect_peer(const char *path)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = dial(path, SOCK_STREAM);
 
-	strcpy(addr.sun_path, path);
-	must(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0);
 	serve();
 	return fd;
 }

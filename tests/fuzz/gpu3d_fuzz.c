@@ -5,7 +5,6 @@
  *
  * One renderer for all inputs: what one of them breaks shows in the next. OpenGL in software is slow, fuzz runs: 600.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -296,12 +295,7 @@ static int texture(unsigned number, struct display_picture *p)
 
 static void stand_in(void)
 {
-	void *egl = dlopen("libEGL.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE), *symbol = egl ? dlsym(egl, "eglGetProcAddress") : NULL;
-	void *(*get)(const char *name) = NULL;
-
-	CHECK(symbol);
-	memcpy(&get, &symbol, sizeof(get));
-	*(void **)&tex_image = get("glTexImage2D");
+	*(void **)&tex_image = mesa_function("glTexImage2D");
 	CHECK(tex_image);
 	gpu_export_set_test_storage(storage);
 	gpu_export_set_test_texture(texture);

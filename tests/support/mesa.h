@@ -6,4 +6,7 @@
 /* The drivers that are open now stay in memory, so that it is known whose what they lost is. Once, before the tests. Thread: any. */
 void mesa_keep_drivers(void);
 
+/* The address of an OpenGL function, for a copy into a pointer to it: NULL where there is no EGL. Thread: any. */
+void *mesa_function(const char *name);
+
 #endif
