@@ -286,7 +286,7 @@ static int write_frames(const struct options *o, struct client_link *l, const js
 static int of_vm(const struct options *o)
 {
 	const char *name = o->files[0], *mode = "off", *renderer = "", *version = "", *node = "";
-	const char *no_export = "";
+	const char *no_export = "", *no_virgl = "";
 	const json_t *gpu, *viewers;
 	struct client_link l;
 	struct rundir rd;
@@ -308,9 +308,9 @@ static int of_vm(const struct options *o)
 		putchar('\n');
 		json_decref(all);
 	} else if (code == EXIT_OK) {
-		json_unpack((json_t *)(uintptr_t)gpu, "{s:s, s?s, s?s, s?s, s?s}", "mode", &mode, "renderer", &renderer, "version", &version, "render_node", &node, "why_no_export",
-			&no_export);
-		printf("mode           %s\n", mode);
+		json_unpack((json_t *)(uintptr_t)gpu, "{s:s, s?s, s?s, s?s, s?s, s?s}", "mode", &mode, "renderer", &renderer, "version", &version, "render_node", &node, "why_no_export",
+			&no_export, "why_no_virgl", &no_virgl);
+		printf("mode           %s%s%s\n", mode, no_virgl[0] ? ", instead of virgl: " : "", no_virgl);
 		if (node[0]) {
 			printf("render node    %s\nOpenGL         %s, %s\n", node, renderer, version);
 		}

@@ -385,7 +385,7 @@ static void do_status(const struct verb_call *c)
 			state_name(vm), "uptime_ms", (json_int_t)((clock_now_ns() - vm->ctl.started_ns) / (uint64_t)CLOCK_NS_PER_MS), "cpus",
 			(int)vm->cfg->machine.cpus, "memory", (json_int_t)vm->cfg->machine.memory, "config", json_text(vm->options->config_path, CONTROL_ANSWER_MAX / 4), "escape",
 			(int)vm->cfg->console.escape, "input", vm_input_list(vm), "display",
-			!vm->gpu ? "off" : config_display_name(vm->cfg->display.type), "viewers", (int)viewers_count(&vm->view.viewers), "viewer_socket",
+			vm_gpu_display(vm), "viewers", (int)viewers_count(&vm->view.viewers), "viewer_socket",
 			json_text(vm->options->viewer_path ? vm->options->viewer_path : "", 256)));
 	}
 }

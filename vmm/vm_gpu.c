@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "display/screenshot.h"
+#include "vmm/json_text.h"
 #include "vmm/log.h"
 #include "vmm/result.h"
 #include "vmm/vm_priv.h"
@@ -496,6 +497,17 @@ const char *vm_gpu_no_export(const struct vm *vm)
 	return !vm->cfg->display.dmabuf ? "display.dmabuf is false" : no_copies ? no_copies : "";
 }
 
+const char *vm_gpu_display(const struct vm *vm)
+{
+	enum config_display type = vm->cfg->display.type;
+
+	if (!vm->gpu) {
+		return "off";
+	}
+	/* Without OpenGL it is what a VM has that was never to have any. */
+	return config_display_name(type == DISPLAY_EGL_HEADLESS && !vm->gpu->info.node[0] ? DISPLAY_NONE : type);
+}
+
 json_t *vm_gpu_stats(const struct vm *vm)
 {
 	const struct vm_gpu *gpu = vm->gpu;
@@ -508,6 +520,9 @@ json_t *vm_gpu_stats(const struct vm *vm)
 		now(&gpu->dev.counters.turns), "transfers", now(&gpu->dev.counters.transfers), "flushes", now(&gpu->dev.counters.flushes), "cursors",
 		now(&gpu->dev.counters.cursors));
 	json_object_set_new(o, "mode", json_string(gpu->info.node[0] ? "virgl" : "2d"));
+	if (!gpu->info.node[0] && vm->cfg->gpu.mode == GPU_VIRGL) {
+		json_object_set_new(o, "why_no_virgl", json_text(gpu->why, sizeof(gpu->why)));
+	}
 	if (gpu->info.node[0]) {
 		json_object_set_new(o, "render_node", json_string(gpu->info.node));
 		json_object_set_new(o, "renderer", json_string(gpu->info.renderer));

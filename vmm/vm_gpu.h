@@ -85,6 +85,8 @@ void vm_gpu_report(const struct vm *vm);
 
 /* {"flushes": 1, ...}; the caller owns it. NULL: there is no display. */
 json_t *vm_gpu_stats(const struct vm *vm);
+/* What the display is, as display.type names it; "off": there is none. Pictures of 2D are no "egl-headless", whatever was asked for. */
+const char *vm_gpu_display(const struct vm *vm);
 /* Why pictures do not leave as dma-bufs, for people; empty: they do, or would. Thread: any. */
 const char *vm_gpu_no_export(const struct vm *vm);
 

@@ -13,10 +13,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "tests/support/dial.h"
 #include "vmm/clock.h"
 #include "vmm/vm_priv.h"
 
@@ -109,8 +109,11 @@ static void serve(void)
 
 static int connect_peer(void)
 {
-	int fd = dial(path, SOCK_STREAM);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	strcpy(addr.sun_path, path);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
 	serve();
 	return fd;
 }
@@ -910,6 +913,7 @@ static void test_vm_gpu_no_display(void **state)
 	expect_error(fd, "{\"do\":\"screenshot\"}\n", "no-display");
 	expect_error(fd, "{\"do\":\"display\"}\n", "no-display");
 	close(fd);
+	assert_string_equal(vm_gpu_display(vm), "off");
 }
 
 /* Where an end of 2 MiB lies in it, one time in three by chance, a kernel with huge pages makes 2 MiB of the few pages that are touched. */
@@ -940,11 +944,10 @@ static int remove_dir(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-/* What a host that cannot draw leaves can be ended like any other. */
-static void test_vm_gpu_host_that_cannot(void **state)
+/* A VM that is to have OpenGL, on a host that cannot draw. */
+static int setup_no_node(void **state)
 {
-	char node[] = "/dev/dri/none";
-	struct vm_result result = {.end = VM_END_NONE};
+	static char node[] = "/dev/dri/none";
 
 	(void)state;
 	vm = calloc(1, sizeof(*vm));
@@ -953,16 +956,58 @@ static void test_vm_gpu_host_that_cannot(void **state)
 	vm->cfg = &config;
 	assert_int_equal(loop_init(&vm->loop), 0);
 	gmem_add(&vm->mem, 0x1000, ram, sizeof(ram));
-	vm->result = &result;
-	assert_true(vm_gpu_init(vm) < 0);
-	vm_gpu_report(vm);
-	assert_false(result.blobs.offered);
+	return 0;
+}
+
+static int teardown_no_node(void **state)
+{
+	(void)state;
 	vm_gpu_stop(vm);
 	vm_gpu_stop(vm);
 	vm_gpu_finish(vm);
 	assert_null(vm->gpu);
 	loop_finish(&vm->loop);
 	free(vm);
+	return 0;
+}
+
+/* What that leaves can be ended like any other. */
+static void test_vm_gpu_host_that_cannot(void **state)
+{
+	struct vm_result result = {.end = VM_END_NONE};
+
+	(void)state;
+	vm->result = &result;
+	assert_true(vm_gpu_init(vm) < 0);
+	vm_gpu_report(vm);
+	assert_false(result.blobs.offered);
+}
+
+/* It is said what the VM has, not what was asked for; and a window is one all the same. */
+static void test_vm_gpu_says_what_was_taken_instead(void **state)
+{
+	json_t *stats;
+
+	(void)state;
+	config.gpu.fallback = true;
+	config.display.type = DISPLAY_EGL_HEADLESS;
+	assert_int_equal(vm_gpu_init(vm), 0);
+	assert_string_equal(vm_gpu_display(vm), "none");
+	config.display.type = DISPLAY_SDL;
+	assert_string_equal(vm_gpu_display(vm), "sdl");
+	stats = vm_gpu_stats(vm);
+	assert_string_equal(json_string_value(json_object_get(stats, "mode")), "2d");
+	assert_non_null(strstr(json_string_value(json_object_get(stats, "why_no_virgl")), "/dev/dri/none"));
+	json_decref(stats);
+	/* With OpenGL it is what it was to be; and 2D that was asked for wants no reason. */
+	strcpy(vm->gpu->info.node, "/dev/dri/renderD128");
+	config.display.type = DISPLAY_EGL_HEADLESS;
+	assert_string_equal(vm_gpu_display(vm), "egl-headless");
+	vm->gpu->info.node[0] = 0;
+	config.gpu.mode = GPU_2D;
+	stats = vm_gpu_stats(vm);
+	assert_null(json_object_get(stats, "why_no_virgl"));
+	json_decref(stats);
 }
 
 int main(void)
@@ -987,7 +1032,8 @@ int main(void)
 		T(test_vm_gpu_expects_what_is_not_on_the_screen),
 		T(test_vm_gpu_expects_what_is_still_when_it_is_looked_at),
 		T(test_vm_gpu_looks_are_apart_and_miss_nothing_that_stays),
-		cmocka_unit_test(test_vm_gpu_host_that_cannot),
+		cmocka_unit_test_setup_teardown(test_vm_gpu_host_that_cannot, setup_no_node, teardown_no_node),
+		cmocka_unit_test_setup_teardown(test_vm_gpu_says_what_was_taken_instead, setup_no_node, teardown_no_node),
 		T(test_vm_gpu_no_display),
 	};
 
