@@ -11,9 +11,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
+
+#include "tests/support/dial.h"
 
 static char dir[] = "/tmp/control_test.XXXXXX", path[64];
 static struct loop loop;
@@ -112,11 +113,8 @@ static void serve(void)
 
 static int connect_peer(void)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = dial(path, SOCK_STREAM);
 
-	strcpy(addr.sun_path, path);
-	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
 	serve();
 	return fd;
 }
@@ -302,12 +300,9 @@ static void test_control_a_peer_that_vanishes_is_forgotten(void **state)
 /* What was sent before the hang-up is done all the same. */
 static void test_control_a_request_without_a_listener_is_done(void **state)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = dial(path, SOCK_STREAM);
 
 	(void)state;
-	strcpy(addr.sun_path, path);
-	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(send(fd, "{\"do\":\"subscribe\"}\n", 19, 0), 19);
 	close(fd);
 	serve();

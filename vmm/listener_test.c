@@ -13,10 +13,10 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "tests/support/dial.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
@@ -77,20 +77,9 @@ static int teardown(void **state)
 	return nsaid != 0;
 }
 
-static int dial(void)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	strcpy(addr.sun_path, path);
-	assert_true(s >= 0);
-	assert_int_equal(connect(s, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	return s;
-}
-
 static void test_listener_hands_on_who_connects(void **state)
 {
-	int s = dial();
+	int s = dial(path, SOCK_STREAM | SOCK_NONBLOCK);
 
 	(void)state;
 	loop_run_once(&loop, 1000);
@@ -129,7 +118,7 @@ static bool is_turned_away(const uid_t *allow, unsigned n)
 	listener.allow = allow;
 	listener.nallow = n;
 	assert_int_equal(seteuid(65534), 0);
-	s = dial();
+	s = dial(path, SOCK_STREAM | SOCK_NONBLOCK);
 	assert_int_equal(seteuid(0), 0);
 	loop_run_once(&loop, 1000);
 	hung_up = recv(s, &byte, 1, MSG_DONTWAIT) == 0;
@@ -181,7 +170,7 @@ static struct rlimit leave_no_descriptors(void)
 
 static void test_listener_without_descriptors_rests_and_then_serves(void **state)
 {
-	int s = dial();
+	int s = dial(path, SOCK_STREAM | SOCK_NONBLOCK);
 	struct rlimit before = leave_no_descriptors();
 
 	(void)state;
@@ -197,7 +186,7 @@ static void test_listener_without_descriptors_rests_and_then_serves(void **state
 
 static void test_listener_ends_while_it_rests(void **state)
 {
-	int s = dial();
+	int s = dial(path, SOCK_STREAM | SOCK_NONBLOCK);
 	struct rlimit before = leave_no_descriptors();
 
 	(void)state;

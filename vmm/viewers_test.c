@@ -18,10 +18,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "tests/support/dial.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
@@ -222,13 +222,10 @@ struct packet {
 
 static struct packet p;
 
-static int dial(void)
+static int dial_in(void)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int fd = dial(path, SOCK_SEQPACKET);
 
-	strcpy(addr.sun_path, path);
-	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
 	serve();
 	return fd;
 }
@@ -295,7 +292,7 @@ static unsigned drain(int fd, enum viewer_type type)
 
 static int meet(uint32_t flags)
 {
-	int fd = dial();
+	int fd = dial_in();
 
 	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .flags = flags, .name = "test");
 	return fd;
@@ -541,7 +538,7 @@ static void test_viewers_that_take_no_guest_memory_get_a_copy(void **state)
 	pixels = show_guest(0, &crop);
 	fill(pixels, 10);
 	flush(0, 0, 0, W, H);
-	takes = dial();
+	takes = dial_in();
 	PUT(takes, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_GUEST | VIEWER_CAN_DMABUF, .name = "takes");
 	want(takes, VIEWER_HELLO);
 	assert_int_equal(p.hello.features, VIEWER_CAN_GUEST);
@@ -675,7 +672,7 @@ static void put_imports(int fd, const char *why, uint32_t n, uint64_t modifier)
 
 static int meet_gpu(uint32_t features)
 {
-	int fd = dial();
+	int fd = dial_in();
 
 	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = features, .name = "gpu");
 	want(fd, VIEWER_HELLO);
@@ -818,14 +815,14 @@ static void test_viewers_that_control_are_known_when_pictures_are_chosen(void **
 
 	(void)state;
 	begin_gpu();
-	fd = dial();
+	fd = dial_in();
 	put_formats(fd, &hello, sizeof(hello), 1, MODIFIER);
 	assert_int_equal(gpu.asked, 1);
 	assert_true(gpu.can_offer);
 	hang_up(fd);
 	/* In a message of its own, which is there with the first. */
 	gpu.can_offer = false;
-	fd = dial();
+	fd = dial_in();
 	in_one_go = true;
 	PUT(fd, viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_DMABUF, .name = "gpu");
 	put_imports(fd, "", 1, MODIFIER);
@@ -835,7 +832,7 @@ static void test_viewers_that_control_are_known_when_pictures_are_chosen(void **
 	hang_up(fd);
 	/* One that takes none controls, and goes. */
 	plain = meet_gpu(0);
-	fd = dial();
+	fd = dial_in();
 	put_formats(fd, &hello, sizeof(hello), 1, MODIFIER);
 	assert_false(gpu.can_offer);
 	hang_up(plain);
@@ -849,7 +846,7 @@ static void test_viewers_that_cannot_import_get_memory(void **state)
 	const struct viewer_client_hello hello = {.hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION, .features = VIEWER_CAN_DMABUF, .nformats = 1, .name = "gpu"};
 	const struct viewer_conn *c;
 	uint64_t used;
-	int fd = dial();
+	int fd = dial_in();
 
 	(void)state;
 	begin_gpu();
@@ -1679,7 +1676,7 @@ static void test_viewers_that_lie_lose_their_connection_only(void **state)
 	fds = count_fds();
 	used = display.budget.used;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		int fd = dial();
+		int fd = dial_in();
 
 		rows[i].lie(fd);
 		want(fd, VIEWER_BYE);
@@ -1829,7 +1826,7 @@ static void test_viewers_are_so_many(void **state)
 	for (unsigned i = 0; i < VIEWERS_MAX; i++) {
 		fd[i] = meet(0);
 	}
-	fd[VIEWERS_MAX] = dial();
+	fd[VIEWERS_MAX] = dial_in();
 	want_bye(fd[VIEWERS_MAX], VIEWER_BYE_FULL);
 	hang_up(fd[3]);
 	fd[3] = meet(0);
@@ -1850,7 +1847,7 @@ static void test_viewers_are_these_users(void **state)
 	viewers.listener.nallow = 1;
 	assert_int_equal(chmod(path, 0666), 0);
 	assert_int_equal(seteuid(other), 0);
-	fd = dial();
+	fd = dial_in();
 	assert_int_equal(seteuid(me), 0);
 	assert_false(get(fd));
 	assert_int_equal(p.len, SIZE_MAX);

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <linux/virtio_input.h>
 #include <cmocka.h>
 
+#include "tests/support/dial.h"
 #include "tests/support/testdrv.h"
 #include "vmm/vm_priv.h"
 
@@ -49,13 +49,10 @@ static void start_driver(void)
 	serve();
 }
 
-static int dial(void)
+static int dial_in(void)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = dial(path, SOCK_STREAM);
 
-	strcpy(addr.sun_path, path);
-	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
 	serve();
 	return fd;
 }
@@ -91,7 +88,7 @@ static int setup(void **state)
 	assert_true(options.control_fd > 0);
 	assert_int_equal(vm_control_init(vm), 0);
 	for (unsigned i = 0; i < CLIENTS; i++) {
-		client[i] = dial();
+		client[i] = dial_in();
 	}
 	memset(presses, 0, sizeof(presses));
 	memset(releases, 0, sizeof(releases));
@@ -253,7 +250,7 @@ static void test_vm_control_a_client_that_goes_while_it_waits_leaves_no_key(void
 	}
 	assert_true(is_held_back(2));
 	close(client[2]);
-	client[2] = dial();
+	client[2] = dial_in();
 	assert_false(is_held_back(2));
 	while (take() > 0) {
 	}
@@ -371,7 +368,7 @@ static void test_vm_control_a_wait_outlasts_a_reset(void **state)
 		memset(&vm->ctl, 0, sizeof(vm->ctl));
 		assert_int_equal(vm_control_init(vm), 0);
 		for (unsigned i = 0; i < CLIENTS; i++) {
-			client[i] = dial();
+			client[i] = dial_in();
 		}
 	}
 }

@@ -11,10 +11,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "tests/support/dial.h"
 #include "tests/support/evhost.h"
 #include "vmm/evdev_file.h"
 #include "vmm/log.h"
@@ -485,13 +485,10 @@ static void test_vm_evdev_an_inherited_one_is_not_looked_for(void **state)
  * What is said of them.
  */
 
-static int dial(const char *to)
+static int dial_in(const char *to)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = dial(to, SOCK_STREAM | SOCK_NONBLOCK);
 
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", to);
-	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
 	serve();
 	return fd;
 }
@@ -531,7 +528,7 @@ static void test_vm_evdev_changes_are_said_to_who_subscribed(void **state)
 	vm->result = &result;
 	assert_int_equal(start(0), 0);
 	assert_int_equal(vm_control_init(vm), 0);
-	fd = dial(socket_path);
+	fd = dial_in(socket_path);
 	ask(fd, "{\"do\":\"subscribe\"}\n");
 	expect_said(fd, "\"ok\":true");
 	ask(fd, "{\"do\":\"evdev\"}\n");

@@ -13,10 +13,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "tests/support/dial.h"
 #include "vmm/clock.h"
 #include "vmm/vm_priv.h"
 
@@ -109,11 +109,8 @@ static void serve(void)
 
 static int connect_peer(void)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = dial(path, SOCK_STREAM);
 
-	strcpy(addr.sun_path, path);
-	assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
 	serve();
 	return fd;
 }
