@@ -84,7 +84,7 @@ static void seen(struct display *d, unsigned i, uint64_t number)
 
 bool display_is_paced(const struct display *d)
 {
-	return d->pacer && d->late_scanouts != (1u << d->nscanouts) - 1;
+	return d->pacer && !d->pacer->waits && d->late_scanouts != (1u << d->nscanouts) - 1;
 }
 
 bool display_hold(struct display *d, struct display_hold *h, uint32_t scanouts)
@@ -275,10 +275,10 @@ static bool gets_copies(const struct display *d, unsigned i, const struct displa
 	return d->scanout[i].is_copied && s->takes_copies && !gets_offers(d, i, s);
 }
 
-/* Neither of these: it maps the buffer. */
+/* Neither of these: it maps the buffer, if it does not wait. */
 static bool maps(const struct display *d, unsigned i, const struct display_sink *s)
 {
-	return !gets_offers(d, i, s) && !gets_copies(d, i, s);
+	return !s->waits && !gets_offers(d, i, s) && !gets_copies(d, i, s);
 }
 
 /* The whole of what scanout @i shows is new to @s. */
@@ -474,6 +474,16 @@ void display_sink_set_copies(struct display *d, struct display_sink *sink, bool 
 		}
 	}
 	tell_wanted(d);
+}
+
+void display_sink_start(struct display *d, struct display_sink *sink)
+{
+	bool waited = sink->waits;
+
+	sink->waits = false;
+	for (unsigned i = 0; waited && i < d->nscanouts; i++) {
+		begin_anew(d, sink, i);
+	}
 }
 
 /*

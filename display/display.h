@@ -108,6 +108,7 @@ struct display_sink {
 	void *ctx;
 	struct display_sink *next;
 	bool takes_copies; /* of pictures that a GPU has drawn: buffers in planes. Set before it is added; then by display_sink_set_copies */
+	bool waits; /* it is not known yet what it takes: no picture is one for it until display_sink_start. Set before it is added */
 	struct {
 		bool has_frame;
 		struct display_damage damage;
@@ -268,6 +269,9 @@ void display_sink_remove(struct display *d, struct display_sink *sink); /* what 
 
 /* @sink, which was added, takes copies from now on, or (false) no more: then it has a frame to map where it got those. */
 void display_sink_set_copies(struct display *d, struct display_sink *sink, bool on);
+
+/* @sink, which was added, waits no more. What does not wait is as it was. */
+void display_sink_start(struct display *d, struct display_sink *sink);
 
 /* What @sink, which was added, can import is other than it was. */
 void display_sink_imports(struct display *d, struct display_sink *sink);

@@ -455,7 +455,16 @@ void viewer_out_imports(struct viewer_out *v, struct viewer_formats *imports)
 			display_sink_imports(v->display, &v->sink);
 		}
 		display_sink_set_copies(v->display, &v->sink, imports != NULL);
+		loop_timer_stop(&v->imports_due);
+		display_sink_start(v->display, &v->sink);
 	}
+}
+
+static void on_imports_due(struct loop_timer *timer)
+{
+	struct viewer_out *v = (struct viewer_out *)((char *)timer - offsetof(struct viewer_out, imports_due));
+
+	display_sink_start(v->display, &v->sink);
 }
 
 /*
@@ -732,9 +741,10 @@ void viewer_out_init(struct viewer_out *v, struct display *display, int fd, cons
 	v->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	v->ops = ops;
 	v->ctx = ctx;
-	v->sink = (struct display_sink){.ops = &sink_ops, .ctx = v, .takes_copies = v->imports != NULL};
+	v->sink = (struct display_sink){.ops = &sink_ops, .ctx = v, .takes_copies = v->imports != NULL, .waits = v->awaits_imports};
 	loop_timer_init(&v->patience, display->loop, on_patience);
 	loop_timer_init(&v->settle, display->loop, on_settled);
+	loop_timer_init(&v->imports_due, display->loop, on_imports_due);
 	for (unsigned i = 0; i < display->nscanouts; i++) {
 		v->at[i].is_mode_new = v->at[i].is_image_new = v->at[i].is_cursor_new = true;
 	}
@@ -743,6 +753,9 @@ void viewer_out_init(struct viewer_out *v, struct display *display, int fd, cons
 		lose(v, VIEWER_BYE_FULL, "the monitor has no descriptor left");
 	}
 	display_sink_add(display, &v->sink);
+	if (v->sink.waits) {
+		loop_timer_set(&v->imports_due, clock_now_ns() + VIEWER_OUT_IMPORTS_NS);
+	}
 	pump(v);
 }
 
@@ -755,6 +768,7 @@ void viewer_out_finish(struct viewer_out *v)
 	loop_remove(&v->room);
 	loop_timer_stop(&v->patience);
 	loop_timer_stop(&v->settle);
+	loop_timer_stop(&v->imports_due);
 	display_sink_remove(v->display, &v->sink);
 	for (unsigned i = 0; i < v->display->nscanouts; i++) {
 		if (v->at[i].state != VIEWER_OUT_NONE) {

@@ -9,7 +9,7 @@
  * replaced. A viewer whose socket stays full for VIEWER_OUT_PATIENCE_NS is lost.
  *
  * A picture that a GPU has drawn goes to a viewer that can import it as dma-bufs. Whether one can is its list of formats against each picture's: it is sent copies in memory from the first on that it could
- * not import, until it says another list. The viewer that controls may be sent what the guest draws in, without a copy, where its list has that.
+ * not import, until it says another list. One that is to say its list yet is sent no picture before it has, or VIEWER_OUT_IMPORTS_NS have passed: nothing is read back for a window that then takes dma-bufs. The viewer that controls may be sent what the guest draws in, without a copy, where its list has that.
  *
  * The socket is somebody else's, who reads it and may send messages of its own.
  *
@@ -28,6 +28,7 @@
 #define VIEWER_OUT_BUFFERS 64 /* announced at a time; then the one that was used longest ago is taken back */
 #define VIEWER_OUT_PATIENCE_NS 5000000000u
 #define VIEWER_OUT_SETTLE_NS 150000000u /* a window that is dragged larger asks for many sizes; the guest hears of the last */
+#define VIEWER_OUT_IMPORTS_NS 3000000000u /* a window has been opened by then, and what draws it has been asked */
 #define VIEWER_OUT_SAMPLES 256
 #define VIEWER_OUT_STAMPS 256
 
@@ -109,9 +110,10 @@ struct viewer_out {
 	void *ctx;
 	struct display_sink sink;
 	struct loop_source room; /* added while the socket is full */
-	struct loop_timer patience, settle;
+	struct loop_timer patience, settle, imports_due;
 	bool takes_guest; /* pictures that are guest memory: VIEWER_CAN_GUEST */
 	struct viewer_formats *imports; /* freed here; NULL: it takes no dma-bufs on a GPU */
+	bool awaits_imports; /* what those are it says later */
 	bool is_lost, is_pumping;
 	uint64_t last_id, uses;
 	struct viewer_out_scanout at[DISPLAY_SCANOUTS_MAX];
@@ -123,7 +125,7 @@ struct viewer_out {
 	uint64_t nstamps; /* all there were; the one that is written now is behind them. May be read by any thread (atomic) */
 };
 
-/* Begins: modes, cursors and frames leave at once. The hello has been sent. @v: zeroed memory, but for takes_guest and imports. @fd: borrowed. */
+/* Begins: modes, cursors and frames leave at once. The hello has been sent. @v: zeroed memory, but for takes_guest, imports and awaits_imports. @fd: borrowed. */
 void viewer_out_init(struct viewer_out *v, struct display *display, int fd, const struct viewer_out_ops *ops, void *ctx);
 void viewer_out_finish(struct viewer_out *v); /* accepts zeroed memory */
 

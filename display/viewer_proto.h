@@ -212,7 +212,7 @@ struct viewer_client_hello {
 	uint32_t version; /* VIEWER_VERSION */
 	uint32_t features; /* VIEWER_CAN_* */
 	uint32_t flags; /* VIEWER_OBSERVES */
-	uint32_t nformats; /* at most VIEWER_FORMATS_MAX; with VIEWER_CAN_DMABUF: what it can import. One that does not know yet says so later: VIEWER_IMPORTS */
+	uint32_t nformats; /* at most VIEWER_FORMATS_MAX; with VIEWER_CAN_DMABUF: what it can import. One that does not know yet says so later, and is sent no picture before, for three seconds: VIEWER_IMPORTS */
 	uint8_t name[VIEWER_NAME_LEN];
 	struct viewer_format format[]; /* nformats of them */
 };

@@ -430,6 +430,7 @@ static void on_hello(struct viewer_conn *c, const struct viewer_in_hello *hello)
 	if (c->takes_dmabufs) {
 		c->out.imports = formats_of(hello->format, hello->nformats);
 		c->imports_any = c->out.imports != NULL;
+		c->out.awaits_imports = hello->nformats == 0;
 	}
 	c->state = VIEWER_ACTIVE;
 	c->input_new = true;

@@ -725,12 +725,15 @@ static void test_viewers_that_import_get_dmabufs(void **state)
 	assert_int_equal(p.hello.render_major, 226);
 	assert_int_equal(p.hello.render_minor, 128);
 	out = &viewers.conn[0]->out;
-	/* It has not said what yet. */
-	want_picture(fd, VIEWER_MEMFD);
+	/* It has not said what yet: nothing is read back for it, nor is the guest held up. */
+	flush(0, 0, 0, W, H);
+	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
 	assert_int_equal(gpu.asked, 0);
-	assert_int_equal(out->way.kind, VIEWER_MEMFD);
+	assert_false(display_is_watched(&display, 0));
+	assert_false(display_is_paced(&display));
 	put_imports(fd, "", VIEWER_FORMATS_MAX, MODIFIER);
 	assert_int_equal(gpu.asked, 1);
+	assert_true(display_is_paced(&display));
 	assert_false(display_is_watched(&display, 0));
 	flush(0, 0, 0, W, H);
 	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
@@ -751,7 +754,7 @@ static void test_viewers_that_import_get_dmabufs(void **state)
 	assert_true(out->way.modifier == MODIFIER);
 	assert_int_equal(out->way.nplanes, 3);
 	assert_int_equal(out->counters.dmabufs, 1);
-	assert_int_equal(out->counters.sent, 2);
+	assert_int_equal(out->counters.sent, 1);
 
 	plain = meet_gpu(0);
 	assert_int_equal(p.hello.features, 0);
@@ -769,6 +772,38 @@ static void test_viewers_that_import_get_dmabufs(void **state)
 	assert_false(display.scanout[0].is_copied);
 }
 
+/* One that could import and does not say what gets memory three seconds later; one that says that it is nothing at once. */
+static void test_viewers_that_do_not_say_what_they_import_get_memory(void **state)
+{
+	int fd;
+
+	(void)state;
+	begin_gpu();
+	fd = meet_gpu(VIEWER_CAN_DMABUF);
+	pass(VIEWER_OUT_IMPORTS_NS - 1000000);
+	serve();
+	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
+	pass(2000000);
+	serve();
+	want_picture(fd, VIEWER_MEMFD);
+	assert_true(display_is_watched(&display, 0));
+	/* It may say it all the same. */
+	put_imports(fd, "", 1, MODIFIER);
+	publish(2, 1);
+	want_picture(fd, VIEWER_DMABUF);
+	hang_up(fd);
+	fd = meet_gpu(VIEWER_CAN_DMABUF);
+	assert_int_equal(drain(fd, VIEWER_FRAME), 0);
+	put_imports(fd, "the processor draws", 0, 0);
+	want_picture(fd, VIEWER_MEMFD);
+	hang_up(fd);
+	/* One that goes before that. */
+	fd = meet_gpu(VIEWER_CAN_DMABUF);
+	hang_up(fd);
+	pass(2 * (uint64_t)VIEWER_OUT_IMPORTS_NS);
+	serve();
+}
+
 /* What the guest draws in, for the one that controls; when it says that it imports other things it gets something else. */
 static void test_viewers_that_control_get_what_the_guest_draws_in(void **state)
 {
@@ -781,7 +816,6 @@ static void test_viewers_that_control_get_what_the_guest_draws_in(void **state)
 	(void)state;
 	begin_gpu();
 	fd = meet_gpu(VIEWER_CAN_DMABUF);
-	want_picture(fd, VIEWER_MEMFD);
 	put_imports(fd, "", 2, MODIFIER);
 	out = &viewers.conn[0]->out;
 	picture.planes.fd[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -1005,12 +1039,11 @@ static void test_viewers_parts_of_the_way_are_counted(void **state)
 	(void)state;
 	begin_gpu();
 	fd = meet_gpu(VIEWER_CAN_DMABUF);
-	want_picture(fd, VIEWER_MEMFD);
 	put_imports(fd, "", 1, MODIFIER);
 	publish(2, 1);
 	want_picture(fd, VIEWER_DMABUF);
 	n = &viewers.conn[0]->out.counters;
-	assert_int_equal(n->ready.n, 2);
+	assert_int_equal(n->ready.n, 1);
 	input_ns = now_ns;
 	type(fd, VIEWER_KEYBOARD, 0, 1, (struct viewer_event[]){{EV_KEY, KEY_A, 1}});
 	/* The guest takes 2 ms to flush, the GPU 3 to copy, the viewer 5 to present, and 7 more to let go. */
@@ -1025,12 +1058,12 @@ static void test_viewers_parts_of_the_way_are_counted(void **state)
 	PUT(fd, viewer_release, .hdr.type = VIEWER_RELEASE, .number = 3);
 	assert_int_equal(n->input.n, 1);
 	assert_int_equal(n->input.us[0], 5000);
-	assert_int_equal(n->ready.n, 3);
-	assert_int_equal(n->ready.us[2], 3000);
+	assert_int_equal(n->ready.n, 2);
+	assert_int_equal(n->ready.us[1], 3000);
 	assert_int_equal(n->present.n, 1);
 	assert_int_equal(n->present.us[0], 8000);
-	assert_int_equal(n->release.n, 3);
-	assert_int_equal(n->release.us[2], 15000);
+	assert_int_equal(n->release.n, 2);
+	assert_int_equal(n->release.us[1], 15000);
 	assert_int_equal(n->answer.n, 1);
 	assert_int_equal(n->answer.us[0], 10000);
 	/* A frame that answers nothing. */
@@ -1872,6 +1905,7 @@ int main(void)
 		T(test_viewers_have_one_who_controls), T(test_viewers_pass_input_on), T(test_viewers_input_does_not_wait_for_the_display), T(test_viewers_outputs_settle), T(test_viewers_say_goodbye),
 		T(test_viewers_without_a_display), T(test_viewers_pace_while_they_keep_up), T(test_viewers_are_late_for_one_output_only), T(test_viewers_pace_no_longer_than_they_control),
 		T(test_viewers_frames_have_their_times), T(test_viewers_that_import_get_dmabufs), T(test_viewers_that_control_get_what_the_guest_draws_in), T(test_viewers_that_cannot_import_get_memory),
+		T(test_viewers_frames_have_their_times), T(test_viewers_that_do_not_say_what_they_import_get_memory), T(test_viewers_that_control_get_what_the_guest_draws_in), T(test_viewers_that_cannot_import_get_memory),
 		T(test_viewers_that_control_are_known_when_pictures_are_chosen), T(test_viewers_parts_of_the_way_are_counted), T(test_viewers_percentiles),
 		T(test_viewers_that_lie_lose_their_connection_only), T(test_viewers_that_flood_have_their_turn), T(test_viewers_that_never_read_are_dropped),
 		T(test_viewers_that_read_late_get_the_newest), T(test_viewers_are_so_many), T(test_viewers_are_these_users),
