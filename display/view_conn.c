@@ -63,6 +63,21 @@ static struct view_picture *picture_find(struct view_conn *c, uint64_t id)
 	return p;
 }
 
+static void unimport(struct view_picture *p)
+{
+	if (p->import) {
+		p->unimport(p);
+		p->import = NULL;
+	}
+}
+
+void view_conn_unimport(struct view_conn *c)
+{
+	for (struct view_picture *p = c->pictures; p; p = p->next) {
+		unimport(p);
+	}
+}
+
 /* Frees it when nobody will look at it any more. */
 static void picture_check(struct view_conn *c, struct view_picture *picture)
 {
@@ -76,6 +91,7 @@ static void picture_check(struct view_conn *c, struct view_picture *picture)
 	}
 	*at = picture->next;
 	c->npictures--;
+	unimport(picture);
 	if (picture->map) {
 		munmap((void *)(uintptr_t)picture->map, picture->len);
 	}

@@ -38,6 +38,8 @@ struct view_picture {
 	uint64_t modifier;
 	uint32_t fourcc, width, height, offset, stride;
 	bool y_inverted;
+	void *import; /* what whoever imports it keeps of it, for the next frame in it; NULL: nothing */
+	void (*unimport)(struct view_picture *p); /* drops that; called before the picture goes */
 };
 
 /* What there is to look at in a scanout since the one who draws last did. */
@@ -126,6 +128,9 @@ void view_conn_flush(struct view_conn *c);
 
 /* What can be imported from now on, where the monitor sends that: @n formats, at most VIEWER_FORMATS_MAX; none: @why, for people. */
 void view_conn_imports(struct view_conn *c, const struct viewer_format *format, unsigned n, const char *why);
+
+/* What imported pictures may be about to go: what is kept of any is dropped. Accepts what view_conn_finish has left. */
+void view_conn_unimport(struct view_conn *c);
 
 /* Everything wanted of the frame of scanout @i has been read. It has one. */
 void view_conn_release(struct view_conn *c, unsigned i);

@@ -712,6 +712,48 @@ static void test_view_conn_keeps_planes(void **state)
 	close(fd);
 }
 
+static unsigned unimported;
+
+static void unimport(struct view_picture *p)
+{
+	assert_ptr_equal(p->import, &m);
+	unimported++;
+}
+
+static void keep_import(void)
+{
+	c.pictures->import = &m;
+	c.pictures->unimport = unimport;
+}
+
+/* With the picture, with the connection, and when whoever keeps it says so; once each time. */
+static void test_view_conn_drops_what_is_kept_of_a_picture(void **state)
+{
+	(void)state;
+	unimported = 0;
+	shown();
+	keep_import();
+	viewmon_gone(&m, 7);
+	view_conn_read(&c);
+	/* It is still shown. */
+	assert_int_equal(unimported, 0);
+	view_conn_release(&c, 0);
+	viewmon_buffer(&m, 8, W, H);
+	viewmon_frame(&m, 0, 8, 2, W, H, ALL_OF_IT);
+	view_conn_read(&c);
+	assert_int_equal(unimported, 1);
+	keep_import();
+	view_conn_unimport(&c);
+	view_conn_unimport(&c);
+	assert_int_equal(unimported, 2);
+	assert_null(c.pictures->import);
+	keep_import();
+	view_conn_again(&c, "tests", false);
+	assert_int_equal(unimported, 3);
+	view_conn_unimport(&c);
+	assert_int_equal(unimported, 3);
+}
+
 static void test_view_conn_says_what_it_imports(void **state)
 {
 	const struct viewer_format format[2] = {{.fourcc = 1, .modifier = 2}, {.fourcc = 3, .modifier = 4}};
@@ -923,6 +965,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_view_conn_lies_end_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_maps_guest_memory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_keeps_planes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_view_conn_drops_what_is_kept_of_a_picture, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_says_what_it_imports, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_buffers_are_bounded, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_view_conn_how_it_ends, set_up, tear_down),

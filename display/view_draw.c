@@ -127,7 +127,7 @@ static void import(struct app *a, struct window *w, const struct view_scanout *s
 
 	SDL_RenderFlush(w->renderer);
 	if (a->import.works && SDL_SetRenderTarget(w->renderer, w->texture) == 0) {
-		is_drawn = view_import_draw(&a->import, s->picture, &s->crop, why, sizeof(why));
+		is_drawn = view_import_draw(s->picture, &s->crop, why, sizeof(why));
 		SDL_SetRenderTarget(w->renderer, NULL);
 	}
 	if (is_drawn) {
@@ -171,6 +171,7 @@ void view_draw_take(struct app *a, unsigned i)
 
 void view_draw_again(struct app *a)
 {
+	view_conn_unimport(&a->conn);
 	for (unsigned i = 0; i < VIEW_SCANOUTS_MAX; i++) {
 		struct window *w = &a->at[i];
 

@@ -18,6 +18,7 @@
 
 /* Windows have contexts of one kind: what is found for one is good for all. */
 static struct {
+	EGLDisplay display;
 	typeof(eglGetCurrentDisplay) *get_display;
 	typeof(eglQueryString) *query_string;
 	PFNEGLCREATEIMAGEKHRPROC create_image;
@@ -111,7 +112,7 @@ static void find_formats(struct view_import *im, bool is_same_device)
 	for (size_t i = 0; i < sizeof(fourccs) / sizeof(fourccs[0]); i++) {
 		EGLint n = 0;
 
-		if (api.query_modifiers && !api.query_modifiers(im->display, (EGLint)fourccs[i], MODIFIERS_MAX, modifiers, external, &n)) {
+		if (api.query_modifiers && !api.query_modifiers(api.display, (EGLint)fourccs[i], MODIFIERS_MAX, modifiers, external, &n)) {
 			continue;
 		}
 		for (EGLint k = 0; k < n; k++) {
@@ -130,12 +131,12 @@ bool view_import_open(struct view_import *im, void *(*get)(const char *name), ui
 	const char *extensions;
 
 	*im = (struct view_import){.works = false};
-	im->display = load(get, "eglGetCurrentDisplay", &api.get_display) ? api.get_display() : NULL;
-	if (!im->display || !load_all(get)) {
-		snprintf(why, why_len, im->display ? "its OpenGL lacks what it takes" : "its window is not drawn with EGL");
+	api.display = load(get, "eglGetCurrentDisplay", &api.get_display) ? api.get_display() : NULL;
+	if (!api.display || !load_all(get)) {
+		snprintf(why, why_len, api.display ? "its OpenGL lacks what it takes" : "its window is not drawn with EGL");
 		return false;
 	}
-	extensions = api.query_string(im->display, EGL_EXTENSIONS);
+	extensions = api.query_string(api.display, EGL_EXTENSIONS);
 	if (!extensions || !strstr(extensions, "EGL_EXT_image_dma_buf_import")) {
 		snprintf(why, why_len, "the OpenGL of its window imports no dma-bufs");
 		return false;
@@ -144,7 +145,7 @@ bool view_import_open(struct view_import *im, void *(*get)(const char *name), ui
 	if (!strstr(extensions, "EGL_EXT_image_dma_buf_import_modifiers")) {
 		api.query_modifiers = NULL;
 	}
-	find_formats(im, draws_with(im->display, render_major, render_minor));
+	find_formats(im, draws_with(api.display, render_major, render_minor));
 	im->works = im->nformats > 0;
 	if (!im->works) {
 		snprintf(why, why_len, "its window is drawn by another GPU, and that says no modifiers");
@@ -156,7 +157,7 @@ bool view_import_open(struct view_import *im, void *(*get)(const char *name), ui
  * Importing.
  */
 
-static EGLImageKHR import(const struct view_import *im, const struct view_picture *p)
+static EGLImageKHR import(const struct view_picture *p)
 {
 	static const EGLint names[VIEWER_FDS_MAX][5] = {
 		{EGL_DMA_BUF_PLANE0_FD_EXT, EGL_DMA_BUF_PLANE0_OFFSET_EXT, EGL_DMA_BUF_PLANE0_PITCH_EXT, EGL_DMA_BUF_PLANE0_MODIFIER_LO_EXT, EGL_DMA_BUF_PLANE0_MODIFIER_HI_EXT},
@@ -176,7 +177,22 @@ static EGLImageKHR import(const struct view_import *im, const struct view_pictur
 		}
 	}
 	a[n] = EGL_NONE;
-	return api.create_image(im->display, EGL_NO_CONTEXT, EGL_LINUX_DMA_BUF_EXT, NULL, a);
+	return api.create_image(api.display, EGL_NO_CONTEXT, EGL_LINUX_DMA_BUF_EXT, NULL, a);
+}
+
+static void unimport(struct view_picture *p)
+{
+	api.destroy_image(api.display, p->import);
+}
+
+/* A buffer is announced once, and many frames come in it. Return: false when it cannot be imported. */
+static bool import_once(struct view_picture *p)
+{
+	if (!p->import) {
+		p->import = import(p);
+		p->unimport = unimport;
+	}
+	return p->import;
 }
 
 /* From the texture that is bound, with a framebuffer of its own that is gone again. Return: whether it was drawn. */
@@ -199,14 +215,13 @@ static bool blit(GLuint texture, GLint draw, const struct view_picture *p, const
 	return is_whole;
 }
 
-bool view_import_draw(const struct view_import *im, const struct view_picture *p, const struct display_rect *crop, char *why, size_t why_len)
+bool view_import_draw(struct view_picture *p, const struct display_rect *crop, char *why, size_t why_len)
 {
-	EGLImageKHR image = import(im, p);
 	GLint draw = 0, bound = 0;
 	bool is_drawn;
 	GLuint texture;
 
-	if (image == EGL_NO_IMAGE_KHR) {
+	if (!import_once(p)) {
 		snprintf(why, why_len, "the import of %.4s with modifier 0x%016llx failed", (const char *)&p->fourcc, (unsigned long long)p->modifier);
 		return false;
 	}
@@ -217,11 +232,11 @@ bool view_import_draw(const struct view_import *im, const struct view_picture *p
 	}
 	api.gen_textures(1, &texture);
 	api.bind_texture(GL_TEXTURE_2D, texture);
-	api.image_target(GL_TEXTURE_2D, image);
+	/* Anew for each frame: that tells the driver that what is in it has changed. */
+	api.image_target(GL_TEXTURE_2D, p->import);
 	is_drawn = api.get_error() == GL_NO_ERROR && blit(texture, draw, p, crop) && api.get_error() == GL_NO_ERROR;
 	api.bind_texture(GL_TEXTURE_2D, (GLuint)bound);
 	api.delete_textures(1, &texture);
-	api.destroy_image(im->display, image);
 	/* The monitor may have the next one copied into it as soon as it is released. */
 	api.finish();
 	if (!is_drawn) {

@@ -71,6 +71,8 @@ void view_window_close(struct app *a, unsigned i)
 {
 	struct window *w = &a->at[i];
 
+	/* With the last one goes what OpenGL is in. */
+	view_conn_unimport(&a->conn);
 	/* Textures go with it. */
 	if (w->renderer) {
 		SDL_DestroyRenderer(w->renderer);
