@@ -13,7 +13,7 @@ import zlib
 import picture
 from screen import KEEP, WORK, check, until
 from viewerclient import Viewer
-from weston import Weston
+from weston import Weston, scanned
 
 NODES = [n for n in sorted(glob.glob("/dev/dri/renderD*")) if os.access(n, os.R_OK | os.W_OK)]
 
@@ -191,7 +191,7 @@ def on_the_screen(g, *commands):
     shot = g.shot()
 
     def difference():
-        done = subprocess.run(["build/viewer/scanned", "/dev/dri/card0"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        done = scanned()
         if done.returncode != 0:
             return done.stderr.decode(errors="replace")
         screen = picture.read_ppm(done.stdout)

@@ -7,6 +7,11 @@ from evdevs import Source, tell_udev
 from screen import WORK, until
 
 
+def scanned(*more):
+    """What the kernel says of the screen to somebody who asks it (tests/viewer/scanned.c): the process that has asked."""
+    return subprocess.run(["build/viewer/scanned", "/dev/dri/card0", *more], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
 class Weston:
     """Ends with the `with` it was made for. @devices: which of tests/devices, and what udev says of each. SDL wants a seat of it, so there must be one."""
 
