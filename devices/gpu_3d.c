@@ -9,14 +9,7 @@
 #include "devices/gpu_objects.h"
 #include "devices/gpu_texture.h"
 #include "devices/gpu_usage.h"
-
-/* Of the renderer's language, what is no drawing. */
-enum {
-	CREATE_SUB_CTX = 29,
-	PIPE_RESOURCE_CREATE = 48,
-	PIPE_RESOURCE_SET_TYPE = 49,
-	SEND_STRING_MARKER = 51,
-};
+#include "devices/gpu_words.h"
 
 struct context {
 	struct gpu_entry entry;
@@ -157,8 +150,21 @@ static void detach(struct gpu *g, struct context *ctx, struct gpu_entry *e)
 	free(e);
 }
 
+/* It is bound in some of the contexts, and they do not keep it: each lets go of it. */
+static void unbind(struct gpu *g, struct gpu_charge *charge)
+{
+	for (unsigned i = 0; charge->places > 0 && i < GPU_TABLE_BUCKETS; i++) {
+		for (struct gpu_entry *c = g->contexts.bucket[i]; c; c = c->next) {
+			gpu_objects_unbind(g, &((struct context *)c)->objects, c->id, charge);
+		}
+	}
+}
+
 void gpu_3d_forget_resource(struct gpu *g, const struct gpu_resource *res)
 {
+	if (res->charge) {
+		unbind(g, res->charge);
+	}
 	for (unsigned i = 0; res->ncontexts > 0 && i < GPU_TABLE_BUCKETS; i++) {
 		for (struct gpu_entry *c = g->contexts.bucket[i]; c; c = c->next) {
 			struct context *ctx = (struct context *)c;
@@ -294,6 +300,10 @@ static enum gpu_wire_type create_3d(struct gpu *g, struct gpu_command *c)
 	if (!is_texture(&res.texture)) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a texture of kind %u, %u x %u x %u", res.texture.target, res.texture.width, res.texture.height, res.texture.depth);
 	}
+	if (res.texture.target == GPU_TEXTURE_BUFFER) {
+		/* Bytes, whatever is said: the renderer would count in what the format has. */
+		res.texture.format = GPU_TEXTURE_FORMAT_BYTES;
+	}
 	res.size = gpu_texture_bytes(&res.texture);
 	if (!gpu_usage_is_fair(g, res.size)) {
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
@@ -307,7 +317,7 @@ static enum gpu_wire_type create_3d(struct gpu *g, struct gpu_command *c)
 	return gpu_resource_create(g, &res);
 }
 
-/* Whether what the renderer moves ends in the backing, where the format says how long a row is; it looks at that too. All factors are below 2^31. */
+/* Whether what the renderer moves ends in the backing, where the format says how long a row is; it looks at that too, and the numbers are such that it can. */
 static bool ends_inside(const struct gpu_transfer *r, const struct gpu_texture *t, uint64_t backing_len)
 {
 	uint64_t pixel = t->target == GPU_TEXTURE_BUFFER ? 1 : gpu_format_fourcc(gpu_format_shown(t->format)) ? GPU_BYTES_PER_PIXEL : 0, row = pixel * r->w, len;
@@ -320,18 +330,6 @@ static bool ends_inside(const struct gpu_transfer *r, const struct gpu_texture *
 		len += (uint64_t)(r->d - 1) * (r->layer_stride ? r->layer_stride : row * r->h);
 	}
 	return len <= backing_len - r->offset;
-}
-
-/* Any numbers. */
-static bool is_inside(const struct gpu_transfer *r, const struct gpu_texture *t)
-{
-	uint64_t layers;
-
-	if (r->level > t->last_level || r->w == 0 || r->h == 0 || r->d == 0) {
-		return false;
-	}
-	layers = t->target == GPU_TEXTURE_3D ? gpu_texture_at_level(t->depth, r->level) : t->array_size;
-	return (uint64_t)r->x + r->w <= gpu_texture_at_level(t->width, r->level) && (uint64_t)r->y + r->h <= gpu_texture_at_level(t->height, r->level) && (uint64_t)r->z + r->d <= layers;
 }
 
 /* Return: GPU_RESP_OK_NODATA when *@t is a transfer that can be. */
@@ -352,8 +350,7 @@ static enum gpu_wire_type check_transfer(struct gpu *g, const struct gpu_command
 	if (!res->is_3d || !res->has_backing) {
 		return gpu_refuse(g, GPU_RESP_ERR_UNSPEC, "a 3D transfer with resource %u, which has %s", id, res->is_3d ? "no backing" : "no texture");
 	}
-	if (!is_inside(t, &res->texture) || t->offset >= res->backing_len || t->stride > INT32_MAX || t->layer_stride > INT32_MAX ||
-		!ends_inside(t, &res->texture, res->backing_len)) {
+	if (!gpu_texture_can_move(&res->texture, t) || t->offset >= res->backing_len || !ends_inside(t, &res->texture, res->backing_len)) {
 		return gpu_refuse(g, GPU_RESP_ERR_INVALID_PARAMETER, "a 3D transfer outside resource %u or its backing", id);
 	}
 	return GPU_RESP_OK_NODATA;
@@ -378,50 +375,26 @@ static enum gpu_wire_type transfer_to_host_3d(struct gpu *g, struct gpu_command 
 static enum gpu_wire_type transfer_from_host_3d(struct gpu *g, struct gpu_command *c)
 {
 	struct gpu_transfer t;
+	uint32_t layers;
+	int r = 0;
 	enum gpu_wire_type answer = check_transfer(g, c, &t);
 
 	if (answer != GPU_RESP_OK_NODATA) {
 		return answer;
 	}
 	gpu_count(&g->counters.transfers);
-	return gpu_error(g->backend->ops->transfer_from_3d(g->backend, le32_get(c->in.hdr.ctx_id), le32_get(c->in.transfer_3d.resource_id), &t));
+	/* The renderer reads one layer, and would fill the others with what lay in its memory. How far apart they are is known where it is said. */
+	for (layers = t.layer_stride ? t.d : 1, t.d = 1; r == 0 && layers > 0; layers--) {
+		r = g->backend->ops->transfer_from_3d(g->backend, le32_get(c->in.hdr.ctx_id), le32_get(c->in.transfer_3d.resource_id), &t);
+		t.z++;
+		t.offset += t.layer_stride;
+	}
+	return gpu_error(r);
 }
 
 /*
- * Submissions: a list of commands, each a word with its number (8 bits), kind (8) and length in words (16), and so many words.
- *
- * What draws is for the renderer to check. What takes memory as a resource or a context does is not to go by what is counted here; and what it would write about to standard error is not to get there.
+ * Submissions.
  */
-
-/* Return: whether what the command at @w, with @len words behind it, takes is there. */
-static bool check_word(const uint32_t *w, uint32_t len)
-{
-	switch (*w & 0xff) {
-	case PIPE_RESOURCE_CREATE:
-	case PIPE_RESOURCE_SET_TYPE:
-		/* For blobs in the renderer's memory, which there are none of. */
-		return false;
-	case SEND_STRING_MARKER:
-		return len > 0 && w[1] <= (len - 1) * 4;
-	case CREATE_SUB_CTX:
-		return len == 1;
-	default:
-		return true;
-	}
-}
-
-static bool check_words(const uint32_t *words, uint32_t n)
-{
-	uint32_t len;
-
-	for (uint32_t i = 0; i < n; i += len + 1) {
-		len = words[i] >> 16;
-		if (len > n - i - 1 || !check_word(&words[i], len)) {
-			return false;
-		}
-	}
-	return true;
-}
 
 static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
 {
@@ -451,7 +424,7 @@ static enum gpu_wire_type submit_3d(struct gpu *g, struct gpu_command *c)
 		return GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	virtq_get(c->chain, words, size);
-	is_good = check_words(words, size / 4);
+	is_good = gpu_words_check(g, &ctx->attached, words, size / 4);
 	if (is_good) {
 		mark = gpu_direct_holds(g, &ctx->attached) ? ++g->nmarks : 0;
 		is_good = gpu_objects_follow(g, &ctx->objects, &ctx->attached, words, size / 4, mark);

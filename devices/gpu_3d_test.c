@@ -613,7 +613,7 @@ static void test_3d_transfers_stay_inside(void **state)
 	OK(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 3, &bad[0]));
 	bad[0].offset += 4;
 	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 3, &bad[0]), INVALID_PARAMETER);
-	/* Where only the renderer knows how long a row is, it sees that. */
+	/* Where only the renderer knows how long a row is, it sees that; but not with numbers it cannot count with. */
 	{
 		struct gpu_texture floats = picture;
 
@@ -623,6 +623,17 @@ static void test_3d_transfers_stay_inside(void **state)
 		bad[0] = good;
 		bad[0].offset = 4;
 		IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 6, &bad[0]), UNSPEC);
+		bad[0] = (struct gpu_transfer){.w = W, .h = 17, .d = 1, .stride = 0x10000000};
+		IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 6, &bad[0]), INVALID_PARAMETER);
+	}
+	/* What has samples has no pixels to move: the renderer would answer with what lay in its memory. */
+	{
+		struct gpu_texture samples = picture;
+
+		samples.nr_samples = 4;
+		OK(gpudrv_create_3d(&v, 8, &samples));
+		backing(8, W * H * 4);
+		IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 8, &good), INVALID_PARAMETER);
 	}
 	/* Layers. */
 	{

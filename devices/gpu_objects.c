@@ -4,35 +4,9 @@
 #include <stdlib.h>
 
 #include "devices/gpu_3d.h"
+#include "devices/gpu_words.h"
 
-/* Of the renderer's language: commands. */
-enum {
-	CREATE_OBJECT = 1,
-	DESTROY_OBJECT = 3,
-	SET_FRAMEBUFFER = 5,
-	SET_VERTEX_BUFFERS = 6,
-	CLEAR = 7,
-	DRAW_VBO = 8,
-	RESOURCE_INLINE_WRITE = 9,
-	SET_SAMPLER_VIEWS = 10,
-	SET_INDEX_BUFFER = 11,
-	BLIT = 16,
-	RESOURCE_COPY_REGION = 17,
-	SET_UNIFORM_BUFFER = 27,
-	SET_SUB_CTX = 28,
-	CREATE_SUB_CTX = 29,
-	DESTROY_SUB_CTX = 30,
-	SET_SHADER_BUFFERS = 34,
-	SET_SHADER_IMAGES = 35,
-	LAUNCH_GRID = 37,
-	SET_ATOMIC_BUFFERS = 40,
-	TRANSFER3D = 43,
-	COPY_TRANSFER3D = 45,
-	CLEAR_TEXTURE = 47,
-	LINK_SHADER = 52, /* the last one that is known not to draw */
-};
-
-/* And kinds of objects: those that are made of a resource, and one that comes in pieces. */
+/* Of the renderer's language: kinds of objects, those that are made of a resource, and one that comes in pieces. */
 enum {
 	SHADER = 4,
 	SAMPLER_VIEW = 6,
@@ -109,6 +83,12 @@ static void put(struct gpu_objects *o, struct gpu_object *e)
 	*bucket = e;
 }
 
+/* What is bound at such a place the renderer does not keep: when it goes while it is bound there it is used all the same. */
+static bool is_bare(enum kind kind)
+{
+	return kind == KIND_UNIFORMS || kind == KIND_BUFFER || kind == KIND_IMAGE || kind == KIND_COUNTER;
+}
+
 /* @what->cost: besides what each costs. */
 static bool add(struct follower *f, const struct gpu_object *what)
 {
@@ -128,6 +108,7 @@ static bool add(struct follower *f, const struct gpu_object *what)
 	e->submission = f->o->submission;
 	if (e->charge) {
 		e->charge->refs++;
+		e->charge->places += is_bare(e->kind);
 	}
 	put(f->o, e);
 	f->o->n++;
@@ -208,6 +189,7 @@ static void release(struct gpu *g, struct gpu_objects *o, struct gpu_object *e)
 	o->n--;
 	o->nsubs -= e->kind == KIND_SUB;
 	if (e->charge) {
+		e->charge->places -= is_bare(e->kind);
 		gpu_charge_unref(g, e->charge);
 	}
 	display_budget_give(&g->display->budget, e->cost);
@@ -361,34 +343,34 @@ static void mark_resource(struct follower *f, uint32_t resource)
 static void mark(struct follower *f, const uint32_t *w, uint32_t len)
 {
 	switch (*w & 0xff) {
-	case SET_FRAMEBUFFER:
-	case SET_SHADER_IMAGES:
-	case SET_SUB_CTX:
-	case CREATE_SUB_CTX:
-	case DESTROY_SUB_CTX:
+	case GPU_SET_FRAMEBUFFER:
+	case GPU_SET_SHADER_IMAGES:
+	case GPU_SET_SUB_CTX:
+	case GPU_CREATE_SUB_CTX:
+	case GPU_DESTROY_SUB_CTX:
 		f->is_marked = false;
 		break;
-	case CLEAR:
-	case DRAW_VBO:
-	case LAUNCH_GRID:
+	case GPU_CLEAR:
+	case GPU_DRAW_VBO:
+	case GPU_LAUNCH_GRID:
 		mark_targets(f);
 		break;
-	case RESOURCE_INLINE_WRITE:
-	case RESOURCE_COPY_REGION:
-	case TRANSFER3D:
-	case CLEAR_TEXTURE:
+	case GPU_RESOURCE_INLINE_WRITE:
+	case GPU_RESOURCE_COPY_REGION:
+	case GPU_TRANSFER3D:
+	case GPU_CLEAR_TEXTURE:
 		mark_resource(f, len >= 1 ? w[1] : 0);
 		break;
-	case BLIT:
+	case GPU_BLIT:
 		mark_resource(f, len >= 4 ? w[4] : 0);
 		break;
-	case COPY_TRANSFER3D:
+	case GPU_COPY_TRANSFER3D:
 		/* Its flags say which way. */
 		mark_resource(f, len >= 1 ? w[1] : 0);
 		mark_resource(f, len >= 12 ? w[12] : 0);
 		break;
 	default:
-		f->o->draws_anywhere |= (*w & 0xff) > LINK_SHADER;
+		f->o->draws_anywhere |= (*w & 0xff) > GPU_LINK_SHADER;
 		break;
 	}
 }
@@ -397,41 +379,41 @@ static void mark(struct follower *f, const uint32_t *w, uint32_t len)
 static bool follow(struct follower *f, const uint32_t *w, uint32_t len)
 {
 	switch (*w & 0xff) {
-	case CREATE_OBJECT:
+	case GPU_CREATE_OBJECT:
 		return create_object(f, w, len);
-	case DESTROY_OBJECT:
+	case GPU_DESTROY_OBJECT:
 		if (len == 1) {
 			remove_all(f->o, KIND_OBJECT, f->o->sub, w[1]);
 		}
 		return true;
-	case SET_FRAMEBUFFER:
+	case GPU_SET_FRAMEBUFFER:
 		return len < 2 || set_framebuffer(f, w, len);
-	case SET_VERTEX_BUFFERS:
+	case GPU_SET_VERTEX_BUFFERS:
 		if (!bind_all(f, KIND_VERTICES, 0, w + 3, len / 3, 3)) {
 			return false;
 		}
 		unbind_from(f, KIND_VERTICES, len / 3, PLACES_MANY);
 		return true;
-	case SET_SAMPLER_VIEWS:
+	case GPU_SET_SAMPLER_VIEWS:
 		return len < 2 || set_views(f, w, len);
-	case SET_INDEX_BUFFER:
+	case GPU_SET_INDEX_BUFFER:
 		return len < 1 || bind_all(f, KIND_INDICES, 0, w + 1, 1, 1);
-	case SET_UNIFORM_BUFFER:
+	case GPU_SET_UNIFORM_BUFFER:
 		return len < 5 || bind_all(f, KIND_UNIFORMS, w[1] * PLACES + w[2], w + 5, 1, 1);
-	case SET_SHADER_BUFFERS:
+	case GPU_SET_SHADER_BUFFERS:
 		return len < 2 || bind_all(f, KIND_BUFFER, w[1] * PLACES + w[2], w + 5, (len - 2) / 3, 3);
-	case SET_SHADER_IMAGES:
+	case GPU_SET_SHADER_IMAGES:
 		return len < 2 || bind_all(f, KIND_IMAGE, w[1] * PLACES + w[2], w + 7, (len - 2) / 5, 5);
-	case SET_ATOMIC_BUFFERS:
+	case GPU_SET_ATOMIC_BUFFERS:
 		return len < 1 || bind_all(f, KIND_COUNTER, w[1], w + 4, (len - 1) / 3, 3);
-	case SET_SUB_CTX:
+	case GPU_SET_SUB_CTX:
 		if (len == 1 && (w[1] == 0 || find(f->o, KIND_SUB, w[1], 0))) {
 			f->o->sub = w[1];
 		}
 		return true;
-	case CREATE_SUB_CTX:
+	case GPU_CREATE_SUB_CTX:
 		return len != 1 || add_sub(f, w[1]);
-	case DESTROY_SUB_CTX:
+	case GPU_DESTROY_SUB_CTX:
 		if (len == 1) {
 			remove_sub(f->o, w[1]);
 		}
@@ -496,6 +478,61 @@ void gpu_objects_done(struct gpu *g, struct gpu_objects *o, bool is_whole)
 		o->kept = e;
 	}
 	release_all(g, o, &o->gone);
+}
+
+/* Has the renderer bind nothing at a place that it may have something bound at. */
+static void clear_place(struct gpu *g, const struct gpu_objects *o, uint32_t ctx, const struct gpu_object *e)
+{
+	static const struct {
+		uint32_t command, len;
+	} how[] = {
+		[KIND_UNIFORMS] = {GPU_SET_UNIFORM_BUFFER, 5},
+		[KIND_BUFFER] = {GPU_SET_SHADER_BUFFERS, 5},
+		[KIND_IMAGE] = {GPU_SET_SHADER_IMAGES, 7},
+		[KIND_COUNTER] = {GPU_SET_ATOMIC_BUFFERS, 4},
+	};
+	uint64_t room[8] = {0}; /* aligned as submissions are */
+	uint32_t *w = (uint32_t *)room, len = how[e->kind].len, n = 0;
+
+	w[n++] = GPU_SET_SUB_CTX | 1u << 16;
+	w[n++] = e->sub;
+	w[n] = how[e->kind].command | len << 16;
+	/* Counters have no kinds of shaders. */
+	if (e->kind == KIND_COUNTER) {
+		w[n + 1] = e->number;
+	} else {
+		w[n + 1] = e->number / PLACES;
+		w[n + 2] = e->number % PLACES;
+	}
+	n += len + 1;
+	w[n++] = GPU_SET_SUB_CTX | 1u << 16;
+	w[n++] = o->sub;
+	g->backend->ops->submit(g->backend, ctx, w, n);
+}
+
+static void unbind_in(struct gpu *g, struct gpu_objects *o, uint32_t ctx, const struct gpu_charge *charge, struct gpu_object **list)
+{
+	struct gpu_object **p = list;
+
+	while (*p) {
+		struct gpu_object *e = *p;
+
+		if (e->charge == charge && is_bare(e->kind)) {
+			*p = e->next;
+			clear_place(g, o, ctx, e);
+			release(g, o, e);
+		} else {
+			p = &e->next;
+		}
+	}
+}
+
+void gpu_objects_unbind(struct gpu *g, struct gpu_objects *o, uint32_t ctx, const struct gpu_charge *charge)
+{
+	for (unsigned i = 0; i < GPU_OBJECT_BUCKETS; i++) {
+		unbind_in(g, o, ctx, charge, &o->bucket[i]);
+	}
+	unbind_in(g, o, ctx, charge, &o->kept);
 }
 
 void gpu_objects_finish(struct gpu *g, struct gpu_objects *o)

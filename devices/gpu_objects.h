@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a context has made within itself by its submissions: contexts in it, objects, and what is bound. A resource that one of these is made of stays in the renderer's memory when the guest gives
- * it up; so what it costs is kept here until none of them has it (struct gpu_charge). A few thousand are part of what a context costs; each more costs GPU_OBJECT_COST, and what is described at
+ * it up, or is unbound then where the renderer would not keep it; so what it costs is kept here until none of them has it (struct gpu_charge). A few thousand are part of what a context costs; each more costs GPU_OBJECT_COST, and what is described at
  * length, as shaders are, costs that.
  *
  * A submission is followed before the renderer has it. What it adds is there from then on; what it takes away goes when the renderer says that all of it was done. After one that failed nobody knows
@@ -28,6 +28,7 @@
 #define GPU_OBJECT_STEPS_MAX (64u << 20) /* of following a submission; Mesa's longest, 256 KiB, take a few million at the most. A guest can choose numbers that are all in one bucket */
 
 struct gpu;
+struct gpu_charge;
 struct gpu_object;
 
 /* Zeroed memory is that of a new context. */
@@ -59,6 +60,12 @@ void gpu_objects_undo(struct gpu *g, struct gpu_objects *o);
 
 /* It has been. @is_whole: all of it was done. */
 void gpu_objects_done(struct gpu *g, struct gpu_objects *o, bool is_whole);
+
+/*
+ * The resource with that charge is about to go. Places that the renderer keeps a resource at when its number is given up are left; at others (uniforms, buffers, images and counters of shaders) it is unbound. @ctx: the context's number.
+ * The charge has more references than these.
+ */
+void gpu_objects_unbind(struct gpu *g, struct gpu_objects *o, uint32_t ctx, const struct gpu_charge *charge);
 
 /* The context is no more. */
 void gpu_objects_finish(struct gpu *g, struct gpu_objects *o);

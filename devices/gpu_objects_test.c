@@ -95,10 +95,6 @@ static void test_objects_keep_resources(void **state)
 		{"vertices", {CMD(6, 0, 6), 4, 0, 0, 4, 0, 5}, 7, {CMD(6, 0, 3), 4, 0, 0}, 4},
 		{"no vertices", {CMD(6, 0, 3), 4, 0, 5}, 4, {CMD(6, 0, 0)}, 1},
 		{"indices", {CMD(11, 0, 3), 5, 2, 0}, 4, {CMD(11, 0, 1), 0}, 2},
-		{"uniforms", {CMD(27, 0, 5), 1, 2, 0, 16, 5}, 6, {CMD(27, 0, 5), 1, 2, 0, 0, 0}, 6},
-		{"buffer", {CMD(34, 0, 8), 1, 2, 0, 16, 0, 0, 16, 5}, 9, {CMD(34, 0, 5), 1, 3, 0, 0, 0}, 6},
-		{"image", {CMD(35, 0, 7), 1, 2, 2, 0, 0, 0, 5}, 8, {CMD(35, 0, 7), 1, 2, 0, 0, 0, 0, 0}, 8},
-		{"counter", {CMD(40, 0, 7), 2, 0, 16, 0, 0, 16, 5}, 8, {CMD(40, 0, 4), 3, 0, 0, 0}, 5},
 		{"context within", {CMD(29, 0, 1), 3, CREATE(8, 5), 1, 5, 2, 0, 0, CMD(28, 0, 1), 0, DESTROY(8), 1}, 12, {CMD(30, 0, 1), 3}, 2},
 	};
 
@@ -120,6 +116,77 @@ static void test_objects_keep_resources(void **state)
 	}
 	/* Nothing has it. */
 	assert_false(is_kept());
+}
+
+static uint32_t heard[8][12], nheard[8], heard_in[8];
+static unsigned nheards;
+
+static int hear(struct gpu_backend *b, uint32_t ctx, void *words, uint32_t nwords)
+{
+	(void)b;
+	assert_true(nheards < 8 && nwords <= 12 && (uintptr_t)words % 8 == 0);
+	memcpy(heard[nheards], words, nwords * 4);
+	heard_in[nheards] = ctx;
+	nheard[nheards++] = nwords;
+	return submitted;
+}
+
+#define SUB(n) CMD(28, 0, 1), n
+
+/* At these places the renderer has an address and no reference: there the resource is unbound before it goes. */
+static void test_objects_unbind_what_is_not_kept(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t hold[16], nhold, want[12], nwant;
+	} rows[] = {
+		{"uniforms", {CMD(27, 0, 5), 1, 2, 0, 16, 5}, 6, {SUB(0), CMD(27, 0, 5), 1, 2, 0, 0, 0, SUB(0)}, 10},
+		{"buffer", {CMD(34, 0, 8), 1, 2, 0, 16, 0, 0, 16, 5}, 9, {SUB(0), CMD(34, 0, 5), 1, 3, 0, 0, 0, SUB(0)}, 10},
+		{"image", {CMD(35, 0, 7), 4, 2, 2, 0, 0, 0, 5}, 8, {SUB(0), CMD(35, 0, 7), 4, 2, 0, 0, 0, 0, 0, SUB(0)}, 12},
+		{"counter", {CMD(40, 0, 7), 2, 0, 16, 0, 0, 16, 5}, 8, {SUB(0), CMD(40, 0, 4), 3, 0, 0, 0, SUB(0)}, 9},
+		{"context within", {CMD(29, 0, 1), 3, CMD(27, 0, 5), 1, 2, 0, 16, 5, SUB(0)}, 10, {SUB(3), CMD(27, 0, 5), 1, 2, 0, 0, 0, SUB(0)}, 10},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		ops.submit = submit;
+		OK(gpudrv_submit(&v, rows[i].hold, rows[i].nhold));
+		ops.submit = hear;
+		nheards = 0;
+		if (is_kept() || nheards != 1 || nheard[0] != rows[i].nwant || memcmp(heard[0], rows[i].want, rows[i].nwant * 4) != 0 || heard_in[0] != 1) {
+			fail_msg("%s", rows[i].name);
+		}
+		make(5);
+		/* It is bound nowhere now. */
+		assert_false(is_kept());
+		assert_int_equal(nheards, 1);
+		make(5);
+	}
+}
+
+static void test_objects_unbind_wherever_it_may_be(void **state)
+{
+	(void)state;
+	v.ctx = 2;
+	OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "other"));
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 5));
+	OK(SUBMIT(CMD(27, 0, 5), 0, 1, 0, 16, 5, CMD(27, 0, 5), 0, 2, 0, 16, 5));
+	/* What the context may no longer use is bound all the same. */
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_DETACH_RESOURCE, 5));
+	v.ctx = 1;
+	OK(SUBMIT(CMD(27, 0, 5), 0, 3, 0, 16, 5));
+	/* Another one in its place, by a submission that may not have come so far. */
+	OK(gpudrv_create_3d(&v, 6, &picture));
+	OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, 6));
+	submitted = -EIO;
+	IS(SUBMIT(CMD(27, 0, 5), 0, 3, 0, 16, 6), UNSPEC);
+	ops.submit = hear;
+	nheards = 0;
+	OK(gpudrv_unref(&v, 5));
+	assert_int_equal(nheards, 3);
+	assert_int_equal(heard_in[0] + heard_in[1] + heard_in[2], 1 + 2 + 2);
+	OK(gpudrv_unref(&v, 6));
+	assert_int_equal(nheards, 4);
 }
 
 /* What is in one context within is not in another one. */
@@ -298,6 +365,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
 		T(test_objects_keep_resources),
+		T(test_objects_unbind_what_is_not_kept),
+		T(test_objects_unbind_wherever_it_may_be),
 		T(test_objects_are_of_their_sub_context),
 		T(test_objects_go_with_their_context),
 		T(test_objects_numbers_come_again),

@@ -165,6 +165,7 @@ enum gpu_wire_type gpu_resource_attach(struct gpu *g, struct gpu_resource *res, 
 	} else {
 		answer = gpu_error(g->backend->ops->attach(g->backend, res->entry.id, ranges, n));
 	}
+	res->first_piece = answer == GPU_RESP_OK_NODATA ? ranges[0].len : 0;
 	free(ranges);
 	if (answer != GPU_RESP_OK_NODATA) {
 		display_budget_give(&g->display->budget, cost);
@@ -182,6 +183,7 @@ void gpu_resource_detach(struct gpu *g, struct gpu_resource *res)
 	display_budget_give(&g->display->budget, res->backing_cost);
 	res->has_backing = false;
 	res->backing_len = 0;
+	res->first_piece = 0;
 	res->backing_cost = 0;
 }
 

@@ -26,6 +26,7 @@ struct virtq_chain;
 struct gpu_charge {
 	uint64_t cost; /* taken from the budget */
 	unsigned refs;
+	unsigned places; /* of contexts that it is bound at, and the renderer knows by its address alone */
 	uint64_t drawn; /* gpu_objects_follow's last mark */
 };
 
@@ -39,6 +40,7 @@ struct gpu_resource {
 	unsigned ncontexts; /* it is attached to */
 	bool has_backing;
 	uint64_t backing_len; /* bytes in all */
+	uint64_t first_piece; /* bytes of that */
 	uint64_t backing_cost, cost; /* taken from the budget; the second one not of 3D */
 	struct gpu_charge *charge; /* 3D: in its place */
 	struct display_buffer *buffer; /* of a 2D one that was shown, which has taken over what the image costs; or of a blob that sinks map */

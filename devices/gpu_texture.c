@@ -214,3 +214,28 @@ uint64_t gpu_texture_bytes(const struct gpu_texture *t)
 	}
 	return sum;
 }
+
+/* Any numbers. */
+static bool is_inside(const struct gpu_transfer *r, const struct gpu_texture *t, uint64_t layers)
+{
+	return r->w != 0 && r->h != 0 && r->d != 0 && (uint64_t)r->x + r->w <= gpu_texture_at_level(t->width, r->level) &&
+		(uint64_t)r->y + r->h <= gpu_texture_at_level(t->height, r->level) && (uint64_t)r->z + r->d <= layers;
+}
+
+bool gpu_texture_can_move(const struct gpu_texture *t, const struct gpu_transfer *r)
+{
+	uint32_t width = gpu_texture_at_level(t->width, r->level), height = gpu_texture_at_level(t->height, r->level);
+	uint64_t layers = t->target == GPU_TEXTURE_3D ? gpu_texture_at_level(t->depth, r->level) : t->array_size, stride, layer_stride;
+
+	if (r->level > t->last_level || t->nr_samples > 1 || !is_inside(r, t, layers) || r->offset > INT32_MAX || r->stride > INT32_MAX || r->layer_stride > INT32_MAX) {
+		return false;
+	}
+	if (t->target == GPU_TEXTURE_BUFFER) {
+		return true;
+	}
+	/* No factor is above 2^31 times a number of layers. */
+	stride = r->stride ? r->stride : plane_bytes(t->format, width, 1);
+	layer_stride = r->layer_stride ? r->layer_stride : stride * height;
+	return times(plane_bytes(t->format, width, height), layers) <= INT32_MAX &&
+		r->offset + (r->d - 1) * layer_stride + (r->h - 1) * stride + plane_bytes(t->format, r->w, 1) <= INT32_MAX;
+}

@@ -101,12 +101,72 @@ static void test_texture_of_more_than_there_can_be(void **state)
 	assert_int_equal(gpu_texture_at_level(5, 1), 2);
 }
 
+static void test_texture_parts_that_can_be_moved(void **state)
+{
+	const struct gpu_texture array = {.target = GPU_TEXTURE_2D_ARRAY, .format = 1, .width = 1024, .height = 1024, .depth = 1, .array_size = 8, .last_level = 10};
+	static const struct {
+		struct gpu_transfer r;
+		bool can;
+	} rows[] = {
+		{{.w = 1024, .h = 1024, .d = 8}, true},
+		{{.x = 1, .w = 1024, .h = 1024, .d = 8}, false},
+		{{.y = UINT32_MAX, .w = 1024, .h = 2, .d = 1}, false},
+		{{.z = 8, .w = 1, .h = 1, .d = 1}, false},
+		{{.level = 10, .w = 1, .h = 1, .d = 8}, true},
+		{{.level = 10, .w = 2, .h = 1, .d = 8}, false},
+		{{.level = 11, .w = 1, .h = 1, .d = 1}, false},
+		{{.w = 0, .h = 1, .d = 1}, false},
+		{{.w = 1, .h = 0, .d = 1}, false},
+		{{.w = 1, .h = 1, .d = 0}, false},
+		/* The last byte is number 2^31 - 1, or the next one. */
+		{{.w = 1, .h = 2, .d = 1, .stride = INT32_MAX - 4}, true},
+		{{.w = 1, .h = 2, .d = 1, .stride = INT32_MAX - 3}, false},
+		{{.w = 1, .h = 1, .d = 2, .layer_stride = INT32_MAX - 4}, true},
+		{{.w = 1, .h = 1, .d = 2, .layer_stride = INT32_MAX - 3}, false},
+		{{.w = 1, .h = 1, .d = 1, .offset = INT32_MAX - 4}, true},
+		{{.w = 1, .h = 1, .d = 1, .offset = INT32_MAX - 3}, false},
+		{{.w = 1, .h = 1, .d = 1, .offset = UINT64_MAX}, false},
+		{{.w = 1, .h = 1, .d = 1, .stride = 1u << 31}, false},
+		{{.w = 1, .h = 1, .d = 1, .layer_stride = 1u << 31}, false},
+		/* The strides of the level. */
+		{{.w = 1, .h = 1, .d = 8, .offset = INT32_MAX - 7 * 4096 * 1024 - 4}, true},
+		{{.w = 1, .h = 1, .d = 8, .offset = INT32_MAX - 7 * 4096 * 1024 - 3}, false},
+		{{.w = 1, .h = 8, .d = 1, .offset = INT32_MAX - 7 * 4096 - 4}, true},
+		{{.w = 1, .h = 8, .d = 1, .offset = INT32_MAX - 7 * 4096 - 3}, false},
+	};
+	struct gpu_texture t = array;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (gpu_texture_can_move(&array, &rows[i].r) != rows[i].can) {
+			fail_msg("row %zu", i);
+		}
+	}
+	/* A level that is too large as a whole; samples; the layers of a volume. */
+	t.width = t.height = 16384;
+	assert_false(gpu_texture_can_move(&t, &(struct gpu_transfer){.w = 1, .h = 1, .d = 1}));
+	assert_true(gpu_texture_can_move(&t, &(struct gpu_transfer){.w = 1, .h = 1, .d = 1, .level = 2}));
+	t = array;
+	t.nr_samples = 2;
+	assert_false(gpu_texture_can_move(&t, &rows[0].r));
+	t = array;
+	t.target = GPU_TEXTURE_3D;
+	t.depth = 8;
+	t.array_size = 1;
+	assert_true(gpu_texture_can_move(&t, &rows[0].r));
+	assert_false(gpu_texture_can_move(&t, &rows[4].r));
+	t = (struct gpu_texture){.target = GPU_TEXTURE_BUFFER, .format = GPU_TEXTURE_FORMAT_BYTES, .width = 64, .height = 1, .depth = 1, .array_size = 1};
+	assert_true(gpu_texture_can_move(&t, &(struct gpu_transfer){.w = 64, .h = 1, .d = 1}));
+	assert_false(gpu_texture_can_move(&t, &(struct gpu_transfer){.x = 1, .w = 64, .h = 1, .d = 1}));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_texture_formats),
 		cmocka_unit_test(test_texture_levels_layers_and_samples),
 		cmocka_unit_test(test_texture_of_more_than_there_can_be),
+		cmocka_unit_test(test_texture_parts_that_can_be_moved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The library virglrenderer: loaded when a backend wants it, one for the process, with what it says kept from standard error and what it takes amiss kept from it. What is done with it is
+ * The library virglrenderer: loaded when a backend wants it, one for the process, with what it says kept from standard error, but for what its parser of shaders finds wrong, and what it takes amiss kept from it. What is done with it is
  * virgl_node.c's and gpu_virgl.c's.
  *
  * Thread: no two of its calls may run at the same time, and all on the loop's thread.
