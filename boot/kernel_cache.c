@@ -158,6 +158,15 @@ int kernel_cache_new(int dir_fd, char name[KERNEL_CACHE_NAME_LEN])
 
 int kernel_cache_put(int dir_fd, const char *name, const char *key)
 {
+	struct stat st;
+
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		return -errno;
+	}
+	/* Before it comes: no other one would be left beside it. */
+	if ((uint64_t)st.st_size > KERNEL_CACHE_BYTES) {
+		return -EFBIG;
+	}
 	if (renameat(dir_fd, name, dir_fd, key) < 0) {
 		return -errno;
 	}

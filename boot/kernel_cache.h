@@ -37,7 +37,7 @@ void kernel_cache_done(int dir_fd);
 /* A new file, which nobody sees yet. Return: its descriptor, to read and write, and its @name; or -errno. */
 #define KERNEL_CACHE_NAME_LEN 48
 int kernel_cache_new(int dir_fd, char name[KERNEL_CACHE_NAME_LEN]);
-/* It has become the one of @key. Then there may be too many: the oldest go, and what processes that were killed have left. Return: 0 or -errno. */
+/* It has become the one of @key. Then there may be too many: the oldest go, and what processes that were killed have left. Return: 0 or -errno; -EFBIG: it is more than all may be. */
 int kernel_cache_put(int dir_fd, const char *name, const char *key);
 
 /* Also of a name from kernel_cache_new. */

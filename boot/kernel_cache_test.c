@@ -183,6 +183,24 @@ static void test_cache_put_keeps_the_bound(void **state)
 	assert_true(has(key_of(KERNEL_CACHE_FILES + 2)));
 }
 
+/* It would not go itself, and all others would. */
+static void test_cache_put_refuses_what_is_more_than_the_bound(void **state)
+{
+	char name[KERNEL_CACHE_NAME_LEN];
+	int fd = kernel_cache_new(dir_fd, name);
+
+	(void)state;
+	put(key_of(1), 10);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)KERNEL_CACHE_BYTES + 1), 0);
+	assert_int_equal(kernel_cache_put(dir_fd, name, key_of(2)), -EFBIG);
+	assert_true(has(key_of(1)) && !has(key_of(2)));
+	assert_int_equal(ftruncate(fd, (off_t)KERNEL_CACHE_BYTES), 0);
+	close(fd);
+	assert_int_equal(kernel_cache_put(dir_fd, name, key_of(2)), 0);
+	assert_true(!has(key_of(1)) && has(key_of(2)));
+}
+
 /* Left by a process that was killed. What another one is just writing stays, and what is not ours. */
 static void test_cache_removes_what_was_left(void **state)
 {
@@ -208,6 +226,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cache_get_only_what_is_ours, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cache_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cache_put_keeps_the_bound, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cache_put_refuses_what_is_more_than_the_bound, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cache_removes_what_was_left, setup, teardown),
 	};
 

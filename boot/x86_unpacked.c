@@ -173,13 +173,20 @@ static const char *parse(struct boot_image *elf, const struct x86_bzimage_place 
 	char text[128];
 	const char *wrong;
 	struct x86_elf e;
-	uint64_t end;
+	uint64_t end, loaded = 0;
 
 	if (!read_all(elf->kernel_fd, 0, elf->head, elf->kernel_len < BOOT_HEAD_LEN ? elf->kernel_len : BOOT_HEAD_LEN)) {
 		return UNREADABLE;
 	}
 	if (!x86_elf_is(elf->head, elf->kernel_len) || x86_elf_parse(&e, elf, false, text, sizeof(text)) < 0 || !e.is_64bit) {
 		return "what it unpacks to is no 64-bit ELF kernel";
+	}
+	/* Segments may share bytes of the file: what is unpacked is bounded, and what is stored of it must be. */
+	for (unsigned i = 0; i < elf->nsegments; i++) {
+		loaded += elf->segment[i].filesz;
+	}
+	if (loaded > elf->kernel_len) {
+		return "it would load more than it has";
 	}
 	wrong = check_place(elf, place, e.entry);
 	end = elf_end(elf);

@@ -69,13 +69,14 @@ static int teardown(void **state)
 	return system(command);
 }
 
-/* One segment, linked at PREF. At 32 its own address, at 40 that of its beginning in 32 bits, at 44 a distance. */
+/* One segment, linked at PREF. At 32 its own address, at 40 that of its beginning in 32 bits, at 44 a distance. Behind its header that of another one with the same bytes, which does not count. */
 static void make_kernel(void)
 {
 	const Elf64_Ehdr header = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT}, .e_type = ET_EXEC, .e_machine = EM_X86_64, .e_version = EV_CURRENT,
 		.e_entry = PREF + ENTRY_OFF, .e_phoff = sizeof(Elf64_Ehdr), .e_ehsize = sizeof(Elf64_Ehdr), .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 1,
 		.e_shoff = 512 + 4096, .e_shentsize = sizeof(Elf64_Shdr), .e_shnum = 1};
 	const Elf64_Phdr segment = {.p_type = PT_LOAD, .p_offset = 512, .p_vaddr = X86_KERNEL_MAP + PREF, .p_paddr = PREF, .p_filesz = 4096, .p_memsz = 3ull * 4096};
+	const Elf64_Phdr second = {.p_type = PT_LOAD, .p_offset = 512, .p_vaddr = X86_KERNEL_MAP + PREF + NEED / 2, .p_paddr = PREF + NEED / 2, .p_filesz = 4096, .p_memsz = 4096};
 	const uint64_t own = X86_KERNEL_MAP + PREF + 32;
 	const uint32_t narrow = (uint32_t)(X86_KERNEL_MAP + PREF), distance = 0x1000;
 	const uint32_t relocs[RELOCS] = {0, narrow + 32, 0, narrow + 44, 0, narrow + 40};
@@ -83,6 +84,7 @@ static void make_kernel(void)
 	memset(kernel, 0, sizeof(kernel));
 	memcpy(kernel, &header, sizeof(header));
 	memcpy(kernel + sizeof(header), &segment, sizeof(segment));
+	memcpy(kernel + sizeof(header) + sizeof(segment), &second, sizeof(second));
 	memset(kernel + 512, 0x90, 64);
 	memcpy(kernel + 512 + 32, &own, sizeof(own));
 	memcpy(kernel + 512 + 40, &narrow, sizeof(narrow));
@@ -503,6 +505,7 @@ static void test_unpacked_not_and_why(void **state)
 		{4, 1, 1, "is no 64-bit ELF kernel"},
 		{24, 8, PREF - 1, "is broken"},
 		{24, 8, PREF + 4096, "is broken"},
+		{56, 2, 2, "would load more than it has"},
 		{40, 8, sizeof(kernel), "is broken"},
 		{40, 8, ~0ull - 10, "is broken"},
 		{58, 2, 0xffff, "is broken"},
