@@ -394,6 +394,10 @@ int x86_unpacked_open(struct boot_image *img, const char *path, char *why, size_
 	if (!x86_bzimage_find(img, &place)) {
 		return say(-EINVAL, why, why_len, "its header does not say where the compressed kernel is");
 	}
+	/* It is read, and hashed, even where the cache has it. */
+	if (place.packed_len > UNPACK_MAX) {
+		return say(-EFBIG, why, why_len, "its compressed part is too long");
+	}
 	begun.unpacked.scratch_len = (place.packed_len + PAGE - 1) / PAGE * PAGE + RELOCS_MAX;
 	packed = begun.unpacked.scratch = take_pages(begun.unpacked.scratch_len);
 	if (!packed || !read_all(img->kernel_fd, place.packed_offset, packed, place.packed_len)) {

@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "boot/unpack.h"
 #include "boot/x86_kaslr.h"
 #include "boot/x86_layout.h"
 #include "tests/support/bootimg.h"
@@ -35,6 +36,7 @@
 #define CACHED_LEN (CACHED_SEGMENT + 64)
 
 static uint8_t kernel[ELF_LEN + RELOCS * 4], image[16384], *ram;
+static off_t file_len; /* of the image's file, where it is to be longer than what is in it */
 static char dir[64], why[256], err[512], logged[512];
 static struct boot_image img;
 static struct boot_entry entry;
@@ -139,6 +141,9 @@ static int opened_with(size_t len, size_t initrd_len)
 	const char *const initrds[] = {initrd_path};
 
 	assert_int_equal(write(fd, image, len), len);
+	if (file_len) {
+		assert_int_equal(ftruncate(fd, file_len), 0);
+	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	memset(ram, 0xa5, initrd_len);
 	assert_int_equal(write(initrd_fd, ram, initrd_len), initrd_len);
@@ -553,6 +558,23 @@ static void test_unpacked_not_and_why(void **state)
 	}
 }
 
+/* Nor read: it would be, and hashed, before anything else is known of it. */
+static void test_unpacked_not_what_is_too_long(void **state)
+{
+	const uint32_t part_len = UNPACK_MAX + 4096u, need = part_len + NEED;
+
+	(void)state;
+	make_kernel();
+	make_image("gzip -nc", sizeof(kernel));
+	put32(0x24c, part_len);
+	put32(0x260, need);
+	file_len = need;
+	assert_int_equal(opened(sizeof(image)), -EFBIG);
+	file_len = 0;
+	assert_string_equal(why, "its compressed part is too long");
+	boot_close(&img);
+}
+
 static void test_unpacked_without_a_cache(void **state)
 {
 	size_t len;
@@ -583,6 +605,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unpacked_damaged_bytes_are_not_run, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_file_that_shrinks_after_open, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_not_and_why, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unpacked_not_what_is_too_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_without_a_cache, setup, teardown),
 	};
 
