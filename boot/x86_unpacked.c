@@ -218,9 +218,39 @@ static uint64_t own_checksum(const struct record *rec)
 	return checksum(0, (const uint8_t *)rec, offsetof(struct record, own_sum));
 }
 
-/* Checks all of what was unpacked, once, and writes what is loaded of it to the file @out. Return: what is wrong, or NULL. */
-static const char *write_packed(const struct boot_image *elf, int out, const char *key)
+/* Takes over what the record of a file of @len bytes says. Return: false when it cannot be that of what has @key. */
+static bool use_record(struct boot_image *elf, const struct record *rec, uint64_t len, const struct x86_bzimage_place *place, const char *key)
 {
+	uint64_t off = PAGE + rec->relocs_len;
+
+	if (memcmp(rec->magic, RECORD_MAGIC, sizeof(RECORD_MAGIC)) != 0 || memcmp(rec->key, key, KERNEL_CACHE_KEY_LEN) != 0 || rec->own_sum != own_checksum(rec) ||
+		rec->nsegments > BOOT_SEGMENTS_MAX || rec->relocs_len > RELOCS_MAX || rec->relocs_len % 4 != 0) {
+		return false;
+	}
+	elf->nsegments = (unsigned)rec->nsegments;
+	for (unsigned i = 0; i < elf->nsegments; i++) {
+		if (rec->segment[i].filesz > len || rec->segment[i].filesz > rec->segment[i].memsz) {
+			return false;
+		}
+		elf->segment[i].offset = off;
+		elf->segment[i].filesz = rec->segment[i].filesz;
+		elf->segment[i].memsz = rec->segment[i].memsz;
+		elf->segment[i].gpa = rec->segment[i].gpa;
+		off += rec->segment[i].filesz;
+	}
+	elf->kernel_len = len;
+	elf->entry = rec->entry;
+	elf->unpacked.relocs_offset = PAGE;
+	elf->unpacked.relocs_len = rec->relocs_len;
+	elf->unpacked.sum = rec->sum;
+	elf->unpacked.relocs_sum = rec->relocs_sum;
+	return off == len && !check_place(elf, place, elf->entry);
+}
+
+/* Checks all of what was unpacked, once, and writes what is loaded of it to the file @out. Return: what is wrong, or NULL. */
+static const char *write_packed(const struct boot_image *elf, const struct x86_bzimage_place *place, int out, const char *key)
+{
+	struct boot_image seen = *elf;
 	const uint64_t relocs_len = elf->unpacked.relocs_len;
 	struct record rec = {.magic = RECORD_MAGIC, .entry = elf->entry, .relocs_len = relocs_len, .nsegments = elf->nsegments};
 	uint64_t off = PAGE + relocs_len;
@@ -262,36 +292,11 @@ static const char *write_packed(const struct boot_image *elf, int out, const cha
 		}
 	}
 	rec.own_sum = own_checksum(&rec);
+	/* As every start will see it: without the zeros it may have no entry any more. */
+	if (!use_record(&seen, &rec, off, place, key)) {
+		return BROKEN;
+	}
 	return write_all(out, 0, &rec, sizeof(rec)) ? NULL : NO_PLACE;
-}
-
-/* Takes over what the record of a file of @len bytes says. Return: false when it cannot be that of what has @key. */
-static bool use_record(struct boot_image *elf, const struct record *rec, uint64_t len, const struct x86_bzimage_place *place, const char *key)
-{
-	uint64_t off = PAGE + rec->relocs_len;
-
-	if (memcmp(rec->magic, RECORD_MAGIC, sizeof(RECORD_MAGIC)) != 0 || memcmp(rec->key, key, KERNEL_CACHE_KEY_LEN) != 0 || rec->own_sum != own_checksum(rec) ||
-		rec->nsegments > BOOT_SEGMENTS_MAX || rec->relocs_len > RELOCS_MAX || rec->relocs_len % 4 != 0) {
-		return false;
-	}
-	elf->nsegments = (unsigned)rec->nsegments;
-	for (unsigned i = 0; i < elf->nsegments; i++) {
-		if (rec->segment[i].filesz > len || rec->segment[i].filesz > rec->segment[i].memsz) {
-			return false;
-		}
-		elf->segment[i].offset = off;
-		elf->segment[i].filesz = rec->segment[i].filesz;
-		elf->segment[i].memsz = rec->segment[i].memsz;
-		elf->segment[i].gpa = rec->segment[i].gpa;
-		off += rec->segment[i].filesz;
-	}
-	elf->kernel_len = len;
-	elf->entry = rec->entry;
-	elf->unpacked.relocs_offset = PAGE;
-	elf->unpacked.relocs_len = rec->relocs_len;
-	elf->unpacked.sum = rec->sum;
-	elf->unpacked.relocs_sum = rec->relocs_sum;
-	return off == len && !check_place(elf, place, elf->entry);
 }
 
 /* From the cache, in the folder @path or, if it has been opened, @dir_fd. Return: a descriptor with @elf filled, or -errno. */
@@ -344,7 +349,7 @@ static int make(struct boot_image *elf, const struct x86_bzimage_place *place, c
 		return whole;
 	}
 	fd = kernel_cache_new(dir_fd, name);
-	wrong = fd < 0 ? NO_PLACE : write_packed(elf, fd, key);
+	wrong = fd < 0 ? NO_PLACE : write_packed(elf, place, fd, key);
 	close(whole);
 	if (!wrong && kernel_cache_put(dir_fd, name, key) < 0) {
 		wrong = NO_PLACE;

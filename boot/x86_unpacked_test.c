@@ -510,6 +510,7 @@ static void test_unpacked_not_and_why(void **state)
 		{4, 1, 1, "is no 64-bit ELF kernel"},
 		{24, 8, PREF - 1, "is broken"},
 		{24, 8, PREF + 4096, "is broken"},
+		{24, 8, PREF + 64, "is broken"}, /* in zeros, which the cache would not have */
 		{56, 2, 2, "would load more than it has"},
 		{40, 8, sizeof(kernel), "is broken"},
 		{40, 8, ~0ull - 10, "is broken"},
