@@ -210,7 +210,7 @@ int boot_open(struct boot_image *img, const char *kernel_path, const char *const
 	return r;
 }
 
-int boot_unpack(struct boot_image *img, char *why, size_t why_len)
+int boot_unpack(struct boot_image *img, uint64_t deadline_ns, char *why, size_t why_len)
 {
 	char path[4096];
 	int r = kernel_cache_path(path, sizeof(path));
@@ -221,7 +221,7 @@ int boot_unpack(struct boot_image *img, char *why, size_t why_len)
 	if (r < 0) {
 		return refuse(r, why, why_len, "no cache: %s", strerror(-r));
 	}
-	return x86_unpacked_open(img, path, why, why_len);
+	return x86_unpacked_open(img, path, deadline_ns, why, why_len);
 }
 
 void boot_close(struct boot_image *img)

@@ -54,6 +54,7 @@ struct boot_image {
 		bool was_there; /* in the cache already */
 		uint64_t relocs_offset, relocs_len; /* none: it cannot be moved */
 		uint64_t sum, relocs_sum;
+		uint64_t deadline_ns; /* for unpacking; 0: none */
 		uint8_t *scratch; /* of the process' own: the bzImage's compressed part, and at its end the relocations */
 		size_t scratch_len;
 		uint64_t pref, need, align; /* where it is meant to be, the memory it needs there, and the alignment it must have */
@@ -79,11 +80,12 @@ void boot_close(struct boot_image *img); /* accepts zeroed memory */
 
 /**
  * boot_unpack - have a bzImage's kernel unpacked by the host, or find it unpacked in its cache
+ * @deadline_ns: until when it may wait for others that do so, or for the process that does (clock_now_ns() time); 0: as long as that may take
  * @why: on failure, why not; the image then boots as it is
  *
- * Forks: the process must have no other thread. Return: 0; -ENOTSUP: no bzImage, or compressed in a way that is not known; or another -errno.
+ * Forks: the process must have no other thread. Return: 0; -ENOTSUP: no bzImage, or compressed in a way that is not known; -ETIMEDOUT: it was @deadline_ns before; or another -errno.
  */
-int boot_unpack(struct boot_image *img, char *why, size_t why_len);
+int boot_unpack(struct boot_image *img, uint64_t deadline_ns, char *why, size_t why_len);
 
 /**
  * boot_load - put everything into guest memory

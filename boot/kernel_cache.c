@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/clock.h"
+
 #define NEW_PREFIX "new-"
 /* Nobody takes that long to unpack one. */
 #define NEW_SECONDS 3600
@@ -131,11 +133,15 @@ int kernel_cache_look(const char *path, const char *key, uint64_t *len)
 #define TURN_TRIES 3000
 #define TURN_WAIT_US 20000
 
-void kernel_cache_wait(int dir_fd)
+int kernel_cache_wait(int dir_fd, uint64_t deadline_ns)
 {
 	for (unsigned i = 0; i < TURN_TRIES && flock(dir_fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK; i++) {
+		if (deadline_ns && clock_now_ns() >= deadline_ns) {
+			return -ETIMEDOUT;
+		}
 		usleep(TURN_WAIT_US);
 	}
+	return 0;
 }
 
 void kernel_cache_done(int dir_fd)

@@ -30,8 +30,9 @@ int kernel_cache_get(int dir_fd, const char *key, uint64_t *len);
 /* The same in the folder @path, which need not be the user's own: whoever can rename there can have given one of the user's files another one's key, so the file has to say which it is. */
 int kernel_cache_look(const char *path, const char *key, uint64_t *len);
 
-/* Waits until nobody else is making one, but not for ever: then two make the same. Until kernel_cache_done, or until @dir_fd is closed. */
-void kernel_cache_wait(int dir_fd);
+/* Waits until nobody else is making one, but not for ever: then two make the same. Until kernel_cache_done, or until @dir_fd is closed. Return: 0, or -ETIMEDOUT when it is @deadline_ns
+ * (clock_now_ns() time; 0: none) before that. */
+int kernel_cache_wait(int dir_fd, uint64_t deadline_ns);
 void kernel_cache_done(int dir_fd);
 
 /* A new file, which nobody sees yet. Return: its descriptor, to read and write, and its @name; or -errno. */

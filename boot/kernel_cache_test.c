@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "vmm/clock.h"
+
 static char dir[64];
 static int dir_fd;
 
@@ -201,6 +203,23 @@ static void test_cache_put_refuses_what_is_more_than_the_bound(void **state)
 	assert_true(!has(key_of(1)) && has(key_of(2)));
 }
 
+/* Somebody else has its turn, and does not end. */
+static void test_cache_waits_until_the_deadline(void **state)
+{
+	const uint64_t begun = clock_now_ns(), deadline = begun + 50 * CLOCK_NS_PER_MS;
+	int other = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(kernel_cache_wait(other, 0), 0);
+	assert_int_equal(kernel_cache_wait(dir_fd, deadline), -ETIMEDOUT);
+	assert_true(clock_now_ns() >= deadline);
+	assert_int_equal(kernel_cache_wait(dir_fd, begun), -ETIMEDOUT);
+	kernel_cache_done(other);
+	/* What need not be waited for takes no time. */
+	assert_int_equal(kernel_cache_wait(dir_fd, begun), 0);
+	close(other);
+}
+
 /* Left by a process that was killed. What another one is just writing stays, and what is not ours. */
 static void test_cache_removes_what_was_left(void **state)
 {
@@ -227,6 +246,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cache_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cache_put_keeps_the_bound, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cache_put_refuses_what_is_more_than_the_bound, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cache_waits_until_the_deadline, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cache_removes_what_was_left, setup, teardown),
 	};
 

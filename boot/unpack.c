@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <lzma.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@
 #define ZLIB_CONST
 #include <zlib.h>
 #include <zstd.h>
+
+#include "vmm/clock.h"
 
 /* For a decoder's own state. Linux packs itself with an xz dictionary of 128 MiB since 6.12 (scripts/xz_wrap.sh); 32 MiB before, xz -9 has 64. */
 #define ARENA_LEN (160u << 20)
@@ -221,6 +224,11 @@ static int say(int r, char *why, size_t why_len, const char *text)
 	return r;
 }
 
+static int say_late(char *why, size_t why_len)
+{
+	return say(-ETIMEDOUT, why, why_len, "no time was left for it");
+}
+
 static int judge(int status, char *why, size_t why_len)
 {
 	if (!WIFEXITED(status)) {
@@ -243,14 +251,39 @@ static int judge(int status, char *why, size_t why_len)
 	}
 }
 
-int unpack(enum unpack_format format, const uint8_t *packed, size_t len, size_t out_len, int out_fd, char *why, size_t why_len)
+/* Waits until @pid has ended, or ends it when it is time. Return: whether it was. */
+static bool end_at(pid_t pid, uint64_t deadline_ns)
+{
+	struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, pid, 0u), .events = POLLIN};
+	uint64_t now = clock_now_ns();
+	bool is_late;
+
+	while (p.fd >= 0 && now < deadline_ns && poll(&p, 1, (int)((deadline_ns - now) / CLOCK_NS_PER_MS) + 1) != 1) {
+		now = clock_now_ns();
+	}
+	/* Without a descriptor it has its limits still. */
+	is_late = p.fd >= 0 && now >= deadline_ns;
+	if (is_late) {
+		kill(pid, SIGKILL);
+	}
+	if (p.fd >= 0) {
+		close(p.fd);
+	}
+	return is_late;
+}
+
+int unpack(enum unpack_format format, const uint8_t *packed, size_t len, size_t out_len, int out_fd, uint64_t deadline_ns, char *why, size_t why_len)
 {
 	const pid_t parent = getpid();
 	int status = 0, r;
+	bool is_late;
 	pid_t pid;
 
 	if (format == UNPACK_UNKNOWN || out_len == 0 || out_len > UNPACK_MAX || len > UNPACK_MAX) {
 		return say(-EINVAL, why, why_len, "compressed in a way that is not known");
+	}
+	if (deadline_ns && clock_now_ns() >= deadline_ns) {
+		return say_late(why, why_len);
 	}
 	pid = fork();
 	if (pid < 0) {
@@ -263,11 +296,12 @@ int unpack(enum unpack_format format, const uint8_t *packed, size_t len, size_t 
 		syscall(SYS_exit, getppid() == parent ? child(format, packed, len, out_len, out_fd) : BROKEN);
 		__builtin_unreachable();
 	}
+	is_late = deadline_ns && end_at(pid, deadline_ns);
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR) {
 			r = -errno;
 			return say(r, why, why_len, strerror(-r));
 		}
 	}
-	return judge(status, why, why_len);
+	return is_late && !WIFEXITED(status) ? say_late(why, why_len) : judge(status, why, why_len);
 }

@@ -25,9 +25,10 @@ enum unpack_format unpack_format(const uint8_t *packed, size_t len);
  * @packed: what comes after the stream is ignored
  * @out_len: bytes it has when it is unpacked, at most UNPACK_MAX; any other number is an error
  * @out_fd: gets them, from its position on; a failure may leave some there
+ * @deadline_ns: when the process is ended if it has not ended (clock_now_ns() time); 0: only for the processor's time that it takes
  *
- * Return: 0; -EINVAL: the stream is broken, or its process was ended; -ENOSYS: the library is missing; or another -errno. With @why in words.
+ * Return: 0; -EINVAL: the stream is broken, or its process was ended; -ETIMEDOUT: it was @deadline_ns before; -ENOSYS: the library is missing; or another -errno. With @why in words.
  */
-int unpack(enum unpack_format format, const uint8_t *packed, size_t len, size_t out_len, int out_fd, char *why, size_t why_len);
+int unpack(enum unpack_format format, const uint8_t *packed, size_t len, size_t out_len, int out_fd, uint64_t deadline_ns, char *why, size_t why_len);
 
 #endif

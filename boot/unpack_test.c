@@ -15,7 +15,10 @@
 
 #include <cmocka.h>
 
+#include "vmm/clock.h"
+
 #define PLAIN_LEN 300000u
+#define LATE_NS (200 * CLOCK_NS_PER_MS)
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static uint8_t plain[PLAIN_LEN], packed[PLAIN_LEN], out[PLAIN_LEN + 1];
@@ -59,7 +62,7 @@ static int unpacked(enum unpack_format format, size_t len, size_t out_len)
 
 	why[0] = '\0';
 	memset(out, 0, sizeof(out));
-	r = unpack(format, packed, len, out_len, fd, why, sizeof(why));
+	r = unpack(format, packed, len, out_len, fd, 0, why, sizeof(why));
 	if (r == 0) {
 		assert_int_equal(pread(fd, out, sizeof(out), 0), out_len);
 	}
@@ -144,7 +147,7 @@ static void test_unpack_where_it_cannot_be_written(void **state)
 	(void)state;
 	len = pack("gzip -nc");
 	assert_int_equal(pipe(fd), 0);
-	assert_int_equal(unpack(UNPACK_GZIP, packed, len, PLAIN_LEN, fd[0], why, sizeof(why)), -ENOSPC);
+	assert_int_equal(unpack(UNPACK_GZIP, packed, len, PLAIN_LEN, fd[0], 0, why, sizeof(why)), -ENOSPC);
 	close(fd[0]);
 	close(fd[1]);
 }
@@ -168,7 +171,7 @@ static const char hostile_zlib[] =
 	"if (!strcmp(what, \"socket\")) socket(AF_UNIX, SOCK_STREAM, 0);\n"
 	"if (!strcmp(what, \"kill\")) execl(\"/bin/true\", \"true\", NULL);\n"
 	"if (!strcmp(what, \"long\")) for (char x[64];;) if (write(0, x, sizeof(x)) < 0) return 1;\n"
-	"if (!strcmp(what, \"stay\")) for (;;);\n"
+	"if (!strcmp(what, \"stay\") || !strcmp(what, \"late\")) for (;;);\n"
 	"if (!strcmp(what, \"other\")) for (int i = 1; i < 200; i++) if (write(i, \"x\", 1) == 1) return 1;\n"
 	"return -3; }\n";
 
@@ -240,6 +243,32 @@ static void test_unpack_a_decoder_that_was_taken_over_has_limits(void **state)
 	assert_string_equal(said, "cpu=120 file=100 core=0\n");
 }
 
+static void test_unpack_a_decoder_that_was_taken_over_has_until_the_deadline(void **state)
+{
+	const uint64_t begun = clock_now_ns();
+	char said[256];
+
+	(void)state;
+	taken_over("late", said);
+	assert_string_equal(said, "-110 no time was left for it\n");
+	assert_true(clock_now_ns() - begun >= LATE_NS);
+}
+
+/* One that is in time is as without any. */
+static void test_unpack_before_the_deadline(void **state)
+{
+	int fd = memfd_create("unpack_test", MFD_CLOEXEC);
+	size_t len = pack("gzip -nc");
+
+	(void)state;
+	assert_int_equal(unpack(UNPACK_GZIP, packed, len, PLAIN_LEN, fd, clock_now_ns() + 3600 * CLOCK_NS_PER_S, why, sizeof(why)), 0);
+	assert_int_equal(pread(fd, out, sizeof(out), 0), PLAIN_LEN);
+	assert_memory_equal(out, plain, PLAIN_LEN);
+	assert_int_equal(unpack(UNPACK_GZIP, packed, len, PLAIN_LEN + 1, fd, clock_now_ns() + 3600 * CLOCK_NS_PER_S, why, sizeof(why)), -EINVAL);
+	assert_string_equal(why, "its compressed part is broken");
+	close(fd);
+}
+
 /* The hard limit that /proc/PID/limits has in @line, whose beginning is @name. */
 static long limit(const char *line, const char *name)
 {
@@ -297,7 +326,7 @@ static int hostile(const char *to)
 		watch(self);
 	}
 	memcpy(packed, "\x1f\x8b\x08", 3);
-	r = unpack(UNPACK_GZIP, packed, 100, 100, memfd_create("unpack_test", MFD_CLOEXEC), why, sizeof(why));
+	r = unpack(UNPACK_GZIP, packed, 100, 100, memfd_create("unpack_test", MFD_CLOEXEC), strcmp(to, "late") == 0 ? clock_now_ns() + LATE_NS : 0, why, sizeof(why));
 	/* Somebody else says something then. */
 	if (strcmp(to, "stay") != 0) {
 		printf("%d %s\n", r, why);
@@ -314,8 +343,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_unpack_to_another_length_is_refused),
 		cmocka_unit_test(test_unpack_wants_too_much_memory),
 		cmocka_unit_test(test_unpack_where_it_cannot_be_written),
+		cmocka_unit_test(test_unpack_before_the_deadline),
 		cmocka_unit_test_setup_teardown(test_unpack_a_decoder_that_was_taken_over_can_do_nothing, set_up_hostile, tear_down_hostile),
 		cmocka_unit_test_setup_teardown(test_unpack_a_decoder_that_was_taken_over_has_limits, set_up_hostile, tear_down_hostile),
+		cmocka_unit_test_setup_teardown(test_unpack_a_decoder_that_was_taken_over_has_until_the_deadline, set_up_hostile, tear_down_hostile),
 	};
 
 	return argc > 2 && strcmp(argv[1], "hostile") == 0 ? hostile(argv[2]) : cmocka_run_group_tests(tests, setup, NULL);

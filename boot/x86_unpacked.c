@@ -328,7 +328,7 @@ static int unpack_to_file(struct boot_image *elf, const struct x86_bzimage_place
 	}
 	kernel_cache_remove(dir_fd, name);
 	elf->kernel_fd = fd;
-	r = unpack(unpack_format(packed, place->packed_len), packed, place->packed_len, elf->kernel_len, fd, why, why_len);
+	r = unpack(unpack_format(packed, place->packed_len), packed, place->packed_len, elf->kernel_len, fd, elf->unpacked.deadline_ns, why, why_len);
 	wrong = r < 0 ? NULL : parse(elf, place);
 	if (r < 0 || wrong) {
 		close(fd);
@@ -375,7 +375,11 @@ static int find_or_make(struct boot_image *elf, const struct x86_bzimage_place *
 		snprintf(why, why_len, "no cache: %s", strerror(-dir_fd));
 		return dir_fd;
 	}
-	kernel_cache_wait(dir_fd);
+	fd = kernel_cache_wait(dir_fd, begun.unpacked.deadline_ns);
+	if (fd < 0) {
+		close(dir_fd);
+		return say(fd, why, why_len, "another process is at it, and no time is left to wait");
+	}
 	fd = find(elf, place, path, dir_fd, key);
 	elf->unpacked.was_there = fd >= 0;
 	if (fd < 0) {
@@ -387,7 +391,7 @@ static int find_or_make(struct boot_image *elf, const struct x86_bzimage_place *
 	return fd;
 }
 
-int x86_unpacked_open(struct boot_image *img, const char *path, char *why, size_t why_len)
+int x86_unpacked_open(struct boot_image *img, const char *path, uint64_t deadline_ns, char *why, size_t why_len)
 {
 	struct boot_image elf, begun = {.kernel_fd = -1};
 	struct x86_bzimage_place place;
@@ -403,6 +407,7 @@ int x86_unpacked_open(struct boot_image *img, const char *path, char *why, size_
 	if (place.packed_len > UNPACK_MAX) {
 		return say(-EFBIG, why, why_len, "its compressed part is too long");
 	}
+	begun.unpacked.deadline_ns = deadline_ns;
 	begun.unpacked.scratch_len = (place.packed_len + PAGE - 1) / PAGE * PAGE + RELOCS_MAX;
 	packed = begun.unpacked.scratch = take_pages(begun.unpacked.scratch_len);
 	if (!packed || !read_all(img->kernel_fd, place.packed_offset, packed, place.packed_len)) {

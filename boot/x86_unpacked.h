@@ -16,10 +16,11 @@
 /**
  * x86_unpacked_open - what @img, a bzImage, unpacks to, from the cache or now
  * @path: of the cache, which is made when there is something to put into it
+ * @deadline_ns: as boot_unpack has it
  *
  * Return: 0 with @img->unpacked and segments filled; otherwise -errno with @why, and @img as it was.
  */
-int x86_unpacked_open(struct boot_image *img, const char *path, char *why, size_t why_len);
+int x86_unpacked_open(struct boot_image *img, const char *path, uint64_t deadline_ns, char *why, size_t why_len);
 
 /* The bzImage as it was before: its segment, and its file. What the cache has of it is removed if @is_damaged. */
 void x86_unpacked_undo(struct boot_image *img, bool is_damaged);

@@ -22,6 +22,7 @@
 #include "boot/x86_kaslr.h"
 #include "boot/x86_layout.h"
 #include "tests/support/bootimg.h"
+#include "vmm/clock.h"
 #include "vmm/log.h"
 
 #define PREF 0x400000ull
@@ -37,6 +38,7 @@
 
 static uint8_t kernel[ELF_LEN + RELOCS * 4], image[16384], *ram;
 static off_t file_len; /* of the image's file, where it is to be longer than what is in it */
+static uint64_t deadline_ns;
 static char dir[64], why[256], err[512], logged[512];
 static struct boot_image img;
 static struct boot_entry entry;
@@ -151,7 +153,7 @@ static int opened_with(size_t len, size_t initrd_len)
 	err[0] = why[0] = '\0';
 	assert_int_equal(boot_open(&img, path, initrds, initrd_len > 0, err, sizeof(err)), 0);
 	img.kernel_path = "bzImage";
-	r = boot_unpack(&img, why, sizeof(why));
+	r = boot_unpack(&img, deadline_ns, why, sizeof(why));
 	close(initrd_fd);
 	close(fd);
 	return r;
@@ -315,6 +317,51 @@ static void test_unpacked_by_many_at_once(void **state)
 	}
 	assert_int_equal(unpacked, 1);
 	assert_int_equal(cached(path), 1);
+}
+
+static void test_unpacked_waits_no_longer_than_it_may(void **state)
+{
+	char path[512];
+	size_t len;
+	int other;
+
+	(void)state;
+	make_kernel();
+	len = make_image("gzip -nc", sizeof(kernel));
+	snprintf(path, sizeof(path), "%s/tinyvmm/kernels", dir);
+	other = kernel_cache_open(path);
+	assert_int_equal(kernel_cache_wait(other, 0), 0);
+	deadline_ns = clock_now_ns() + 30 * CLOCK_NS_PER_MS;
+	assert_int_equal(opened(len), -ETIMEDOUT);
+	deadline_ns = 0;
+	assert_string_equal(why, "another process is at it, and no time is left to wait");
+	loaded("", true);
+	assert_int_equal(entry.rip, PREF + 0x200);
+	assert_int_equal(cached(path), 0);
+	close(other);
+	assert_int_equal(opened(len), 0);
+	/* What is there already needs no time. */
+	boot_close(&img);
+	deadline_ns = 1;
+	assert_int_equal(opened(len), 0);
+	deadline_ns = 0;
+	boot_close(&img);
+}
+
+static void test_unpacked_takes_no_longer_than_it_may(void **state)
+{
+	char path[512];
+	size_t len;
+
+	(void)state;
+	make_kernel();
+	len = make_image("gzip -nc", sizeof(kernel));
+	deadline_ns = 1;
+	assert_int_equal(opened(len), -ETIMEDOUT);
+	deadline_ns = 0;
+	assert_string_equal(why, "no time was left for it");
+	boot_close(&img);
+	assert_int_equal(cached(path), 0);
 }
 
 static void test_unpacked_all_formats(void **state)
@@ -598,6 +645,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unpacked_is_moved, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_is_moved_beside_the_initrd, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_by_many_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unpacked_waits_no_longer_than_it_may, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unpacked_takes_no_longer_than_it_may, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_all_formats, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_stays_when_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unpacked_without_relocations_stays, setup, teardown),

@@ -20,7 +20,7 @@ rule_png() {
 	grep -rn 'include <png\.h>' --include=*.[ch] "$1"/{vmm,virtio,devices,display,boot} | grep -v '/vmm/png_file\.c:'
 }
 rule_boot() {
-	grep -nE '#include "(devices|display|virtio|vmm)/' "$1"/boot/*.[ch] | grep -vE '"vmm/(gmem|log)\.h"'
+	grep -nE '#include "(devices|display|virtio|vmm)/' "$1"/boot/*.[ch] | grep -vE '"vmm/(gmem|log|clock)\.h"'
 }
 rule_services() {
 	grep -nE '#include "' "$1"/vmm/{gmem,loop,log,clock}.[ch] | grep -vE '"vmm/(gmem|loop|log|clock)\.h"'

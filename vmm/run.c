@@ -558,14 +558,14 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 }
 
 /* Here because it forks: nothing is open yet that another process should not have. */
-static void unpack_kernel(struct plan *plan)
+static void unpack_kernel(struct plan *plan, uint64_t deadline_ns)
 {
 	char why[256];
 
 	if (plan->image.kind != BOOT_BZIMAGE) {
 		return;
 	}
-	if (boot_unpack(&plan->image, why, sizeof(why)) < 0) {
+	if (boot_unpack(&plan->image, deadline_ns, why, sizeof(why)) < 0) {
 		log_msg(LOG_INFO, "kernel %s: the guest unpacks it: %s", plan->image.kernel_path, why);
 	} else {
 		log_msg(LOG_INFO, "kernel %s: unpacked by the host, %s", plan->image.kernel_path, plan->image.unpacked.was_there ? "before" : "now");
@@ -605,10 +605,10 @@ int run_vm(const struct options *o, char **argv)
 		return EXIT_USAGE;
 	}
 	boot_trace_mark("kernel, initrds and disks opened and checked");
-	unpack_kernel(&plan);
 	if (o->expect && r.deadline_ns == 0) {
 		r.deadline_ns = clock_now_ns() + cfg.expect.timeout_ns;
 	}
+	unpack_kernel(&plan, r.deadline_ns);
 	code = EXIT_OK;
 	if (o->detach) {
 		detach_console(&cfg);
