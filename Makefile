@@ -243,7 +243,7 @@ mode-%:
 
 # The longest first; then those of the modules, whose time is mostly waiting: more of them run side by side than there are processors.
 UNIT_TESTS = $(foreach f,$(FUZZ:tests/fuzz/%_fuzz.c=%),'fuzz-$f=tests/fuzz/replay $f') tests/run_test tests/input_test tests/gpu_info_test tests/format_test 'headers=$(MAKE) -s headers' \
-	tests/bad_config tests/docs_test tests/man_test tests/completion_test tests/picture_test tests/frames_test tests/renderer_test tests/guest_kernel_test tests/mistakes_test 'mutants=tests/mutants/run --applies' tests/install_test tests/view_start_test tests/view_window_test \
+	tests/bad_config tests/docs_test tests/man_test tests/completion_test tests/picture_test tests/frames_test tests/bench_test tests/renderer_test tests/guest_kernel_test tests/mistakes_test 'mutants=tests/mutants/run --applies' tests/install_test tests/view_start_test tests/view_window_test \
 	tools/check-deps.sh $(foreach t,$(TESTS:%.c=%),$(UNIT_MODES:%=build/%/$t))
 RUN_UNIT_TESTS = tests/run -j $$((2 * $(shell nproc))) --junit build/unit.xml --counts build/counts $(UNIT_TESTS)
 check-unit: check-unit-build

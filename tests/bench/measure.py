@@ -168,6 +168,14 @@ def idle(pid, vcpu_thread, seconds):
     return seen
 
 
+def middle(name, seen):
+    """Of (instructions, system calls) that were stepped through, one for each time: the medians, the least, the most, and how many. None at all is an error, and no count that is less than any."""
+    if not seen:
+        raise RuntimeError(f"{name}: nothing was stepped through to its interrupt")
+    seen = sorted(seen)
+    return {"steps": seen[len(seen) // 2][0], "calls": seen[len(seen) // 2][1], "least": seen[0][0], "most": seen[-1][0], "n": len(seen)}
+
+
 def wait_for_kvm_run(log, process, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
