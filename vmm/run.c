@@ -549,12 +549,18 @@ static int run_plan(struct session *s, struct plan *plan, char **argv)
 	if (result_wants_restart(&result, s->cfg)) {
 		log_msg(LOG_INFO, "restarting the guest%s%s", result.text[0] ? ": " : "", result.text);
 		plan_finish(plan);
-		return restart_exec(r, s->cfg, argv);
+		code = restart_exec(r, s->cfg, argv);
+	} else {
+		say_end(&result);
+		write_result(s, &result);
+		close_session(s);
+		code = result_exit_code(&result);
 	}
-	say_end(&result);
-	write_result(s, &result);
-	close_session(s);
-	return result_exit_code(&result);
+	if (result.is_stuck) {
+		/* Neither what is freed at an end nor what libraries do at exit may run under that thread. */
+		_exit(code);
+	}
+	return code;
 }
 
 /* Here because it forks: nothing is open yet that another process should not have. */

@@ -38,6 +38,14 @@ unsigned viewers_count(const struct viewers *vs)
  * To the display's loop.
  */
 
+/* Not before: who is on the way back needs the loop. */
+static void end_stop(struct viewers *vs)
+{
+	if (vs->is_stopping && vs->n == 0) {
+		vs->loop = NULL;
+	}
+}
+
 static void on_back(struct loop_post *post)
 {
 	struct viewer_conn *c = (struct viewer_conn *)((char *)post - offsetof(struct viewer_conn, back));
@@ -51,6 +59,7 @@ static void on_back(struct loop_post *post)
 	vs->conn[c->index] = NULL;
 	vs->n--;
 	free(c);
+	end_stop(vs);
 	if (was_kept && vs->ops->kept_gone) {
 		vs->ops->kept_gone(vs->ctx);
 	}
@@ -739,7 +748,7 @@ int viewers_listen(struct viewers *vs, int fd)
 
 void viewers_stop(struct viewers *vs, enum viewer_bye_reason reason)
 {
-	if (!vs->loop) {
+	if (!vs->loop || vs->is_stopping) {
 		return;
 	}
 	vs->is_stopping = true;
@@ -749,8 +758,5 @@ void viewers_stop(struct viewers *vs, enum viewer_bye_reason reason)
 			close_conn(vs->conn[i], reason, reason == VIEWER_BYE_RESTART ? "the VM starts again" : "the VM has ended");
 		}
 	}
-	while (vs->n > 0) {
-		loop_run_once(vs->loop, -1);
-	}
-	vs->loop = NULL;
+	end_stop(vs);
 }

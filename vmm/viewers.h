@@ -109,7 +109,7 @@ struct viewers {
 	uint64_t refused; /* connections that were closed for what they sent */
 };
 
-/* @display: its loop may be another one, and runs until after viewers_stop. NULL: none. @vm: its name, borrowed. */
+/* @display: its loop may be another one, and runs until the end of viewers_stop. NULL: none. @vm: its name, borrowed. */
 void viewers_init(struct viewers *vs, struct loop *loop, struct display *display, const char *vm, const struct viewers_ops *ops, void *ctx);
 /* Serves a listening socket, which stays the caller's. Return: 0 or -errno (logged). */
 int viewers_listen(struct viewers *vs, int fd);
@@ -122,7 +122,7 @@ void viewers_input_changed(struct viewers *vs);
 /* A device that had no room has some again. */
 void viewers_room(struct viewers *vs);
 
-/* Says goodbye to everybody. Serves the main loop until the display's loop has let go of all of them. Accepts zeroed memory. */
+/* Says goodbye to everybody. The display's loop has let go of all of them when loop is NULL: until then the main loop must be served. Accepts zeroed memory. */
 void viewers_stop(struct viewers *vs, enum viewer_bye_reason reason);
 
 unsigned viewers_count(const struct viewers *vs); /* that have said hello */

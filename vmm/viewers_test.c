@@ -132,6 +132,14 @@ static void serve(void)
 	}
 }
 
+static void stop(enum viewer_bye_reason reason)
+{
+	viewers_stop(&viewers, reason);
+	while (viewers.loop) {
+		loop_run_once(&loop, -1);
+	}
+}
+
 static int setup(void **state)
 {
 	const struct display_output outputs[2] = {{.enabled = true, .width = W, .height = H, .refresh_hz = 60}, {.enabled = true, .width = W, .height = H, .refresh_hz = 60}};
@@ -154,7 +162,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	viewers_stop(&viewers, VIEWER_BYE_END);
+	stop(VIEWER_BYE_END);
 	for (unsigned i = 0; i < 2; i++) {
 		display_show(&display, i, NULL, NULL);
 	}
@@ -1152,7 +1160,7 @@ static void test_viewers_input_does_not_wait_for_the_display(void **state)
 	int fd;
 
 	(void)state;
-	viewers_stop(&viewers, VIEWER_BYE_END);
+	stop(VIEWER_BYE_END);
 	display_finish(&display);
 	assert_int_equal(loop_init(&graphics), 0);
 	display_init(&display, &graphics, outputs, 2, BUDGET);
@@ -1175,7 +1183,7 @@ static void test_viewers_input_does_not_wait_for_the_display(void **state)
 	assert_int_equal(heard.releases, 2);
 	/* Only now the display hears of any of it. */
 	sem_post(&busy);
-	viewers_stop(&viewers, VIEWER_BYE_END);
+	stop(VIEWER_BYE_END);
 	loop_stop(&graphics);
 	pthread_join(thread, NULL);
 	display_finish(&display);
@@ -1324,7 +1332,7 @@ static void test_viewers_say_goodbye(void **state)
 	PUT(sv[1], viewer_client_hello, .hdr.type = VIEWER_CLIENT_HELLO, .version = VIEWER_VERSION);
 	want(sv[1], VIEWER_ROLE);
 	assert_int_equal(p.role.controls, 0);
-	viewers_stop(&viewers, VIEWER_BYE_RESTART);
+	stop(VIEWER_BYE_RESTART);
 	want_bye(fd, VIEWER_BYE_RESTART);
 	want(sv[1], VIEWER_BYE);
 	assert_int_equal(heard.kept_gone, 1);

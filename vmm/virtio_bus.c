@@ -212,18 +212,11 @@ void virtio_bus_stop(struct virtio_bus *bus)
 	}
 }
 
-static void reset_slot(void *arg)
-{
-	struct virtio_slot *slot = arg;
-
-	virtio_device_write_status(slot->dev, 0);
-}
-
-void virtio_bus_reset(struct virtio_bus *bus)
+void virtio_bus_reset(struct virtio_bus *bus, const struct loop *loop)
 {
 	for (unsigned i = bus->nslots; i-- > 0;) {
-		if (bus->slot[i].dev) {
-			loop_call(bus->slot[i].dev->loop, reset_slot, &bus->slot[i]);
+		if (bus->slot[i].dev && bus->slot[i].dev->loop == loop) {
+			virtio_device_write_status(bus->slot[i].dev, 0);
 		}
 	}
 }

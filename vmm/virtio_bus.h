@@ -81,8 +81,8 @@ json_t *virtio_bus_stats(struct virtio_bus *bus);
 
 /* The guest is not going to run any more: no vCPU waits for a device's reset. Thread: any. */
 void virtio_bus_stop(struct virtio_bus *bus);
-/* Resets every device. No vCPU runs any more; the devices' loops still do. */
-void virtio_bus_reset(struct virtio_bus *bus);
+/* Resets the devices of @loop. No vCPU runs any more. Thread: @loop's. */
+void virtio_bus_reset(struct virtio_bus *bus, const struct loop *loop);
 void virtio_bus_finish(struct virtio_bus *bus); /* accepts zeroed memory */
 
 /* Return: false when @gpa is not in the register pages. Windows that nothing has are zero. Thread: vCPU. */

@@ -393,6 +393,11 @@ static bool all_done(void)
 	return true;
 }
 
+static void reset_all(void *arg)
+{
+	virtio_bus_reset(arg, &loop);
+}
+
 static void hammer(bool fast)
 {
 	static uint8_t ram[DRIVERS * AREA];
@@ -439,7 +444,7 @@ static void hammer(bool fast)
 	/* One for each device, however often its driver comes. */
 	assert_int_equal(acknowledges, fast ? DRIVERS : 0);
 	virtio_bus_stop(&bus);
-	virtio_bus_reset(&bus);
+	loop_call(&loop, reset_all, &bus);
 	loop_stop(&loop);
 	pthread_join(server, NULL);
 	printf("# %s: %llu requests in %llu ms, %llu interrupts, %llu with nothing used, %u configurations, %llu seen\n", fast ? "fast" : "strict", (unsigned long long)requests,

@@ -20,6 +20,7 @@
 #include "vmm/log.h"
 #include "vmm/notify.h"
 #include "vmm/result.h"
+#include "vmm/vm_evdev.h"
 #include "vmm/vm_priv.h"
 #include "vmm/vm_stats.h"
 
@@ -601,28 +602,32 @@ static void print_trace(struct vm *vm)
 	}
 }
 
+static bool are_vcpus_gone(const struct vm *vm)
+{
+	return __atomic_load_n(&vm->vcpus_running, __ATOMIC_ACQUIRE) == 0;
+}
+
 /*
  * Stopping, in order. Whoever wanted the end only stored a reason and woke the loop; everything is done here, on the main thread.
  *
- *   1. vCPUs leave KVM_RUN. One may be waiting for a device on this loop, or for a reset that the host holds up: the bus stops waiting, and the loop serves on until the last thread has said that it is gone. Then they are joined.
+ *   1. vCPUs leave KVM_RUN. One may be waiting for a device on this loop, or for a reset that the host holds up: the bus stops waiting, and the loop serves on until the last thread has said that it is gone. Then they are joined. One that waits for the display may be as stuck as that.
  *   2. What the guest wrote last goes out, for as long as somebody reads it, but not for ever.
  *   3. A panic is found, if that was it. What the display shows is kept, where something went wrong. Viewers hear that this is the end. Devices are reset, each on its loop, so none holds a chain or a timer. Then the display's thread ends: what was asked of it comes back first.
- *   4. The terminal gets its mode back, and everything is closed and unmapped in the reverse order of its making.
+ *   4. The terminal gets its mode back, and everything is closed and unmapped in the reverse order of its making; where the display's thread is stuck (vm_gpu_wait), only what it does not use, and the process has to end.
  *
  * It runs after a failed start too: each step accepts what has not been made.
  */
 static void vm_stop(struct vm *vm)
 {
 	json_t *stats;
+	bool are_gone;
 
 	virtio_bus_stop(&vm->virtio);
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		vcpu_stop(&vm->vcpu[i]);
 	}
-	while (__atomic_load_n(&vm->vcpus_running, __ATOMIC_ACQUIRE) > 0) {
-		loop_run(&vm->loop);
-	}
-	for (unsigned i = 0; i < vm->nvcpus; i++) {
+	are_gone = vm_gpu_wait(vm, are_vcpus_gone);
+	for (unsigned i = 0; are_gone && i < vm->nvcpus; i++) {
 		vcpu_join(&vm->vcpu[i]);
 	}
 	/* The devices' threads are still there, and the terminal is not yet fit for lines. */
@@ -648,7 +653,7 @@ static void vm_stop(struct vm *vm)
 	vm_end_find_panic(vm);
 	vm_screen_save(vm);
 	vm_view_stop(vm);
-	virtio_bus_reset(&vm->virtio);
+	virtio_bus_reset(&vm->virtio, &vm->loop);
 	vm_gpu_stop(vm);
 	terminal_close(&vm->terminal);
 	stream_file_close(&vm->console_file, FLUSH_PATIENCE_MS);
@@ -666,10 +671,15 @@ static void vm_stop(struct vm *vm)
 	json_decref(stats);
 	vm_control_finish(vm);
 
-	virtio_bus_finish(&vm->virtio);
 	for (unsigned i = 0; i < vm->nblks; i++) {
 		blk_finish(&vm->blk[i]);
 	}
+	if (vm_gpu_is_stuck(vm)) {
+		vm_evdev_finish(vm);
+		vm->result->is_stuck = true;
+		return;
+	}
+	virtio_bus_finish(&vm->virtio);
 	vm_gpu_finish(vm);
 	vm_input_finish(vm);
 	rng_finish(&vm->rng);
@@ -751,5 +761,7 @@ void vm_run(struct plan *plan, const struct vm_options *options, struct vm_resul
 	result->run_ns = clock_now_ns() - vm->ctl.started_ns;
 	result->first_frame_ns = vm->screen.first_ns > vm->ctl.started_ns ? vm->screen.first_ns - vm->ctl.started_ns : 0;
 	vm_stop(vm);
-	pthread_mutex_destroy(&vm->end_lock);
+	if (!result->is_stuck) {
+		pthread_mutex_destroy(&vm->end_lock);
+	}
 }

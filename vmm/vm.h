@@ -2,7 +2,7 @@
 /*
  * One VM from the plan to its end: memory, devices in a visible order, vCPUs, the main loop, and stopping.
  *
- * Thread: the main thread; vm_run returns when the VM is gone.
+ * Thread: the main thread; vm_run returns when the VM is gone, or cannot be waited for (vm_result.is_stuck).
  */
 #ifndef VMM_VM_H
 #define VMM_VM_H
@@ -42,6 +42,7 @@ struct vm_result {
 	} blobs;
 	char screen[4200]; /* the file with the last picture; empty: there is none */
 	uint64_t boot_ns; /* from there until the guest was ready; 0: nobody said what ready is, or it never was */
+	bool is_stuck; /* a thread that does not come back still uses the VM, its configuration and its plan: all that is left is _exit, or exec */
 };
 
 struct vm_options {

@@ -2,6 +2,7 @@
 /* When a VM ends: at once, but after a panic its display is served a little longer, and what is drawn in that time is on the last picture. */
 #include "vmm/vm_gpu.h"
 
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "vmm/clock.h"
+#include "vmm/log.h"
 #include "vmm/png_file.h"
 #include "vmm/screen.h"
 #include "vmm/vm_priv.h"
@@ -335,6 +337,55 @@ static void test_vm_end_poweroff_before_the_screen_was_seen(void **state)
 	unlink(reference);
 }
 
+static sem_t hold;
+
+static void on_hold(struct loop_post *post)
+{
+	(void)post;
+	while (sem_wait(&hold) < 0) {
+	}
+}
+
+static void on_late(struct loop_post *post)
+{
+	(void)post;
+	clock_set_test_ns(clock_now_ns() + VM_GPU_PATIENCE_NS);
+}
+
+static void ignore_line(enum log_level level, const char *line)
+{
+	(void)level;
+	(void)line;
+}
+
+/* The renderer does not come back: there is no last picture, and the VM ends. */
+static void test_vm_end_without_a_picture_that_does_not_come(void **state)
+{
+	struct loop_post held = {.fn = on_hold}, late = {.fn = on_late};
+
+	(void)state;
+	sem_init(&hold, 0, 0);
+	loop_post(&vm->gpu->loop, &held);
+	vm_end(vm, VM_END_TIMEOUT, 0, "%s", "");
+	clock_set_test_ns(START_NS);
+	log_set_hook(ignore_line);
+	loop_post(&vm->loop, &late);
+	vm_screen_save(vm);
+	log_set_hook(NULL);
+	assert_true(vm_gpu_is_stuck(vm));
+	assert_string_equal(result.screen, "");
+	/* A second time it is not asked, and not waited for. */
+	vm_screen_save(vm);
+	vm_gpu_stop(vm);
+	assert_true(vm_gpu_is_stuck(vm));
+	/* What no VM that has ended does: it is taken down. */
+	sem_post(&hold);
+	vm->gpu->is_stuck = false;
+	vm->gpu->is_running = true;
+	vm_gpu_stop(vm);
+	assert_false(vm_gpu_is_stuck(vm));
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -359,6 +410,7 @@ int main(void)
 		T(test_vm_end_when_nothing_was_shown_in_time),
 		T(test_vm_end_reset_that_was_a_panic),
 		T(test_vm_end_poweroff_before_the_screen_was_seen),
+		T(test_vm_end_without_a_picture_that_does_not_come),
 	};
 
 	return cmocka_run_group_tests_name("vm_end", tests, make_dir, remove_dir);

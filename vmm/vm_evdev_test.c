@@ -78,7 +78,7 @@ static int teardown(void **state)
 	}
 	vm_evdev_finish(vm);
 	virtio_bus_stop(&vm->virtio);
-	virtio_bus_reset(&vm->virtio);
+	virtio_bus_reset(&vm->virtio, &vm->loop);
 	virtio_bus_finish(&vm->virtio);
 	vm_input_finish(vm);
 	ged_finish(&ged);

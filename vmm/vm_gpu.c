@@ -51,6 +51,11 @@ static void on_running(struct loop_post *post)
 	sem_post(&((struct vm_gpu *)((char *)post - offsetof(struct vm_gpu, running)))->opened);
 }
 
+static void on_gone(struct loop_post *post)
+{
+	((struct vm_gpu *)((char *)post - offsetof(struct vm_gpu, gone)))->is_gone = true;
+}
+
 static unsigned images_max(void);
 
 static void *run(void *arg)
@@ -66,12 +71,17 @@ static void *run(void *arg)
 	wait_for(&gpu->go);
 	if (!gpu->is_cancelled) {
 		loop_run(&gpu->loop);
+		/* A test's is on no bus. */
+		if (gpu->dev.base.regs) {
+			virtio_device_write_status(&gpu->dev.base, 0);
+		}
 	}
 	if (gpu->dev.backend) {
 		gpu_close(&gpu->dev);
 	} else if (gpu->backend) {
 		gpu->backend->ops->destroy(gpu->backend);
 	}
+	loop_post(&vm->loop, &gpu->gone);
 	return NULL;
 }
 
@@ -82,6 +92,7 @@ static int start_thread(struct vm *vm)
 	pthread_attr_t attr;
 	int r;
 
+	gpu->gone.fn = on_gone;
 	sem_init(&gpu->go, 0, 0);
 	sem_init(&gpu->opened, 0, 0);
 	pthread_attr_init(&attr);
@@ -236,6 +247,41 @@ int vm_gpu_init(struct vm *vm)
 	return r == 0 ? vm_screen_init(vm, vm->options && vm->options->expect) : r;
 }
 
+bool vm_gpu_is_stuck(const struct vm *vm)
+{
+	return vm->gpu && vm->gpu->is_stuck;
+}
+
+bool vm_gpu_wait(struct vm *vm, bool (*has_happened)(const struct vm *vm))
+{
+	uint64_t deadline_ns = clock_now_ns() + VM_GPU_PATIENCE_NS;
+
+	while (!has_happened(vm)) {
+		uint64_t now = clock_now_ns();
+
+		if (vm_gpu_is_stuck(vm)) {
+			return false;
+		}
+		if (vm->gpu && now >= deadline_ns) {
+			log_msg(LOG_WARN, "gpu: the renderer has not come back for %u s: the VM ends without it", (unsigned)(VM_GPU_PATIENCE_NS / (uint64_t)CLOCK_NS_PER_S));
+			vm->gpu->is_stuck = true;
+			return false;
+		}
+		loop_run_once(&vm->loop, vm->gpu ? (int)((deadline_ns - now) / (uint64_t)CLOCK_NS_PER_MS) + 1 : -1);
+	}
+	return true;
+}
+
+static bool has_all_back(const struct vm *vm)
+{
+	return vm->gpu->asked == 0 && !vm_screen_is_busy(vm);
+}
+
+static bool is_gone(const struct vm *vm)
+{
+	return vm->gpu->is_gone;
+}
+
 void vm_gpu_stop(struct vm *vm)
 {
 	struct vm_gpu *gpu = vm->gpu;
@@ -243,23 +289,22 @@ void vm_gpu_stop(struct vm *vm)
 	if (!gpu || !gpu->has_thread) {
 		return;
 	}
-	gpu->has_thread = false;
 	if (!gpu->is_running) {
 		gpu->is_cancelled = true;
 		sem_post(&gpu->go);
+	} else {
+		gpu->is_running = false; /* no more requests */
+		vm_screen_stop(vm);
+		vm_still_stop(vm);
+		if (!vm_gpu_wait(vm, has_all_back)) {
+			return;
+		}
+		loop_stop(&gpu->loop);
+	}
+	if (vm_gpu_wait(vm, is_gone)) {
 		pthread_join(gpu->thread, NULL);
-		return;
+		gpu->has_thread = false;
 	}
-	gpu->is_running = false; /* no more requests */
-	vm_screen_stop(vm);
-	vm_still_stop(vm);
-	while (gpu->asked > 0 || vm_screen_is_busy(vm)) {
-		loop_run_once(&vm->loop, -1);
-	}
-	loop_stop(&gpu->loop);
-	pthread_join(gpu->thread, NULL);
-	/* What was posted last. */
-	loop_run_once(&vm->loop, 0);
 }
 
 void vm_gpu_finish(struct vm *vm)

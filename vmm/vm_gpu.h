@@ -2,7 +2,7 @@
 /*
  * The display of a running VM: the graphics device and what shows its pictures, on a loop and a thread of their own, and what people ask of them.
  *
- * The main loop never waits for this thread: a request goes there as a post and comes back as one, and only then is answered.
+ * The main loop never waits for this thread: a request goes there as a post and comes back as one, and only then is answered. At the end it does, for a while (vm_gpu_wait).
  *
  * Thread: the main thread, except where noted.
  */
@@ -17,6 +17,7 @@
 #include "devices/gpu_share.h"
 #include "devices/gpu_virgl.h"
 #include "display/display.h"
+#include "vmm/clock.h"
 #include "vmm/control.h"
 #include "vmm/loop.h"
 
@@ -37,6 +38,9 @@ struct vm_gpu {
 	char why[320]; /* not */
 	struct gpu_virgl_info info; /* what draws; empty without 3D */
 	bool has_thread, is_cancelled;
+	struct loop_post gone; /* the last that the thread says */
+	bool is_gone; /* it has come */
+	bool is_stuck; /* the thread does not come back; set once, by vm_gpu_wait */
 	bool is_running; /* the thread serves the loop */
 	unsigned asked; /* requests, and looks until it is still, that have not come back */
 	struct vm_still *stills; /* of them */
@@ -52,9 +56,23 @@ bool vm_gpu_shares_memory(const struct config *cfg);
 int vm_gpu_init(struct vm *vm);
 /* The device has its place: from here on the display's loop is its thread's. Return: 0 or -errno (logged). */
 int vm_gpu_start(struct vm *vm);
-/* The devices have been reset: the thread ends. Requests on their way come back first. Accepts what has not been made. */
+/* The vCPUs are gone: what was asked comes back, the device is reset, the thread ends; or it is stuck (vm_gpu_is_stuck). Accepts what has not been made. */
 void vm_gpu_stop(struct vm *vm);
+/* The thread has ended. */
 void vm_gpu_finish(struct vm *vm);
+
+/* A renderer that does what a guest has told it to may take for ever: how long the end of a VM waits for the display's thread each time. */
+#define VM_GPU_PATIENCE_NS (5 * CLOCK_NS_PER_S)
+
+/**
+ * vm_gpu_wait - at the end of a VM, serve the main loop until something has happened that the display's thread may hold up
+ *
+ * When it takes longer than VM_GPU_PATIENCE_NS that is logged, the thread is stuck, and there is no more waiting for it. Nothing that it uses may be freed or finished
+ * from then on: guest memory, both loops, the device. Without a display it takes as long as it takes.
+ * Return: whether it has happened.
+ */
+bool vm_gpu_wait(struct vm *vm, bool (*has_happened)(const struct vm *vm));
+bool vm_gpu_is_stuck(const struct vm *vm);
 
 /* Return: whether the display can be asked about @scanout; else @conn has its answer. */
 bool vm_gpu_can_ask(struct vm *vm, struct control_conn *conn, json_int_t scanout);

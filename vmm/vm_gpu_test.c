@@ -18,6 +18,7 @@
 
 #include "tests/support/dial.h"
 #include "vmm/clock.h"
+#include "vmm/log.h"
 #include "vmm/vm_priv.h"
 
 static char dir[] = "/tmp/vm_gpu_test.XXXXXX", path[64];
@@ -86,9 +87,13 @@ static int setup(void **state)
 	return 0;
 }
 
+static bool is_ticking;
+
 static int teardown(void **state)
 {
 	(void)state;
+	is_ticking = false;
+	log_set_hook(NULL);
 	clock_set_test_ns(0);
 	vm_gpu_stop(vm);
 	vm_gpu_stop(vm);
@@ -325,6 +330,7 @@ static void test_vm_gpu_stop_answers_what_was_asked_and_nothing_after(void **sta
 {
 	struct loop_post post = {.fn = on_hold};
 	int fd = connect_peer(), received;
+	uint64_t now_ns;
 	json_t *answer;
 
 	(void)state;
@@ -333,7 +339,10 @@ static void test_vm_gpu_stop_answers_what_was_asked_and_nothing_after(void **sta
 	loop_post(&vm->gpu->loop, &post);
 	say(fd, "{\"do\":\"screenshot\",\"scanout\":1}\n");
 	sem_post(&hold);
+	now_ns = clock_now_ns();
 	vm_gpu_stop(vm);
+	assert_true(clock_now_ns() - now_ns < CLOCK_NS_PER_S);
+	assert_false(vm_gpu_is_stuck(vm));
 	assert_int_equal(vm->gpu->asked, 0);
 	answer = hear(fd, &received);
 	assert_true(received >= 0);
@@ -348,6 +357,101 @@ static bool has_answer(int fd)
 	char byte;
 
 	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+static struct loop_post tick;
+static unsigned ticks, stuck_lines;
+
+/* The main loop's clock goes on while it is served: almost all of the patience at first, then a nanosecond each time. */
+static void on_tick(struct loop_post *post)
+{
+	if (is_ticking) {
+		clock_set_test_ns(clock_now_ns() + (ticks == 0 ? VM_GPU_PATIENCE_NS - 1 : 1));
+		ticks++;
+		loop_post(&vm->loop, post);
+	}
+}
+
+static void on_stuck_line(enum log_level level, const char *line)
+{
+	assert_int_equal(level, LOG_WARN);
+	assert_string_equal(line, "gpu: the renderer has not come back for 5 s: the VM ends without it");
+	stuck_lines++;
+}
+
+static sem_t holds;
+
+static void on_hold_and_say(struct loop_post *post)
+{
+	sem_post(&holds);
+	on_hold(post);
+}
+
+static void hold_display(struct loop_post *post)
+{
+	post->fn = on_hold_and_say;
+	sem_init(&hold, 0, 0);
+	sem_init(&holds, 0, 0);
+	loop_post(&vm->gpu->loop, post);
+	sem_wait(&holds);
+	clock_set_test_ns(CLOCK_NS_PER_S);
+	log_set_hook(on_stuck_line);
+	ticks = stuck_lines = 0;
+	is_ticking = true;
+	tick.fn = on_tick;
+	loop_post(&vm->loop, &tick);
+}
+
+/* What no VM that has ended does: its display comes back, and is taken down like any other. */
+static void let_display_go(void)
+{
+	is_ticking = false;
+	log_set_hook(NULL);
+	sem_post(&hold);
+	vm->gpu->is_stuck = false;
+	vm->gpu->is_running = true;
+	vm_gpu_stop(vm);
+	assert_false(vm_gpu_is_stuck(vm));
+}
+
+/* A guest can give the renderer work for hours. The end of its VM does not wait for that, however often it looks, and says so once. */
+static void test_vm_gpu_stop_does_not_wait_for_ever(void **state)
+{
+	struct loop_post post;
+	int fd = connect_peer(), other = connect_peer();
+
+	(void)state;
+	hold_display(&post);
+	say(fd, "{\"do\":\"display\"}\n");
+	/* Only what the end waits for counts. */
+	clock_set_test_ns(CLOCK_NS_PER_S);
+	ticks = 0;
+	vm_gpu_stop(vm);
+	assert_true(vm_gpu_is_stuck(vm));
+	assert_int_equal(ticks, 2);
+	assert_int_equal(stuck_lines, 1);
+	assert_int_equal(vm->gpu->asked, 1);
+	vm_gpu_stop(vm);
+	assert_int_equal(ticks, 2);
+	assert_int_equal(stuck_lines, 1);
+	expect_error(other, "{\"do\":\"display\"}\n", "ended");
+	let_display_go();
+	close(fd);
+	close(other);
+}
+
+/* Nothing is asked of it, and it does not hear that it is to end. */
+static void test_vm_gpu_stop_of_one_that_hears_nothing(void **state)
+{
+	struct loop_post post;
+
+	(void)state;
+	hold_display(&post);
+	vm_gpu_stop(vm);
+	assert_true(vm_gpu_is_stuck(vm));
+	assert_int_equal(ticks, 2);
+	assert_int_equal(stuck_lines, 1);
+	let_display_go();
 }
 
 /* A guest that is reset has not ended: who asks while its display is taken down is hung up on, and connects to the next one. */
@@ -1018,6 +1122,8 @@ int main(void)
 		T(test_vm_gpu_peer_that_leaves_while_it_waits),
 		T(test_vm_gpu_stop_answers_what_was_asked_and_nothing_after),
 		T(test_vm_gpu_stop_before_a_restart_says_nothing_of_an_end),
+		T(test_vm_gpu_stop_does_not_wait_for_ever),
+		T(test_vm_gpu_stop_of_one_that_hears_nothing),
 		T(test_vm_gpu_frame_during_a_slow_look),
 		T(test_vm_still_waits_for_a_guest_that_flips),
 		T(test_vm_still_region_that_is_not_on_the_screen),

@@ -231,11 +231,21 @@ bool vm_screen_missing(const struct vm *vm, char *buf, size_t len)
  * The last picture.
  */
 
-/* On the display's thread, which may be about to look: what is compared there is its own until it has looked. */
-static void save_last_shot(void *arg)
+/* On the main loop. */
+static void on_saved(struct loop_post *post)
 {
-	struct vm *vm = arg;
-	struct vm_screen *s = &vm->screen;
+	struct vm_screen *s = (struct vm_screen *)((char *)post - offsetof(struct vm_screen, look));
+
+	s->is_looking = false;
+	if (s->is_saved) {
+		snprintf(s->vm->result->screen, sizeof(s->vm->result->screen), "%s", s->vm->options->screen_png);
+	}
+}
+
+/* On the display's thread. */
+static void save_last_shot(struct vm_screen *s)
+{
+	struct vm *vm = s->vm;
 	const struct vm_options *o = vm->options;
 	unsigned scanout = vm->cfg->expect.screen ? vm->cfg->expect.screen->scanout : 0;
 	struct display_pixels p;
@@ -243,9 +253,7 @@ static void save_last_shot(void *arg)
 	if (!map_shot(vm, scanout, true, &p)) {
 		return;
 	}
-	if (screen_write_png(&p, o->screen_png)) {
-		snprintf(vm->result->screen, sizeof(vm->result->screen), "%s", o->screen_png);
-	}
+	s->is_saved = screen_write_png(&p, o->screen_png);
 	unmap_shot(&p);
 	/* The pointer does not count. */
 	if (s->is_expected && o->screen_diff_png && !s->is_seen && map_shot(vm, scanout, false, &p)) {
@@ -256,6 +264,15 @@ static void save_last_shot(void *arg)
 		}
 		unmap_shot(&p);
 	}
+}
+
+static void on_save(struct loop_post *post)
+{
+	struct vm_screen *s = (struct vm_screen *)((char *)post - offsetof(struct vm_screen, look));
+
+	save_last_shot(s);
+	s->look.fn = on_saved;
+	loop_post(&s->vm->loop, &s->look);
 }
 
 /* A good end so far, but not all that was expected has been seen: vm_control_judge will say so, when the last half line of the console has been looked at too. */
@@ -285,17 +302,25 @@ static bool is_bad(const struct vm *vm)
 	}
 }
 
+static bool is_idle(const struct vm *vm)
+{
+	return !vm_screen_is_busy(vm);
+}
+
 void vm_screen_save(struct vm *vm)
 {
+	struct vm_screen *s = &vm->screen;
+
 	if (!vm->gpu || !vm->gpu->is_running || !vm->options->screen_png) {
 		return;
 	}
 	/* A look that is under way may be the one that sees it. */
-	while (vm_screen_is_busy(vm)) {
-		loop_run_once(&vm->loop, -1);
-	}
-	if (is_bad(vm)) {
-		loop_call(&vm->gpu->loop, save_last_shot, vm);
+	if (vm_gpu_wait(vm, is_idle) && is_bad(vm)) {
+		/* It is a look: what is compared is the display's thread's until it is back. */
+		s->is_looking = true;
+		s->look.fn = on_save;
+		loop_post(&vm->gpu->loop, &s->look);
+		vm_gpu_wait(vm, is_idle);
 	}
 }
 

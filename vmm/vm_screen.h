@@ -22,11 +22,12 @@ struct vm_screen {
 	bool is_armed; /* atomic: somebody wants to hear of the next one */
 	bool has_news; /* atomic: news is on its way to the main loop */
 	struct loop_post news;
-	/* [expect] screen: while is_looking, the first four belong to the display's thread. */
+	/* [expect] screen: while is_looking, the first five belong to the display's thread. */
 	struct display_still still; /* not in use unless it is to be still; and always that thread's */
 	struct screen screen;
 	bool is_seen;
 	uint64_t again_ns;
+	bool is_saved; /* there is a last picture */
 	bool is_looking, is_expected;
 	bool looks_again; /* a look was wanted during one */
 	char why[120]; /* what the last look missed, for people */

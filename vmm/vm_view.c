@@ -222,6 +222,11 @@ int vm_view_init(struct vm *vm)
 	return r == 0 && vm->options->window ? watch_window(vm) : r;
 }
 
+static bool are_viewers_gone(const struct vm *vm)
+{
+	return !vm->view.viewers.loop;
+}
+
 void vm_view_stop(struct vm *vm)
 {
 	struct vm_view *view = &vm->view;
@@ -232,6 +237,7 @@ void vm_view_stop(struct vm *vm)
 		view->window.fn = NULL;
 	}
 	viewers_stop(&view->viewers, result_wants_restart(vm->result, vm->cfg) ? VIEWER_BYE_RESTART : VIEWER_BYE_END);
+	vm_gpu_wait(vm, are_viewers_gone);
 }
 
 /*

@@ -233,11 +233,56 @@ static void test_vm_view_times_have_their_names(void **state)
 	end(fd);
 }
 
+static void on_late(struct loop_post *post)
+{
+	(void)post;
+	clock_set_test_ns(clock_now_ns() + VM_GPU_PATIENCE_NS);
+}
+
+static void ignore_line(enum log_level level, const char *line)
+{
+	(void)level;
+	(void)line;
+}
+
+/* The display's thread is stuck, and a viewer that has been told goodbye still has what is its. */
+static void test_vm_view_stop_does_not_wait_for_ever(void **state)
+{
+	struct loop_post late = {.fn = on_late};
+	struct viewer_header hdr = {0};
+	struct loop display_loop;
+	int fd;
+
+	(void)state;
+	assert_int_equal(loop_init(&display_loop), 0);
+	gpu.display.loop = &display_loop;
+	assert_int_equal(vm_view_init(vm), 0);
+	fd = meet(0);
+	clock_set_test_ns(CLOCK_NS_PER_S);
+	log_set_hook(ignore_line);
+	loop_post(&vm->loop, &late);
+	vm_view_stop(vm);
+	log_set_hook(NULL);
+	assert_true(vm_gpu_is_stuck(vm));
+	assert_int_equal(vm->view.viewers.n, 1);
+	while (recv(fd, &hdr, sizeof(hdr), MSG_DONTWAIT) > 0 && hdr.type != VIEWER_BYE) {
+	}
+	assert_int_equal(hdr.type, VIEWER_BYE);
+	/* What no VM that has ended does. */
+	loop_run_once(&display_loop, 0);
+	serve();
+	assert_null(vm->view.viewers.loop);
+	loop_finish(&display_loop);
+	gpu.display.loop = &vm->loop;
+	end(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_vm_view_offers_dmabufs_or_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vm_view_says_why_of_what_was_sent, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_vm_view_stop_does_not_wait_for_ever, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vm_view_times_have_their_names, setup, teardown),
 	};
 
