@@ -616,7 +616,8 @@ static void pass(uint64_t ms)
 {
 	test_ns = ms == 0 ? 0 : (test_ns ? test_ns : clock_now_ns()) + ms * (uint64_t)CLOCK_NS_PER_MS;
 	clock_set_test_ns(test_ns);
-	/* The display's thread looks at its timers, and what it says is heard. */
+	/* The display's thread looks at its timers, after what it serves in its second round, has done with that when the third one serves, and what it says is heard. */
+	settled_sinks();
 	settled_sinks();
 	settled_sinks();
 }
