@@ -55,7 +55,21 @@ start_guest() {
 	wait_for "$work/out" "$until"
 }
 
-# The same two with tests/guest/ends.S: $1 is what it does.
+# The same with tests/guest/readers: $1 is how many events of which input devices it reads. What all of them are has been said when this returns 0.
+start_readers() {
+	local readers=$1
+	shift
+	mkdir -p "$work/readers/bin" && cp tests/guest/readers "$work/readers/bin/" || return
+	(cd "$work/readers" && find bin | cpio -o -H newc -R 0:0 --quiet) > "$work/readers.cpio"
+	more=readers=$readers start_guest input=0,run=readers readers=ready --initrd "$work/readers.cpio" "$@"
+}
+
+# What was read of device $1, one event in brackets after the other.
+events_of() {
+	tr -d '\r' < "$work/out" | sed -n "s/^tinyvmm-guest: event-$1=\(.*\)\$/[\1]/p" | tr '\n' ' '
+}
+
+# The first two with tests/guest/ends.S: $1 is what it does.
 run_ends() {
 	"$tinyvmm" run --kernel build/guest/ends.elf --append "$1" --timeout 60s --set serial.type=stdio --set console.type=none "${@:2}" > "$work/out" 2> "$work/err" < /dev/null
 	code=$?
