@@ -171,6 +171,11 @@ bool virtq_expect(struct virtq *vq, uint16_t n)
 	return vq->running && q->nchains - q->popped > n;
 }
 
+unsigned virtq_pending(const struct virtq *vq)
+{
+	return vq->running ? fake_queue[vq->index].nchains - fake_queue[vq->index].popped : 0;
+}
+
 bool virtq_notify(struct virtq *vq)
 {
 	assert(vq->dev);

@@ -53,13 +53,38 @@ static bool fill_buffers(struct input *in)
 	return true;
 }
 
-static void tell_drained(struct input *in)
+/* Whether the driver has looked at what it was given. If not, it is asked to kick when it has. */
+static bool is_taken(struct input *in)
 {
-	if (in->is_behind && input_is_drained(in)) {
-		in->is_behind = false;
-		if (in->source && in->source->drained) {
-			in->source->drained(in->source_ctx);
-		}
+	struct virtq *vq = &in->base.vq[INPUT_EVENTQ];
+
+	if (!is_running(in)) {
+		return true;
+	}
+	if (!input_is_drained(in)) {
+		return false;
+	}
+	return !vq->event_idx || in->most_buffers == 0 || virtq_expect(vq, (uint16_t)(in->most_buffers - 1));
+}
+
+static void end_wait(struct input *in)
+{
+	loop_timer_stop(&in->late);
+	in->is_awaited = false;
+	if (in->source && in->source->taken) {
+		in->source->taken(in->source_ctx);
+	}
+}
+
+static void tell_taken(struct input *in)
+{
+	if (!in->is_awaited) {
+		return;
+	}
+	if (is_taken(in)) {
+		end_wait(in);
+	} else if (input_is_drained(in) && in->late.deadline_ns == 0) {
+		loop_timer_set(&in->late, clock_now_ns() + INPUT_TAKE_NS);
 	}
 }
 
@@ -81,7 +106,7 @@ static void tell_room(struct input *in)
 /* Of room on a turn of its own: the answer is more frames. */
 static void tell(struct input *in)
 {
-	tell_drained(in);
+	tell_taken(in);
 	if (in->is_full && is_half_empty(in)) {
 		loop_timer_set(&in->again, clock_now_ns() + 1);
 	}
@@ -196,9 +221,12 @@ static void expect_echoes(struct input *in)
 
 static void serve_events(struct input *in)
 {
+	unsigned here = virtq_pending(&in->base.vq[INPUT_EVENTQ]);
+
 	if (!is_running(in)) {
 		return;
 	}
+	in->most_buffers = here > in->most_buffers ? (uint16_t)here : in->most_buffers;
 	if (!fill_buffers(in)) {
 		loop_timer_set(&in->again, clock_now_ns() + 1);
 	}
@@ -251,7 +279,6 @@ void input_send(struct input *in, const struct input_ev *ev, unsigned n)
 		in->counters.dropped++;
 		return;
 	}
-	in->is_behind = true;
 	input_ring_put(&in->ring, frame, len, &in->now);
 	serve_events(in);
 }
@@ -270,7 +297,6 @@ bool input_has_room(struct input *in)
 static void send_difference(struct input *in)
 {
 	if (input_ring_put_difference(&in->ring, &in->now)) {
-		in->is_behind = true;
 		serve_events(in);
 	}
 }
@@ -297,6 +323,16 @@ void input_release(struct input *in)
 bool input_is_drained(const struct input *in)
 {
 	return input_ring_waiting(&in->ring) == 0 || !is_running(in);
+}
+
+bool input_await(struct input *in)
+{
+	if (!in->is_awaited && is_taken(in)) {
+		return true;
+	}
+	in->is_awaited = true;
+	tell_taken(in);
+	return false;
 }
 
 bool input_has_driver(const struct input *in)
@@ -331,8 +367,18 @@ static void input_again(struct loop_timer *timer)
 	} else {
 		tell_running(in, false);
 	}
-	tell_drained(in);
+	tell_taken(in);
 	tell_room(in);
+}
+
+/* For longer than whoever waits is to wait. What is not even in its buffers goes on waiting for them. */
+static void input_late(struct loop_timer *timer)
+{
+	struct input *in = (struct input *)((char *)timer - offsetof(struct input, late));
+
+	if (in->is_awaited && input_is_drained(in)) {
+		end_wait(in);
+	}
 }
 
 /* No other frame has come. Echoes that have not come either will not: the driver is to kick again, for whatever it sends. */
@@ -414,8 +460,9 @@ static void input_reset(struct virtio_device *d)
 	/* A source that lets go of everything now tells nobody. */
 	tell_running(in, false);
 	input_ring_forget(&in->ring);
+	in->most_buffers = 0;
 	/* Whoever waits for the guest to take its events waits no longer. */
-	tell_drained(in);
+	tell_taken(in);
 	tell_room(in);
 	for (unsigned code = 0; code < LED_CNT; code++) {
 		set_light(in, code, false);
@@ -450,6 +497,7 @@ void input_init(struct input *in, const struct input_desc *desc, struct loop *lo
 	input_ring_init(&in->ring, &in->desc, &in->counters);
 	loop_timer_init(&in->again, loop, input_again);
 	loop_timer_init(&in->look, loop, input_look);
+	loop_timer_init(&in->late, loop, input_late);
 	virtio_device_init(&in->base, &input_ops, loop, mem);
 }
 
@@ -458,6 +506,7 @@ void input_finish(struct input *in)
 	if (in->base.ops) {
 		loop_timer_stop(&in->again);
 		loop_timer_stop(&in->look);
+		loop_timer_stop(&in->late);
 	}
 }
 

@@ -25,7 +25,7 @@ static unsigned ngot, given, returned, lines_logged;
 static uint64_t buffers; /* gpa of the 64 event buffers */
 
 static struct {
-	unsigned lights, last_code, drained, room;
+	unsigned lights, last_code, taken, room;
 	bool last_on;
 	int running; /* +1 came, -1 went */
 } source;
@@ -53,10 +53,10 @@ static void on_running(void *ctx, bool is_running)
 	source.running += is_running ? 1 : -1;
 }
 
-static void on_drained(void *ctx)
+static void on_taken(void *ctx)
 {
 	(void)ctx;
-	source.drained++;
+	source.taken++;
 }
 
 static bool is_sending;
@@ -68,7 +68,7 @@ static void on_room(void *ctx)
 	source.room++;
 }
 
-static const struct input_source_ops source_ops = {.light = on_light, .running = on_running, .drained = on_drained, .room = on_room};
+static const struct input_source_ops source_ops = {.light = on_light, .running = on_running, .taken = on_taken, .room = on_room};
 
 /* The driver came up; it has no event buffers yet. */
 static void start_driver(void)
@@ -229,7 +229,6 @@ static void test_input_events_arrive_in_order_with_one_interrupt(void **state)
 	EXPECT({EV_KEY, KEY_LEFTSHIFT, 1}, {EV_KEY, KEY_A, 1}, SYN);
 	assert_int_equal(in->counters.frames_out, 1);
 	assert_int_equal(in->counters.events_out, 2);
-	assert_int_equal(source.drained, 1);
 }
 
 static void test_input_frame_waits_for_buffers(void **state)
@@ -241,12 +240,165 @@ static void test_input_frame_waits_for_buffers(void **state)
 	give(1);
 	take();
 	EXPECT({EV_KEY, KEY_A, 1});
-	assert_int_equal(source.drained, 0);
 	give(5);
 	take();
 	EXPECT(SYN);
 	assert_true(input_is_drained(in));
-	assert_int_equal(source.drained, 1);
+}
+
+/*
+ * Who waits for the driver.
+ */
+
+/* Makes @n event buffers available without a kick. Return: whether the driver kicks for them: virtio v1.3, 2.7.10. */
+static bool give_back(unsigned n)
+{
+	const struct tdrv_queue *q = &drv.q[INPUT_EVENTQ];
+	uint16_t before = q->avail_idx, event;
+
+	for (unsigned i = 0; i < n; i++, given++) {
+		tdrv_add(&drv, INPUT_EVENTQ, 0, 0, buffers + given % INPUT_QUEUE_SIZE * BUFFER_BYTES, BUFFER_BYTES);
+	}
+	memcpy(&event, tdrv_ptr(&drv, q->used + 4 + 8u * q->size, sizeof(event)), sizeof(event));
+	return (uint16_t)(q->avail_idx - event - 1) < (uint16_t)(q->avail_idx - before);
+}
+
+static void test_input_await_lasts_until_the_driver_has_its_buffers_back_here(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	give(40);
+	assert_true(input_await(in));
+	for (unsigned i = 0; i < 3; i++) {
+		SEND({EV_KEY, KEY_A, 1}, {EV_KEY, KEY_B, 1});
+		SEND({EV_KEY, KEY_A, 0}, {EV_KEY, KEY_B, 0});
+		assert_false(input_await(in));
+		take();
+		ngot = 0;
+		/* It says that it has looked at all of it, and nothing before. */
+		assert_false(give_back(5));
+		tdrv_kick(&drv, INPUT_EVENTQ);
+		assert_int_equal(source.taken, i);
+		assert_true(give_back(1));
+		tdrv_kick(&drv, INPUT_EVENTQ);
+		assert_int_equal(source.taken, i + 1);
+		assert_true(input_await(in));
+	}
+	/* Nobody waits. */
+	SEND({EV_KEY, KEY_A, 1});
+	give(1);
+	give(1);
+	assert_int_equal(source.taken, 3);
+	assert_int_equal(in->late.deadline_ns, 0);
+}
+
+static void test_input_await_of_more_than_there_are_buffers_for(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	give(3);
+	SEND({EV_KEY, KEY_A, 1}, {EV_KEY, KEY_B, 1}, {EV_KEY, KEY_C, 1}, {EV_KEY, KEY_D, 1});
+	assert_false(input_await(in));
+	/* Where all of it is not even in its buffers, waiting has no end. */
+	assert_int_equal(in->late.deadline_ns, 0);
+	take();
+	give(3);
+	assert_int_equal(source.taken, 0);
+	take();
+	give(1);
+	assert_int_equal(source.taken, 0);
+	give(1);
+	assert_int_equal(source.taken, 1);
+}
+
+/* It may have come back before anybody asked. */
+static void test_input_await_of_a_driver_that_was_fast(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	give(64);
+	SEND({EV_KEY, KEY_A, 1});
+	take();
+	give_back(2);
+	assert_true(input_await(in));
+	assert_int_equal(source.taken, 0);
+}
+
+static void test_input_await_tells_who_waited_before(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	give(64);
+	SEND({EV_KEY, KEY_A, 1});
+	assert_false(input_await(in));
+	take();
+	/* Its kick is on its way. */
+	give_back(2);
+	assert_false(input_await(in));
+	assert_int_equal(source.taken, 1);
+	tdrv_kick(&drv, INPUT_EVENTQ);
+	assert_int_equal(source.taken, 1);
+}
+
+static void test_input_await_does_not_last_for_a_driver_that_keeps_its_buffers(void **state)
+{
+	uint64_t now = clock_now_ns();
+
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	give(64);
+	SEND({EV_KEY, KEY_A, 1});
+	clock_set_test_ns(now);
+	assert_false(input_await(in));
+	clock_set_test_ns(now + INPUT_TAKE_NS - 1);
+	assert_false(input_await(in));
+	tdrv_serve(&drv);
+	assert_int_equal(source.taken, 0);
+	clock_set_test_ns(now + INPUT_TAKE_NS);
+	tdrv_serve(&drv);
+	assert_int_equal(source.taken, 1);
+	/* The next one as long. */
+	SEND({EV_KEY, KEY_A, 0});
+	assert_false(input_await(in));
+	clock_set_test_ns(now + 2 * INPUT_TAKE_NS);
+	tdrv_serve(&drv);
+	assert_int_equal(source.taken, 2);
+}
+
+static void test_input_await_without_event_indexes_is_for_buffers_alone(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	tdrv_start_without(&drv, VIRTIO_F_EVENT_IDX);
+	buffers = tdrv_alloc(&drv, INPUT_QUEUE_SIZE * BUFFER_BYTES, 8);
+	given = returned = 0;
+	tdrv_serve(&drv);
+	SEND({EV_KEY, KEY_A, 1});
+	assert_false(input_await(in));
+	give(2);
+	assert_int_equal(source.taken, 1);
+	assert_true(input_await(in));
+}
+
+static void test_input_await_ends_with_the_driver(void **state)
+{
+	(void)state;
+	start_kind(INPUT_KEYBOARD);
+	give(64);
+	SEND({EV_KEY, KEY_A, 1});
+	assert_false(input_await(in));
+	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
+	assert_int_equal(source.taken, 1);
+	assert_int_equal(in->late.deadline_ns, 0);
+	assert_true(input_await(in));
+	/* The next one may have fewer buffers. */
+	start_driver();
+	give(8);
+	SEND({EV_KEY, KEY_B, 1});
+	assert_false(input_await(in));
+	take();
+	give(4);
+	assert_int_equal(source.taken, 2);
 }
 
 /*
@@ -839,19 +991,21 @@ static void test_input_room_is_said_when_nobody_takes_anything_any_more(void **s
 
 	start_driver();
 	type_until_full(0);
+	assert_false(input_await(in));
 	tdrv_set_avail_idx(&drv, INPUT_STATUSQ, INPUT_QUEUE_SIZE + 1);
 	tdrv_kick(&drv, INPUT_STATUSQ);
 	assert_true(in->base.failed);
 	assert_int_equal(source.room, 2);
-	assert_int_equal(source.drained, 2);
+	assert_int_equal(source.taken, 1);
 	assert_true(input_has_room(in));
 
 	start_driver();
 	type_until_full(0);
+	assert_false(input_await(in));
 	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 15 | VIRTIO_STATUS_FAILED);
 	tdrv_serve(&drv);
 	assert_int_equal(source.room, 3);
-	assert_int_equal(source.drained, 3);
+	assert_int_equal(source.taken, 2);
 }
 
 /* Another source may take the room that one was told of, and what it sends may be what the guest had buffers for. */
@@ -1453,9 +1607,10 @@ static void test_input_source_hears_that_the_driver_came_and_went(void **state)
 	start_kind(INPUT_KEYBOARD);
 	assert_int_equal(source.running, 1);
 	key(KEY_A, 1);
+	assert_false(input_await(in));
 	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
 	assert_int_equal(source.running, 0);
-	assert_true(source.drained > 0);
+	assert_int_equal(source.taken, 1);
 	tdrv_write(&drv, VIRTIO_MMIO_STATUS, 0);
 	assert_int_equal(source.running, 0);
 }
@@ -1513,6 +1668,13 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		T(test_input_events_arrive_in_order_with_one_interrupt),
 		T(test_input_frame_waits_for_buffers),
+		T(test_input_await_lasts_until_the_driver_has_its_buffers_back_here),
+		T(test_input_await_of_more_than_there_are_buffers_for),
+		T(test_input_await_of_a_driver_that_was_fast),
+		T(test_input_await_tells_who_waited_before),
+		T(test_input_await_does_not_last_for_a_driver_that_keeps_its_buffers),
+		T(test_input_await_without_event_indexes_is_for_buffers_alone),
+		T(test_input_await_ends_with_the_driver),
 		T(test_input_every_loss_is_counted_once),
 		T(test_input_frame_larger_than_the_queue_comes_in_pieces),
 		T(test_input_refill_between_turns_keeps_the_order),

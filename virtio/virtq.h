@@ -94,7 +94,7 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *c);
 /**
  * virtq_expect - what the driver makes available next needs no kick, up to @n chains
  *
- * For a queue that was empty at the last pop, and whoever looks into it by itself some time. The chain after those kicks, as each does without event indexes; so does every one after the next pop that
+ * For a queue that was empty at the last pop, or whose chains are not wanted yet, and whoever looks into it by itself some time. @n counts what is there. The chain after those kicks, as each does without event indexes; so does every one after the next pop that
  * finds nothing.
  * Return: whether more than that came meanwhile: the driver may have been silent about it, so it is to be served now.
  * Spec: virtio v1.3, 2.7.10 "Available Buffer Notification Suppression".

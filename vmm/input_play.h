@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the commands of `tinyvmm input` come to on the devices a VM has: whole frames, in portions small enough for a guest's reader, for which its kernel keeps 64
- * events.
+ * events: each is sent when the guest's driver has taken the one before, and a moment later, for the reader.
  *
  *   every command: input_play_check    -> what is wrong with it, before anything is sent
  *   every command: input_play_run      -> ops->send, ops->sleep, ops->wait, ops->shot
@@ -16,7 +16,7 @@
 #include "devices/input_state.h"
 #include "vmm/input_script.h"
 
-#define INPUT_PLAY_EVENTS 16 /* of one portion, more only where frames belong together: Linux keeps 64 for a reader, and a guest may be kept from its processor for a few portions */
+#define INPUT_PLAY_EVENTS 16 /* of one portion, more only where frames belong together: Linux keeps 64 for a reader */
 #define INPUT_PLAY_EVENTS_MAX 64
 
 /* A device of the VM, as its status says it. */
@@ -26,7 +26,7 @@ struct input_play_device {
 
 /* Each returns 0, or an error that input_play_run returns. */
 struct input_play_ops {
-	/* Whole frames; done when the guest's driver has them. */
+	/* Whole frames; done when the guest's driver has taken them. */
 	int (*send)(void *ctx, const char *device, const struct input_ev *ev, unsigned n);
 	int (*sleep)(void *ctx, uint64_t ns);
 	int (*wait)(void *ctx, const char *regex, uint64_t timeout_ns);

@@ -529,7 +529,7 @@ static void do_wait(const struct verb_call *c)
 	}
 }
 
-/* All of it is with the guest, or the guest's driver is gone, and with it what was not. */
+/* The guest's driver has taken all of it, or is gone, and with it what it had not. */
 static void answer_input(struct vm_wait *w)
 {
 	const struct vm_input *in = w->input;
@@ -543,7 +543,7 @@ static void answer_input(struct vm_wait *w)
 	control_error(conn, "no-driver", "the guest's driver of %s went away before it had all of it", in->name);
 }
 
-/* As much as there is room for. The connection's next requests are not read before all of this one is with the guest: that holds a fast client back. */
+/* As much as there is room for. The connection's next requests are not read before the guest has taken all of this one: that holds a fast client back. */
 static void feed_input(struct vm_wait *w)
 {
 	if (!input_has_driver(&w->input->dev)) {
@@ -551,7 +551,7 @@ static void feed_input(struct vm_wait *w)
 	} else if (vm_input_feed(w->input, control_conn_index(w->conn), w->events, &w->at)) {
 		json_decref(w->events);
 		w->events = NULL;
-		if (input_is_drained(&w->input->dev)) {
+		if (input_await(&w->input->dev)) {
 			answer_input(w);
 		}
 	}
@@ -603,7 +603,7 @@ static void do_evdev(const struct verb_call *c)
 	control_ok(c->conn, json_pack("{s:o}", "devices", vm_evdev_list(c->vm)));
 }
 
-void vm_control_input_drained(struct vm *vm, const struct vm_input *in)
+void vm_control_input_taken(struct vm *vm, const struct vm_input *in)
 {
 	for (unsigned i = 0; i < CONTROL_CONNS_MAX; i++) {
 		struct vm_wait *w = &vm->ctl.wait[i];

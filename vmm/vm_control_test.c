@@ -218,6 +218,19 @@ static void test_vm_control_others_are_served_while_one_is_held_back(void **stat
 	assert_true(has_answer(client[5]));
 }
 
+static void test_vm_control_an_answer_comes_when_the_guest_has_made_room_again(void **state)
+{
+	static const char text[] = "{\"do\":\"input\",\"device\":\"keyboard0\",\"events\":[[1,30,1],[0,0,0],[1,30,0],[0,0,0]]}\n";
+
+	(void)state;
+	assert_int_equal(send(client[0], text, sizeof(text) - 1, MSG_NOSIGNAL), sizeof(text) - 1);
+	serve();
+	assert_int_equal(take(), 4);
+	assert_false(has_answer(client[0]));
+	assert_int_equal(take(), 0);
+	assert_true(has_answer(client[0]));
+}
+
 /* What the kernel keeps for a socket, and one line: no more of a client that does not wait for answers is in the monitor. */
 static void test_vm_control_a_client_that_does_not_wait_for_answers_is_not_read(void **state)
 {
@@ -401,6 +414,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		T(test_vm_control_clients_that_are_too_fast_wait_and_lose_no_key),
 		T(test_vm_control_others_are_served_while_one_is_held_back),
+		T(test_vm_control_an_answer_comes_when_the_guest_has_made_room_again),
 		T(test_vm_control_a_client_that_does_not_wait_for_answers_is_not_read),
 		T(test_vm_control_a_client_that_goes_while_it_waits_leaves_no_key),
 		T(test_vm_control_a_guest_that_gives_up_holds_nobody_back),

@@ -23,11 +23,11 @@ static void on_light(void *ctx, unsigned code, bool on)
 	vm_view_input_changed(in->vm);
 }
 
-static void on_drained(void *ctx)
+static void on_taken(void *ctx)
 {
 	struct vm_input *in = ctx;
 
-	vm_control_input_drained(in->vm, in);
+	vm_control_input_taken(in->vm, in);
 }
 
 static void on_room(void *ctx)
@@ -49,7 +49,7 @@ static void on_running(void *ctx, bool is_running)
 	vm_view_input_changed(in->vm);
 }
 
-static const struct input_source_ops source_ops = {.light = on_light, .running = on_running, .drained = on_drained, .room = on_room};
+static const struct input_source_ops source_ops = {.light = on_light, .running = on_running, .taken = on_taken, .room = on_room};
 
 static int init_device(struct vm *vm, struct vm_input *in, unsigned n)
 {

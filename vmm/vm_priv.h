@@ -145,8 +145,8 @@ void vm_control_finish(struct vm *vm);
 void vm_control_parked(struct vm *vm);
 /* A vCPU has opened its counters. Thread: vCPU. */
 void vm_control_stats_opened(struct vm *vm);
-/* All that was sent to a device is with the guest, or will never be. */
-void vm_control_input_drained(struct vm *vm, const struct vm_input *in);
+/* The guest has taken all that was sent to a device, or never will. */
+void vm_control_input_taken(struct vm *vm, const struct vm_input *in);
 /* A device that had no room has some again. */
 void vm_control_input_room(struct vm *vm, const struct vm_input *in);
 /* A connection waits for @r; what it waits for of the display is here, and its answer comes next. */
