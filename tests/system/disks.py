@@ -238,36 +238,50 @@ class Mapper:
             subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
 
 
-def power_failure(cache, files=12):
+def power_failure(caches, files=12):
     """
-    The host's power fails: what the device has got stays, what is in the host's page cache is lost. The guest's journal has to hold, and every file
-    that it has synced has to be there. Returns (files promised, files that are not there or not whole).
+    The host's power fails, for a guest with a disk of each of these cache modes: what a device has got stays, what is in the host's page cache is lost. On the disks whose flushes mean something the guest's
+    journal has to hold, and every file that it has synced has to be there. Returns for each (files promised, files that are not there or not whole).
     """
-    disk = Mapper("power", 64)
-    args = ("--disk", disk.path, "--set", f"disk.1.cache={cache}")
+    disks = [Mapper(f"power-{cache}", 64) for cache in caches]
+    args = [word for i, cache in enumerate(caches) for word in ("--disk", disks[i].path, "--set", f"disk.{i + 1}.cache={cache}")]
+    names = [f"vd{letter}" for letter, _ in zip("bcdefgh", caches)]
+    said = ""
     try:
         vm = c.Guest("power", *args, bare=True)
-        vm.run("mke2fs -q -F -t ext4 -E lazy_itable_init=0,lazy_journal_init=0 /dev/vdb && mount /dev/vdb /mnt && sync")
-        # Some that nobody syncs, so that there is something to lose.
-        vm.run("{ (for i in $(seq 500); do dd if=/dev/urandom of=/mnt/loose$((i % 20)) bs=64k count=4 status=none; done) & }")
-        vm.run("{ (for i in $(seq 500); do dd if=/dev/urandom of=/mnt/f$i bs=4k count=$((i % 9 + 1)) conv=fsync status=none || break; "
-               "echo promised-$i-$(cksum < /mnt/f$i | tr ' ' -); done; echo no-more) & }")
-        said = vm.wait(rf"promised-{files}-.*\n", 180)
-        disk.dead()
+        for name in names:
+            vm.run(f"mkdir /tmp/{name}; mke2fs -q -F -t ext4 -E lazy_itable_init=0,lazy_journal_init=0 /dev/{name} && mount /dev/{name} /tmp/{name} && sync")
+        for name in names:
+            # Some that nobody syncs, so that there is something to lose.
+            vm.run(f"{{ (for i in $(seq 500); do dd if=/dev/urandom of=/tmp/{name}/loose$((i % 20)) bs=64k count=4 status=none; done) & }}")
+            vm.run(f"{{ (for i in $(seq 500); do dd if=/dev/urandom of=/tmp/{name}/f$i bs=4k count=$((i % 9 + 1)) conv=fsync status=none || break; "
+                   f"echo promised-{name}-$i-$(cksum < /tmp/{name}/f$i | tr ' ' -); done; echo no-more-{name}) & }}")
+        for name in names:
+            said += "" if f"promised-{name}-{files}-" in said else vm.wait(rf"promised-{name}-{files}-.*\n", 180)
+        for disk in disks:
+            disk.dead()
         # A guest whose flushes mean nothing notices nothing.
-        with contextlib.suppress(c.Gone):
-            said += vm.wait(r"no-more\n", 10)
+        for name, cache in zip(names, caches):
+            if cache != "unsafe" and f"no-more-{name}\n" not in said:
+                with contextlib.suppress(c.Gone):
+                    said += vm.wait(rf"no-more-{name}\n", 10)
         said += kill(vm)
-        disk.forget()
-        disk.whole()
-        promised = dict(re.findall(r"promised-(\d+)-(\d+-\d+)\n", said))
+        for disk in disks:
+            disk.forget()
+            disk.whole()
         vm = c.Guest("power", *args, bare=True)
-        seen = vm.run("mount /dev/vdb /mnt && for f in /mnt/f*; do echo is-${f#/mnt/f}-$(cksum < $f | tr ' ' -); done", 120)[1]
-        is_there = dict(re.findall(r"is-(\d+)-(\d+-\d+)\n", seen))
-        lost = [n for n, sum_ in promised.items() if is_there.get(n) != sum_]
-        c.last = f"{promised}\n{seen}\n{lost}"
+        results, details = [], ""
+        for name in names:
+            promised = dict(re.findall(rf"promised-{name}-(\d+)-(\d+-\d+)\n", said))
+            seen = vm.run(f"mkdir /tmp/{name}; mount /dev/{name} /tmp/{name} && for f in /tmp/{name}/f*; do echo is-${{f#/tmp/{name}/f}}-$(cksum < $f | tr ' ' -); done", 120)[1]
+            is_there = dict(re.findall(r"is-(\d+)-(\d+-\d+)\n", seen))
+            lost = [n for n, sum_ in promised.items() if is_there.get(n) != sum_]
+            details += f"{name}: {promised}\n{seen}\n{lost}\n"
+            results.append((len(promised), len(lost)))
         vm.end()
-        return len(promised), len(lost)
+        c.last = details
+        return results
     finally:
         c.tinyvmm("stop", "--all", "--kill")
-        disk.remove()
+        for disk in disks:
+            disk.remove()
