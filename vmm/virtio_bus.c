@@ -3,6 +3,7 @@
 #include "vmm/virtio_bus.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -197,10 +198,10 @@ json_t *virtio_bus_stats(struct virtio_bus *bus)
 		if (__atomic_load_n(&slot->is_connected, __ATOMIC_ACQUIRE) && eventfd_read(slot->kick.fd, &n) == 0) {
 			eventfd_write(slot->kick.fd, n);
 		}
-		json_array_append_new(array, json_pack("{s:i, s:s, s:I, s:I, s:I, s:I}", "place", (int)i, "name", slot->dev->ops->name, "kicks", (json_int_t)n, "turns",
+		json_array_append_new(array, json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:I}", "place", (int)i, "name", slot->dev->ops->name, "kicks", (json_int_t)n, "turns",
 			(json_int_t)__atomic_load_n(&slot->turns, __ATOMIC_RELAXED), "interrupts",
 			(json_int_t)__atomic_load_n(&slot->interrupts, __ATOMIC_RELAXED), "config_interrupts",
-			(json_int_t)__atomic_load_n(&slot->config_interrupts, __ATOMIC_RELAXED)));
+			(json_int_t)__atomic_load_n(&slot->config_interrupts, __ATOMIC_RELAXED), "acks", (json_int_t)__atomic_load_n(&slot->acks, __ATOMIC_RELAXED)));
 	}
 	return array;
 }
@@ -270,6 +271,19 @@ bool virtio_bus_read(struct virtio_bus *bus, uint64_t gpa, void *dst, uint32_t l
 	return true;
 }
 
+static void count_ack(struct virtio_slot *slot, uint32_t reg, const void *src, uint32_t len)
+{
+	uint32_t value;
+
+	if (reg != VIRTIO_MMIO_INTERRUPT_ACK || len != sizeof(value)) {
+		return;
+	}
+	memcpy(&value, src, sizeof(value));
+	if (le32toh(value) == VIRTIO_MMIO_INT_VRING) {
+		__atomic_fetch_add(&slot->acks, 1, __ATOMIC_RELAXED);
+	}
+}
+
 bool virtio_bus_write(struct virtio_bus *bus, uint64_t gpa, const void *src, uint32_t len)
 {
 	struct virtio_slot *slot;
@@ -279,6 +293,7 @@ bool virtio_bus_write(struct virtio_bus *bus, uint64_t gpa, const void *src, uin
 	}
 	slot = slot_at(bus, gpa);
 	if (slot) {
+		count_ack(slot, (uint32_t)(gpa % VIRTIO_MMIO_WINDOW), src, len);
 		virtio_mmio_write(&slot->transport, (uint32_t)(gpa % VIRTIO_MMIO_WINDOW), src, len);
 	}
 	return true;

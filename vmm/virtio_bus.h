@@ -37,6 +37,7 @@ struct virtio_slot {
 	/* Written by the device's loop (atomic). */
 	uint64_t turns; /* that kicks have begun; several kicks may be one */
 	uint64_t interrupts, config_interrupts;
+	uint64_t acks; /* exits to acknowledge nothing but used buffers: fast, nobody has any. Written by vCPUs (atomic) */
 	struct virtio_bus *bus;
 	int irq_fd; /* -1: no driver has come yet, or it could not be had */
 	bool is_tried; /* to connect it */

@@ -52,7 +52,7 @@ struct driver {
 	uint32_t config; /* as last seen */
 	uint64_t deadline_ns; /* of its request */
 	uint64_t requests; /* done (atomic) */
-	uint64_t wanted, resets, interrupts, changes, spurious;
+	uint64_t wanted, resets, interrupts, acks, changes, spurious;
 	const char *wrong; /* NULL: nothing (atomic) */
 };
 
@@ -173,6 +173,7 @@ static void store(struct driver *d, uint32_t reg, uint32_t value)
 	if (reg == VIRTIO_MMIO_QUEUE_NOTIFY) {
 		eventfd_write(d->slot->kick.fd, 1);
 	} else if (reg != VIRTIO_MMIO_INTERRUPT_ACK || value != VIRTIO_MMIO_INT_VRING || !d->bus->is_fast) {
+		d->acks += reg == VIRTIO_MMIO_INTERRUPT_ACK && value == VIRTIO_MMIO_INT_VRING;
 		virtio_bus_write(d->bus, d->slot->gpa + reg, &value, sizeof(value));
 	}
 }
@@ -457,6 +458,9 @@ static void hammer(bool fast)
 		assert_int_equal(drivers[i].requests, drivers[i].wanted);
 		assert_int_equal(drivers[i].resets, RESETS);
 		assert_int_equal(drivers[i].config, config);
+		/* Only what reached it, and none of those for a configuration. */
+		assert_int_equal(bus.slot[i].acks, drivers[i].acks);
+		assert_true(fast ? drivers[i].acks == 0 : drivers[i].acks > 0);
 		loop_remove(&answerers[i].later);
 		close(answerers[i].later.fd);
 	}
