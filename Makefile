@@ -163,12 +163,14 @@ STEPS := build/bench/steps
 COPIES := build/bench/copies.so
 # And what OpenGL is asked to read back, copy and draw.
 GLCALLS := build/bench/glcalls.so
+# Holds the display's thread up, for a test.
+STUCK := build/bench/stuck.so
 # In virglrenderer's place, for another.
 RENDERER := build/bench/libvirglrenderer.so.1
-tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(GUEST_LINEAR) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(VIEWER_SCANNED) $(STEPS) $(COPIES) $(GLCALLS) $(RENDERER))
-$(COPIES) $(GLCALLS): build/bench/%.so: tests/bench/%.c Makefile
+tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(GUEST_LINEAR) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(VIEWER_SCANNED) $(STEPS) $(COPIES) $(GLCALLS) $(STUCK) $(RENDERER))
+$(COPIES) $(GLCALLS) $(STUCK): build/bench/%.so: tests/bench/%.c Makefile
 $(RENDERER): tests/bench/renderer.c Makefile
-$(COPIES) $(GLCALLS) $(RENDERER):
+$(COPIES) $(GLCALLS) $(STUCK) $(RENDERER):
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -fno-builtin -fno-tree-loop-distribute-patterns $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -fPIC -shared -o $@ $<
 $(VIEWER_CLIENT): tests/viewer/client.c display/viewer_proto.h Makefile
