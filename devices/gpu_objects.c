@@ -6,16 +6,6 @@
 #include "devices/gpu_3d.h"
 #include "devices/gpu_words.h"
 
-/* Of the renderer's language: kinds of objects, those that are made of a resource, and one that comes in pieces. */
-enum {
-	SHADER = 4,
-	SAMPLER_VIEW = 6,
-	SURFACE = 8,
-	QUERY = 9,
-	STREAMOUT_TARGET = 10,
-	MSAA_SURFACE = 11,
-};
-
 /* An object, or a place where one or a resource is bound. */
 enum kind {
 	KIND_SUB, /* a context within */
@@ -261,13 +251,13 @@ static bool create_object(struct follower *f, const uint32_t *w, uint32_t len)
 		return true;
 	}
 	e.number = w[1];
-	if (kind == QUERY) {
+	if (kind == GPU_QUERY) {
 		e.charge = len >= 4 ? charge_of(f, w[4]) : NULL;
-	} else if (kind == SURFACE || kind == MSAA_SURFACE || kind == SAMPLER_VIEW || kind == STREAMOUT_TARGET) {
+	} else if (kind == GPU_SURFACE || kind == GPU_MSAA_SURFACE || kind == GPU_SAMPLER_VIEW || kind == GPU_STREAMOUT_TARGET) {
 		e.charge = len >= 2 ? charge_of(f, w[2]) : NULL;
 	}
 	/* It is in the place of one that has its number. */
-	if (kind != SHADER || len < 3 || !(w[3] & CONTINUATION)) {
+	if (kind != GPU_SHADER || len < 3 || !(w[3] & CONTINUATION)) {
 		remove_all(f->o, KIND_OBJECT, e.sub, e.number);
 	}
 	return add(f, &e);

@@ -4,7 +4,7 @@
 #include "devices/gpu_3d.h"
 #include "devices/gpu_texture.h"
 
-#define FORMATS 313u /* that each version of the library has in its tables */
+#define FORMATS 313u /* numbers of formats, in each version of the library */
 #define MEMORY_INFO 24u /* bytes: struct virgl_memory_info */
 
 /* Words of transfers, of the three kinds. */
@@ -80,10 +80,22 @@ static bool check_copy(struct gpu *g, struct gpu_table *attached, uint32_t *w, u
 	return true;
 }
 
+/* Of these numbers the library looks up what there is to know without seeing that it is nothing. */
+static bool is_format(uint32_t format)
+{
+	return format < FORMATS && format != 73 && (format < 78 || format > 81) && format != 86 && format != 307 && format != 309 && format != 310;
+}
+
+static bool check_object(const uint32_t *w, uint32_t len)
+{
+	/* What is above 24 bits is a kind of texture. */
+	return (*w >> 8 & 0xff) != GPU_SAMPLER_VIEW || len < 3 || is_format(w[3] & 0xffffff);
+}
+
 static bool check_images(const uint32_t *w, uint32_t len)
 {
 	for (uint32_t i = 3; i + 4 <= len; i += 5) {
-		if (w[i] >= FORMATS) {
+		if (!is_format(w[i])) {
 			return false;
 		}
 	}
@@ -100,6 +112,8 @@ static bool check_command(struct gpu *g, struct gpu_table *attached, uint32_t *w
 	case GPU_PIPE_RESOURCE_SET_TYPE:
 		/* For blobs in the renderer's memory, which there are none of. */
 		return false;
+	case GPU_CREATE_OBJECT:
+		return check_object(w, len);
 	case GPU_SEND_STRING_MARKER:
 		return len > 0 && w[1] <= (len - 1) * 4;
 	case GPU_CREATE_SUB_CTX:

@@ -44,6 +44,16 @@ enum {
 	GPU_LINK_SHADER = 52, /* the last one that is known not to draw */
 };
 
+/* Kinds of objects: those that are made of a resource, and one that comes in pieces. */
+enum {
+	GPU_SHADER = 4,
+	GPU_SAMPLER_VIEW = 6,
+	GPU_SURFACE = 8,
+	GPU_QUERY = 9,
+	GPU_STREAMOUT_TARGET = 10,
+	GPU_MSAA_SURFACE = 11,
+};
+
 struct gpu;
 struct gpu_table;
 

@@ -232,6 +232,19 @@ static void test_words_images_have_a_format(void **state)
 	is_well();
 }
 
+static void test_words_views_have_a_format(void **state)
+{
+	static const uint32_t none[] = {73, 78, 81, 86, 307, 309, 310, 313, 319, 0xffffff};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		BAD(SUBMIT(CMD(GPU_CREATE_OBJECT | GPU_SAMPLER_VIEW << 8, 6), 9, 5, none[i], 0, 0, 0));
+		BAD(SUBMIT(CMD(GPU_CREATE_OBJECT | GPU_SAMPLER_VIEW << 8, 6), 9, 5, none[i] | 2u << 24, 0, 0, 0));
+	}
+	OK(SUBMIT(CMD(GPU_CREATE_OBJECT | GPU_SAMPLER_VIEW << 8, 6), 9, 5, GPU_FORMAT_B8G8R8X8 | 2u << 24, 0, 0, 0));
+	is_well();
+}
+
 static int keep_drivers(void **state)
 {
 	if (set_up(state) < 0) {
@@ -251,6 +264,7 @@ int main(void)
 		T(test_words_buffers_are_bytes),
 		T(test_words_memory_is_told_where_there_is_room),
 		T(test_words_images_have_a_format),
+		T(test_words_views_have_a_format),
 	};
 
 	return cmocka_run_group_tests_name("words", tests, keep_drivers, NULL);
