@@ -155,6 +155,8 @@ EVDEV_BIN := build/evdev/uinput build/evdev/evread
 VIEWER_CLIENT := build/viewer/client
 # And one that imports pictures where they lie: it needs what draws.
 VIEWER_IMPORTER := build/viewer/importer
+# And one that says when the machine, or its GPU, stands still.
+VIEWER_STANDSTILL := build/viewer/standstill
 # What a screen of the host's shows.
 VIEWER_SCANNED := build/viewer/scanned
 # Counts instructions, for a benchmark.
@@ -167,7 +169,7 @@ GLCALLS := build/bench/glcalls.so
 STUCK := build/bench/stuck.so
 # In virglrenderer's place, for another.
 RENDERER := build/bench/libvirglrenderer.so.1
-tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(GUEST_LINEAR) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(VIEWER_SCANNED) $(STEPS) $(COPIES) $(GLCALLS) $(STUCK) $(RENDERER))
+tests: $(TEST_BIN) $(if $(filter release,$(MODE)),$(GUEST_BIN) $(GUEST_GL) $(GUEST_LINEAR) $(EVDEV_BIN) $(VIEWER_CLIENT) $(VIEWER_IMPORTER) $(VIEWER_STANDSTILL) $(VIEWER_SCANNED) $(STEPS) $(COPIES) $(GLCALLS) $(STUCK) $(RENDERER))
 $(COPIES) $(GLCALLS) $(STUCK): build/bench/%.so: tests/bench/%.c Makefile
 $(RENDERER): tests/bench/renderer.c Makefile
 $(COPIES) $(GLCALLS) $(STUCK) $(RENDERER):
@@ -185,6 +187,8 @@ $(GUEST_LINEAR): tests/guest/linear.c Makefile
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -D_GNU_SOURCE $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -fPIC -shared -s -o $@ $<
 $(VIEWER_IMPORTER): tests/viewer/importer.c display/viewer_proto.h Makefile
+$(VIEWER_STANDSTILL): tests/viewer/standstill.c Makefile
+$(VIEWER_IMPORTER) $(VIEWER_STANDSTILL):
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && gcc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. $(WARN) -Wstrict-prototypes -Wmissing-prototypes $(if $(filter 1,$(WERROR)),-Werror) $$(pkg-config --cflags libdrm) -o $@ $< -lEGL -lGL -lgbm
 $(VIEWER_SCANNED): tests/viewer/scanned.c Makefile
@@ -289,7 +293,7 @@ check-strict:
 
 # The last ones in host VMs with udmabuf, which the kernel of the other one has not, and with a render node.
 UDMABUF_TESTS := tests/system/long/udmabuf tests/system/long/frame_cost tests/system/gpu build/release/display/view_conn_test 'view_imports=tests/view_window_test imports'
-GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy zero_copy_desktop picture_cost headless virgl virgl_limits virgl_frames piglit window_seat)
+GPU_TESTS := $(addprefix tests/system/long/,dmabuf zero_copy zero_copy_desktop zero_copy_load picture_cost headless virgl virgl_limits virgl_frames piglit window_seat)
 LONG_TESTS := $(sort $(filter-out tests/system/long/udmabuf $(GPU_TESTS),$(wildcard tests/system/long/*)))
 check-long:
 	$(Q)tools/deps.sh build test guest images gpu

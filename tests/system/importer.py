@@ -108,6 +108,13 @@ class Frames:
             some = len(got["frames"]) == self.AT_ONCE
         return found
 
+    def released(self):
+        """As more(), but for what the viewer still has, and what came after that: next time."""
+        found = self.more()
+        n = next((i for i, f in enumerate(found) if not f["released_ns"]), len(found))
+        self.after -= len(found) - n
+        return found[:n]
+
 
 def gpu(g):
     return g.stats()["gpu"]
