@@ -245,6 +245,161 @@ static void test_words_views_have_a_format(void **state)
 	is_well();
 }
 
+/*
+ * Noise: commands of the right length, for the decoder to take them, with numbers that are mostly those of what there is. In each context there is something to draw with.
+ */
+
+#define IDS 6u /* resources, from 1 on */
+#define ROOM 65536u /* for the backing of one, with as much behind it that nobody may write */
+#define FILL 0x5a
+
+/* @len words, and @per more for each of some. */
+static const struct {
+	uint8_t command, kind, len, per;
+} commands[] = {
+	{0, 0, 0, 0},	{1, 1, 11, 0},	{1, 2, 9, 0},	{1, 3, 5, 0},	{1, 5, 1, 4},	{1, 6, 6, 0},	{1, 7, 9, 0},	{1, 8, 5, 0},	{1, 9, 4, 0},	{1, 10, 4, 0},	{1, 11, 6, 0},	{2, 1, 1, 0},
+	{2, 2, 1, 0},	{2, 3, 1, 0},	{2, 5, 1, 0},	{3, 1, 1, 0},	{3, 2, 1, 0},	{3, 3, 1, 0},	{3, 4, 1, 0},	{3, 5, 1, 0},	{3, 6, 1, 0},	{3, 7, 1, 0},	{3, 8, 1, 0},	{3, 9, 1, 0},
+	{3, 10, 1, 0},	{4, 0, 1, 6},	{5, 0, 2, 1},	{6, 0, 0, 3},	{7, 0, 8, 0},	{8, 0, 12, 0},	{8, 0, 14, 0},	{8, 0, 20, 0},	{9, 0, 11, 1},	{10, 0, 2, 1},	{11, 0, 1, 0},	{11, 0, 3, 0},
+	{12, 0, 2, 4},	{13, 0, 1, 0},	{14, 0, 4, 0},	{15, 0, 1, 2},	{16, 0, 21, 0}, {17, 0, 13, 0}, {18, 0, 2, 1},	{19, 0, 1, 0},	{20, 0, 1, 0},	{21, 0, 2, 0},	{22, 0, 32, 0}, {23, 0, 32, 0},
+	{24, 0, 1, 0},	{25, 0, 1, 1},	{26, 0, 3, 0},	{27, 0, 5, 0},	{28, 0, 1, 0},	{29, 0, 1, 0},	{30, 0, 1, 0},	{31, 0, 2, 0},	{32, 0, 6, 0},	{33, 0, 1, 0},	{34, 0, 2, 3},	{35, 0, 2, 5},
+	{36, 0, 1, 0},	{37, 0, 8, 0},	{38, 0, 2, 0},	{39, 0, 1, 0},	{40, 0, 1, 3},	{42, 0, 6, 0},	{43, 0, 13, 0}, {44, 0, 0, 0},	{45, 0, 14, 0}, {46, 0, 2, 0},	{47, 0, 12, 0}, {50, 0, 1, 0},
+	{52, 0, 6, 0},
+};
+static uint64_t seed;
+
+static uint32_t any(uint32_t below)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(seed >> 33) % below;
+}
+
+static uint32_t number(void)
+{
+	static const uint32_t odd[] = {INT32_MAX, 1u << 31, UINT32_MAX, UINT32_MAX - 1, 1u << 28, 1u << 30, 65535, 65536, 256, 313, 4096, 1000, 0x3f800000, 16384, 2048};
+	uint32_t kind = any(8);
+
+	return kind < 6 ? any(12) : kind == 6 ? any(400) : odd[any(sizeof(odd) / sizeof(odd[0]))];
+}
+
+static void make_any(uint32_t id, uint64_t gpa, const struct gpu_texture *t)
+{
+	struct gpudrv_entry pieces[2] = {{gpa, 1000, 0}, {gpa + 1000, ROOM - 1000, 0}};
+	uint32_t n = 1 + any(2);
+
+	pieces[0].len = n == 1 ? ROOM : 1000;
+	if (gpudrv_create_3d(&v, id, t) == GPU_RESP_OK_NODATA) {
+		OK(gpudrv_ctx_resource(&v, GPU_CMD_CTX_ATTACH_RESOURCE, id));
+		OK(gpudrv_attach(&v, id, pieces, n));
+	}
+}
+
+static void add_shader(uint32_t *words, uint32_t *n, uint32_t id, uint32_t kind, const char *text)
+{
+	uint32_t len = (uint32_t)strlen(text) + 1, m = (len + 3) / 4;
+	const uint32_t head[] = {CMD(GPU_CREATE_OBJECT | GPU_SHADER << 8, 5 + m), id, kind, len, 300, 0}, bind[] = {CMD(31, 2), id, kind};
+
+	memcpy(words + *n, head, sizeof(head));
+	memcpy(words + *n + 6, text, len);
+	memcpy(words + *n + 6 + m, bind, sizeof(bind));
+	*n += 6 + m + 3;
+}
+
+/* A surface, states, shaders, vertices, constants, a query, a texture with its sampler. */
+static void prepare(void)
+{
+	static const uint32_t states[] = {
+		CMD(1 | 8 << 8, 5), 1, 1, 2, 0, 0, CMD(5, 3), 1, 0, 1, CMD(1 | 1 << 8, 11), 2, 0, 0, 0xfu << 27, 0, 0, 0, 0, 0, 0, 0, CMD(2 | 1 << 8, 1), 2, CMD(1 | 3 << 8, 5), 3, 0, 0, 0, 0,
+		CMD(2 | 3 << 8, 1), 3, CMD(1 | 2 << 8, 9), 4, 1u << 1 | 1u << 29, 0x3f800000, 0, 0, 0x3f800000, 0, 0, 0, CMD(2 | 2 << 8, 1), 4, CMD(4, 7), 0, 0x42000000, 0x42000000, 0x3f000000,
+		0x42000000, 0x42000000, 0x3f000000, CMD(1 | 5 << 8, 5), 7, 0, 0, 0, 31, CMD(2 | 5 << 8, 1), 7, CMD(6, 3), 16, 0, 3, CMD(27, 5), 1, 1, 0, 256, 3, CMD(1 | 9 << 8, 4), 8, 0, 0, 6,
+		CMD(1 | 6 << 8, 6), 9, 2, 2, 0, 0, 1 << 3 | 2 << 6 | 3 << 9, CMD(10, 3), 1, 0, 9, CMD(1 | 7 << 8, 9), 10, 0, 0, 0, 0x41200000, 0, 0, 0, 0, CMD(18, 3), 1, 0, 10,
+	};
+	uint32_t words[512], n = sizeof(states) / 4;
+
+	memcpy(words, states, sizeof(states));
+	add_shader(words, &n, 5, 0, "VERT\nDCL IN[0]\nDCL OUT[0], POSITION\n  0: MOV OUT[0], IN[0]\n  1: END\n");
+	add_shader(words, &n, 6, 1,
+		any(2) ? "FRAG\nDCL OUT[0], COLOR\nDCL CONST[0..3]\n  0: MOV OUT[0], CONST[0]\n  1: END\n"
+		       : "FRAG\nDCL IN[0], GENERIC[0], PERSPECTIVE\nDCL OUT[0], COLOR\nDCL SAMP[0]\nDCL SVIEW[0], 2D, FLOAT\n  0: TEX OUT[0], IN[0], SAMP[0], 2D\n  1: END\n");
+	OK(gpudrv_submit(&v, words, n));
+}
+
+static void say_anything(void)
+{
+	uint32_t words[256], n = 0;
+
+	for (uint32_t left = 1 + any(3); left > 0; left--) {
+		uint32_t i = any(sizeof(commands) / sizeof(commands[0])), len = commands[i].len + commands[i].per * any(4);
+
+		words[n++] = CMD(commands[i].command | commands[i].kind << 8, len);
+		while (len-- > 0) {
+			words[n++] = number();
+		}
+	}
+	gpudrv_submit(&v, words, n);
+	if (any(8) == 0) {
+		gpudrv_unref(&v, 1 + any(IDS));
+	}
+	if (any(8) == 0) {
+		const struct gpu_transfer t = {number(), number(), number(), number(), number(), number(), number(), number(), number(), number()};
+
+		gpudrv_transfer_3d(&v, any(2) ? GPU_CMD_TRANSFER_FROM_HOST_3D : GPU_CMD_TRANSFER_TO_HOST_3D, 1 + any(IDS), &t);
+	}
+}
+
+/* No memory changes that is no resource's, another context is well, and nothing is left. */
+static void test_words_of_the_right_length(void **state)
+{
+	const struct gpu_texture buffer = {.target = GPU_TEXTURE_BUFFER, .format = GPU_TEXTURE_FORMAT_BYTES, .bind = 1u << 4 | 1u << 6, .width = 4096, .height = 1, .depth = 1, .array_size = 1};
+	uint64_t gpa[IDS];
+	struct gpu_texture t;
+
+	(void)state;
+	for (uint32_t i = 0; i < IDS; i++) {
+		gpa[i] = tdrv_alloc(&v.d, 2 * ROOM, 4096);
+		memset(tdrv_ptr(&v.d, gpa[i], 2 * ROOM), FILL, 2 * ROOM);
+	}
+	OK(gpudrv_unref(&v, 5));
+	seed = 1;
+	for (unsigned round = 0; round < 60; round++) {
+		v.ctx = 2;
+		OK(gpudrv_ctx(&v, GPU_CMD_CTX_CREATE, "noise"));
+		t = picture;
+		make_any(1, gpa[0], &t);
+		t.last_level = 2;
+		make_any(2, gpa[1], &t);
+		make_any(3, gpa[2], &buffer);
+		t = (struct gpu_texture){any(9), any(2) ? 1 : number(), 1u << any(20) | 1u << 3, 1 + number() % 64, 1 + number() % 64, 1 + any(4), 1 + any(8), any(4), any(5), 0};
+		make_any(4, gpa[3], &t);
+		t = picture;
+		t.format = 20;
+		t.bind = 1;
+		make_any(5, gpa[4], &t);
+		t = buffer;
+		t.bind = 1u << 17;
+		make_any(6, gpa[5], &t);
+		prepare();
+		for (unsigned i = 0; i < 12; i++) {
+			say_anything();
+		}
+		OK(gpudrv_ctx(&v, GPU_CMD_CTX_DESTROY, ""));
+		for (uint32_t i = 1; i <= IDS; i++) {
+			gpudrv_unref(&v, i);
+		}
+	}
+	for (uint32_t i = 0; i < IDS; i++) {
+		const uint8_t *p = tdrv_ptr(&v.d, gpa[i] + ROOM, ROOM);
+
+		for (uint32_t at = 0; at < ROOM; at++) {
+			assert_int_equal(p[at], FILL);
+		}
+	}
+	assert_int_equal(v.display.budget.used, GPU_CONTEXT_COST);
+	v.ctx = 1;
+	make(5, &picture);
+	ram = back(5, SIZE);
+	is_well();
+}
+
 static int keep_drivers(void **state)
 {
 	if (set_up(state) < 0) {
@@ -265,6 +420,7 @@ int main(void)
 		T(test_words_memory_is_told_where_there_is_room),
 		T(test_words_images_have_a_format),
 		T(test_words_views_have_a_format),
+		T(test_words_of_the_right_length),
 	};
 
 	return cmocka_run_group_tests_name("words", tests, keep_drivers, NULL);
