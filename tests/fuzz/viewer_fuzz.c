@@ -260,6 +260,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	serve();
 	must(viewers.n == 1);
 	viewers_stop(&viewers, VIEWER_BYE_END);
+	while (viewers.n > 0) {
+		loop_run_once(&loop, -1);
+	}
 	close(honest);
 	display_set_cursor(&display, 0, NULL, 0, 0);
 	display_show(&display, 0, NULL, NULL);
