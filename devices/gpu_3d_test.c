@@ -600,6 +600,8 @@ static void test_3d_transfers_stay_inside(void **state)
 	bad[0].offset = 4;
 	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]), INVALID_PARAMETER);
 	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_FROM_HOST_3D, 3, &bad[0]), INVALID_PARAMETER);
+	bad[0].offset = W * H * 4 + 4;
+	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]), INVALID_PARAMETER);
 	bad[0].offset = 0;
 	bad[0].stride = W * 4 + 4;
 	IS(gpudrv_transfer_3d(&v, GPU_CMD_TRANSFER_TO_HOST_3D, 3, &bad[0]), INVALID_PARAMETER);
