@@ -1103,11 +1103,7 @@ static void test_direct_another_one_paces(void **state)
 
 static int keep_drivers(void **state)
 {
-	if (set_up(state) < 0) {
-		return -1;
-	}
-	mesa_keep_drivers();
-	return tear_down(state);
+	return mesa_keep_drivers_of(set_up, tear_down, state);
 }
 
 int main(void)

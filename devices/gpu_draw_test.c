@@ -432,11 +432,7 @@ static void test_draw_fences_when_the_gpu_is_lost(void **state)
 
 static int keep_drivers(void **state)
 {
-	if (set_up(state) < 0) {
-		return -1;
-	}
-	mesa_keep_drivers();
-	return tear_down(state);
+	return mesa_keep_drivers_of(set_up, tear_down, state);
 }
 
 #define T(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

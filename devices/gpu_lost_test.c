@@ -64,11 +64,7 @@ static int tear_down(void **state)
 
 static int keep_drivers(void **state)
 {
-	if (set_up(state) < 0) {
-		return -1;
-	}
-	mesa_keep_drivers();
-	return tear_down(state);
+	return mesa_keep_drivers_of(set_up, tear_down, state);
 }
 
 /* Resource 5 in that colour by a context of its own, on the screen, with fences. Return: what the last command of it is answered. */

@@ -353,11 +353,7 @@ static void test_objects_by_the_renderer(void **state)
 
 static int keep_drivers(void **state)
 {
-	if (set_up(state) < 0) {
-		return -1;
-	}
-	mesa_keep_drivers();
-	return tear_down(state);
+	return mesa_keep_drivers_of(set_up, tear_down, state);
 }
 
 int main(void)

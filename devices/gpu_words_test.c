@@ -402,11 +402,7 @@ static void test_words_of_the_right_length(void **state)
 
 static int keep_drivers(void **state)
 {
-	if (set_up(state) < 0) {
-		return -1;
-	}
-	mesa_keep_drivers();
-	return tear_down(state);
+	return mesa_keep_drivers_of(set_up, tear_down, state);
 }
 
 int main(void)

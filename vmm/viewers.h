@@ -109,7 +109,7 @@ struct viewers {
 	uint64_t refused; /* connections that were closed for what they sent */
 };
 
-/* @display: its loop may be another one, and runs until the end of viewers_stop. NULL: none. @vm: its name, borrowed. */
+/* @display: its loop may be another one, and runs until loop is NULL after viewers_stop. NULL: none. @vm: its name, borrowed. */
 void viewers_init(struct viewers *vs, struct loop *loop, struct display *display, const char *vm, const struct viewers_ops *ops, void *ctx);
 /* Serves a listening socket, which stays the caller's. Return: 0 or -errno (logged). */
 int viewers_listen(struct viewers *vs, int fd);

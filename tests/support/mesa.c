@@ -28,6 +28,15 @@ void mesa_keep_drivers(void)
 	dl_iterate_phdr(keep_driver, NULL);
 }
 
+int mesa_keep_drivers_of(int (*set_up)(void **state), int (*tear_down)(void **state), void **state)
+{
+	if (set_up(state) < 0) {
+		return -1;
+	}
+	mesa_keep_drivers();
+	return tear_down(state);
+}
+
 void *mesa_function(const char *name)
 {
 	void *egl = dlopen("libEGL.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE), *symbol = egl ? dlsym(egl, "eglGetProcAddress") : NULL;

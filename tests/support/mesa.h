@@ -5,6 +5,8 @@
 
 /* The drivers that are open now stay in memory, so that it is known whose what they lost is. Once, before the tests. Thread: any. */
 void mesa_keep_drivers(void);
+/* Those that a test has open, as cmocka's set-up of a group of such tests. Return: as that wants it. */
+int mesa_keep_drivers_of(int (*set_up)(void **state), int (*tear_down)(void **state), void **state);
 
 /* The address of an OpenGL function, for a copy into a pointer to it: NULL where there is no EGL. Thread: any. */
 void *mesa_function(const char *name);
